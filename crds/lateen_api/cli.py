@@ -1,0 +1,36 @@
+"""The command `lateen`. A subcommand's module is imported when it is called, so each costs only what it needs."""
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "run": ("lateen_operator.local.cli:run", "Train a job on this machine."),
+    "plan": ("lateen_api.commands.plan:plan", "Show what a job would run on, or why it cannot."),
+    "crd": ("lateen_api.commands.crd:crd", "Print the CustomResourceDefinition."),
+    "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
+    "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),
+}
+
+
+class _LazyCommands(click.Group):
+    """Knows its subcommands by name and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        return getattr(import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=_LazyCommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lateen")
+def main() -> None:
+    """Train language models: on this machine, or on Kubernetes."""

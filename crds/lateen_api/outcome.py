@@ -1,0 +1,96 @@
+"""How a trainer process ends: a small table of exit codes, and the same as JSON in the termination message.
+
+Codes 40 to 49 are the trainer's own. Everything else (1 from an exception, 137 from SIGKILL, …) is read by
+the operator together with the container's reason.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of a trainer process."""
+
+    DONE = 0
+    """All steps were trained; the last checkpoint is committed."""
+
+    ERROR = 1
+    """An exception that no other code names."""
+
+    USER_ERROR = 40
+    """The job cannot run as it is written: a wrong field, a missing file, no access."""
+
+    BAD_DATA = 41
+    """A file of the data set cannot be read or decoded."""
+
+    SAVED = 42
+    """SIGTERM arrived; the step was finished and its state saved."""
+
+    NAN = 43
+    """The loss became NaN or infinite and `recovery.onNaN` says stop."""
+
+    LOST_PEER = 44
+    """Another process of the attempt is gone."""
+
+    HANG = 45
+    """The step has not moved for `recovery.hangAfter`."""
+
+    CORRUPT_CHECKPOINT = 46
+    """No checkpoint of the run could be restored, though there are some."""
+
+    NOT_SAVED = 47
+    """SIGTERM arrived, but the state could not be saved in time."""
+
+
+MEANING = {
+    ExitCode.DONE: "done",
+    ExitCode.ERROR: "unexpected error",
+    ExitCode.USER_ERROR: "the job cannot run as written",
+    ExitCode.BAD_DATA: "bad data",
+    ExitCode.SAVED: "saved and stopped",
+    ExitCode.NAN: "loss is not finite",
+    ExitCode.LOST_PEER: "lost a peer",
+    ExitCode.HANG: "hung",
+    ExitCode.CORRUPT_CHECKPOINT: "no checkpoint can be restored",
+    ExitCode.NOT_SAVED: "stopped without saving",
+}
+"""The codes in words, for people."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The termination message of a trainer process."""
+
+    exit_code: ExitCode
+    message: str
+    """One sentence for people."""
+
+    step: int | None = None
+    """Steps trained when it ended (the number of the next step); None: it never started."""
+
+    checkpoint: str | None = None
+    """Last committed checkpoint."""
+
+    def to_json(self) -> str:
+        """At most 4 kB, the limit of a Kubernetes termination message."""
+        fields = {**asdict(self), "exit_code": int(self.exit_code), "message": self.message[:2000]}
+        return json.dumps({"exitCode" if key == "exit_code" else key: value for key, value in fields.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Outcome":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is no outcome (a process that was killed leaves none, or half of one).
+        """
+        try:
+            fields = json.loads(text)
+            return cls(
+                exit_code=ExitCode(fields["exitCode"]),
+                message=str(fields["message"]),
+                step=fields.get("step"),
+                checkpoint=fields.get("checkpoint"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not an outcome: {text[:200]!r}") from error

@@ -1,0 +1,66 @@
+"""What process 0 reports on /progress while it works."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class Phase(StrEnum):
+    """What a trainer is doing."""
+
+    STARTING = "Starting"
+    """Importing, waiting for its peers, opening the devices."""
+
+    TOKENIZING = "Tokenizing"
+    """Building the part of the cache that training needs first."""
+
+    RESTORING = "Restoring"
+    """Reading a checkpoint."""
+
+    COMPILING = "Compiling"
+    """XLA compiles the step."""
+
+    TRAINING = "Training"
+    EVALUATING = "Evaluating"
+    SAVING = "Saving"
+    """The loop waits for a checkpoint."""
+
+    EXPORTING = "Exporting"
+    DONE = "Done"
+
+
+class Progress(BaseModel):
+    """Where a run is. Field names are camelCase in JSON."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    phase: Phase
+    since: float
+    """When the phase began, or its last step ended: seconds since the epoch."""
+
+    step: int = 0
+    """Steps trained."""
+
+    of: int = 0
+    """Steps in all."""
+
+    tokens: int = 0
+    """Tokens trained on since step 0."""
+
+    loss: float | None = None
+    """Training loss of the last step: nats a token."""
+
+    validation_loss: float | None = None
+    """Loss of the last evaluation: nats a token."""
+
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    """Model FLOPs utilisation, 0 to 1; None: the device's peak is not known."""
+
+    last_checkpoint: str | None = None
+    """Last committed checkpoint."""
+
+    last_checkpoint_step: int | None = None
+    detail: str | None = None
+    """What the phase is at, for people: `3 of 14 files`."""

@@ -1,0 +1,43 @@
+"""The desired state of an LMTrainingJob, one module a section of `spec`.
+
+Pydantic models are the single source: the CRD's schema and the reference page are generated from them.
+Attributes are snake_case in Python and camelCase in YAML (`seq_len` ↔ `seqLen`).
+"""
+
+from lateen_api.spec.checkpoint import CheckpointSpec, KeepRule
+from lateen_api.spec.compute import ComputeSpec
+from lateen_api.spec.data import DataSourceSpec, DataSpec
+from lateen_api.spec.export import ExportSpec
+from lateen_api.spec.job import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, JobMetadata, JobSpec, LMTrainingJob
+from lateen_api.spec.model import ModelSpec
+from lateen_api.spec.optimizer import OptimizerSpec
+from lateen_api.spec.recovery import RecoverySpec
+from lateen_api.spec.section import Duration, Section
+from lateen_api.spec.tracking import TensorBoardSpec, TrackingSpec, WandbSpec
+from lateen_api.spec.trainer import TrainerSpec
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KIND",
+    "PLURAL",
+    "SHORT_NAME",
+    "CheckpointSpec",
+    "ComputeSpec",
+    "DataSourceSpec",
+    "DataSpec",
+    "Duration",
+    "ExportSpec",
+    "JobMetadata",
+    "JobSpec",
+    "KeepRule",
+    "LMTrainingJob",
+    "ModelSpec",
+    "OptimizerSpec",
+    "RecoverySpec",
+    "Section",
+    "TensorBoardSpec",
+    "TrackingSpec",
+    "TrainerSpec",
+    "WandbSpec",
+]

@@ -1,0 +1,43 @@
+"""`spec.data`: where text comes from and how it becomes tokens."""
+
+from pydantic import Field
+
+from lateen_api.spec.section import Section
+
+
+class DataSourceSpec(Section):
+    """One source of text: files by URL, or a data set of the Hugging Face hub."""
+
+    id: str | None = None
+    """Data set on the Hugging Face hub, such as `openwebtext`."""
+
+    name: str | None = None
+    """Configuration of the Hugging Face data set, where it has several."""
+
+    train_urls: list[str] = Field(default_factory=list)
+    """Files to train on: paths or fsspec URLs with glob (`*`, `**`) and brace (`{1..128}`) patterns.
+    A pattern that starts with `!` takes the files it matches out again.
+    `python-stdlib://` names the source code of the Python standard library of the machine."""
+
+    validation_urls: list[str] = Field(default_factory=list)
+    """Files to evaluate on, in the same notation. Without any there is no evaluation."""
+
+    text_key: str = "text"
+    """Field of a JSON-lines record that holds the text."""
+
+
+class DataSpec(DataSourceSpec):
+    """Where text comes from and how it becomes tokens."""
+
+    tokenizer: str = "gpt2"
+    """`bytes` (built in: one token a byte, plus end of text), or a Hugging Face tokenizer:
+    a folder, a `tokenizer.json` file, or a name on the hub."""
+
+    cache_dir: str | None = None
+    """Where tokenised text is kept: a path or fsspec URL. Default: `cache` in the run's folder."""
+
+    configs: dict[str, DataSourceSpec] = Field(default_factory=dict)
+    """Named sources of a mixture."""
+
+    train_weights: dict[str, float] = Field(default_factory=dict)
+    """Share of each named source in the mixture."""

@@ -1,0 +1,39 @@
+"""Errors that end a trainer process, each with the exit code that tells the operator what to do."""
+
+from lateen_api.outcome import ExitCode
+
+
+class TrainerError(Exception):
+    """Ends the process with `exit_code` and one message for people."""
+
+    exit_code = ExitCode.ERROR
+
+
+class UserError(TrainerError):
+    """The job cannot run as it is written."""
+
+    exit_code = ExitCode.USER_ERROR
+
+
+class DataError(TrainerError):
+    """A file of the data set cannot be read or decoded."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class NotFiniteError(TrainerError):
+    """The loss became NaN or infinite."""
+
+    exit_code = ExitCode.NAN
+
+
+class LostPeerError(TrainerError):
+    """Another process of the attempt is gone."""
+
+    exit_code = ExitCode.LOST_PEER
+
+
+class CorruptCheckpointError(TrainerError):
+    """There are checkpoints, but none that can be restored."""
+
+    exit_code = ExitCode.CORRUPT_CHECKPOINT
