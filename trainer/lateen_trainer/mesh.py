@@ -1,0 +1,104 @@
+"""The mesh of devices, and which named axes of parameters and activations are divided over it.
+
+The mesh is data × model. Batches are divided over `data`; parameters and optimizer state too (FSDP: Rajbhandari
+et al., https://arxiv.org/abs/1910.02054). Layers are divided over `model` (tensor parallelism: Shoeybi et al.,
+https://arxiv.org/abs/1909.08053).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import haliax as hax
+import jax
+import numpy as np
+from haliax import Axis, NamedArray
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+DATA = "data"
+MODEL = "model"
+LAYERS = "layers"
+
+
+def make_mesh(data: int, model: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of `data` × `model` devices. Devices of one process lie together, and the model axis is the inner
+    one, so that tensor parallelism stays within a host where it can."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.array(devices).reshape(data, model), (DATA, MODEL))
+
+
+@dataclass(frozen=True)
+class ShardingRules:
+    """Where each parameter's axes go.
+
+    A parameter is divided over `data` along its FSDP axis; one that lacks it (a bias of the MLP, say) along the
+    largest other axis that can be divided, so that no device holds a whole parameter.
+    """
+
+    mesh: Mesh
+    fsdp_axis: str = "embed"
+    tensor_axes: tuple[str, ...] = ("mlp", "heads")
+
+    @property
+    def data_size(self) -> int:
+        """Devices along the data axis."""
+        return self.mesh.shape[DATA]
+
+    @property
+    def model_size(self) -> int:
+        """Devices along the model axis."""
+        return self.mesh.shape[MODEL]
+
+    def data_axis(self, axes: Sequence[Axis]) -> int | None:
+        """Index of the axis that is divided over `data`; None: the parameter is on every device.
+
+        The layer axis never counts, so a parameter has the same answer alone and in a stack of layers.
+        """
+        if self.data_size == 1:
+            return None
+        free = [i for i, axis in enumerate(axes) if axis.name != LAYERS and self._data_divides(axis)]
+        preferred = [i for i in free if axes[i].name == self.fsdp_axis]
+        untouched = [i for i in free if axes[i].name not in self.tensor_axes]
+        for candidates in (preferred, untouched, free):
+            if candidates:
+                return max(candidates, key=lambda i: axes[i].size)
+        return None
+
+    def spec(self, axes: Sequence[Axis]) -> PartitionSpec:
+        """How an array with these axes is divided over the mesh."""
+        data = self.data_axis(axes)
+        parts: list[object] = []
+        for i, axis in enumerate(axes):
+            names = []
+            if self.model_size > 1 and axis.name in self.tensor_axes:
+                names.append(MODEL)
+            if i == data:
+                names.append(DATA)
+            parts.append(tuple(names) if len(names) > 1 else (names[0] if names else None))
+        return PartitionSpec(*parts)
+
+    def data_spec(self, axes: Sequence[Axis]) -> PartitionSpec:
+        """The part of `spec` that concerns the data axis alone, as shard_map over `data` wants it."""
+        data = self.data_axis(axes)
+        return PartitionSpec(*(DATA if i == data else None for i in range(len(axes))))
+
+    def sharding(self, leaf: NamedArray | jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+        """The sharding of one leaf of the training state; arrays without names are on every device."""
+        axes = leaf.axes if isinstance(leaf, NamedArray) else ()
+        return NamedSharding(self.mesh, self.spec(axes))
+
+    def shardings(self, tree):
+        """`sharding` of every leaf of a pytree with NamedArrays; a tree of the same structure."""
+        return jax.tree.map(
+            lambda leaf: in_place_of(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array
+        )
+
+    def _data_divides(self, axis: Axis) -> bool:
+        already = self.model_size if axis.name in self.tensor_axes else 1
+        return axis.size % (already * self.data_size) == 0
+
+
+def in_place_of(leaf, value):
+    """`value` in the place of the array of `leaf`: keeps the structure of a tree of NamedArrays."""
+    if isinstance(leaf, NamedArray):
+        return jax.tree.unflatten(jax.tree.structure(leaf), [value])
+    return value

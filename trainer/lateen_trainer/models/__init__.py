@@ -1,0 +1,1 @@
+"""The architectures, written with named axes."""

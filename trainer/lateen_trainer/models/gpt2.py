@@ -1,0 +1,188 @@
+"""GPT-2: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
+
+Pre-norm blocks of causal attention and MLP, learned positions, input and output embedding tied.
+Weights, names and values agree with `transformers`' GPT2LMHeadModel.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import haliax as hax
+import haliax.nn as hnn
+import jax
+import jax.numpy as jnp
+from haliax import Axis, NamedArray
+from jaxtyping import PRNGKeyArray
+from lateen_api.spec import ModelSpec
+
+from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear
+from lateen_trainer.models.stack import Stack
+
+Resolve = Callable[[eqx.Module], eqx.Module]
+"""Makes a block's parameters whole where only shards of them are at hand (FSDP gathers layer by layer)."""
+
+
+@dataclass(frozen=True)
+class Gpt2Config:
+    """The spec of a GPT-2, and its axes, each named once."""
+
+    spec: ModelSpec
+    vocab_size: int
+
+    Pos = property(lambda self: Axis("position", self.spec.seq_len))
+    Vocab = property(lambda self: Axis("vocab", self.vocab_size))
+    Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
+    Layers = property(lambda self: Axis("layers", self.spec.num_layers))
+    Heads = property(lambda self: Axis("heads", self.spec.num_heads))
+    HeadSize = property(lambda self: Axis("head_size", self.spec.hidden_dim // self.spec.num_heads))
+    Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
+
+
+class Attention(eqx.Module):
+    """Multi-head causal self-attention."""
+
+    c_attn: hnn.Linear  # Embed → (qkv, Heads, HeadSize)
+    c_proj: hnn.Linear  # (Heads, HeadSize) → Embed
+    config: Gpt2Config = eqx.field(static=True)
+
+    @staticmethod
+    def init(config: Gpt2Config, *, key: PRNGKeyArray) -> "Attention":
+        k_attn, k_proj = jax.random.split(key)
+        std = config.spec.initializer_range
+        heads = (config.Heads, config.HeadSize)
+        return Attention(
+            linear(config.Embed, (Axis("qkv", 3), *heads), std=std, key=k_attn),
+            linear(heads, config.Embed, std=std / _residual_depth(config), key=k_proj),
+            config,
+        )
+
+    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
+        spec = self.config.spec
+        q, k, v = self.c_attn(x).unbind("qkv")
+        scale = self.config.HeadSize.size**-0.5
+        if spec.scale_attn_by_inverse_layer_idx:
+            scale = scale / (layer + 1.0).astype(q.dtype)
+        out = causal_attention(
+            q, k, v,
+            Pos="position", Heads="heads", HeadSize="head_size",
+            scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key,
+        )  # fmt: skip
+        return self.c_proj(out)
+
+
+class Mlp(eqx.Module):
+    """Two linear layers with an activation between."""
+
+    c_fc: hnn.Linear  # Embed → Mlp
+    c_proj: hnn.Linear  # Mlp → Embed
+    config: Gpt2Config = eqx.field(static=True)
+
+    @staticmethod
+    def init(config: Gpt2Config, *, key: PRNGKeyArray) -> "Mlp":
+        k_fc, k_proj = jax.random.split(key)
+        std = config.spec.initializer_range
+        return Mlp(
+            linear(config.Embed, config.Mlp, std=std, key=k_fc),
+            linear(config.Mlp, config.Embed, std=std / _residual_depth(config), key=k_proj),
+            config,
+        )
+
+    def __call__(self, x: NamedArray) -> NamedArray:
+        """x: [..., Embed] → [..., Embed]"""
+        return self.c_proj(ACTIVATIONS[self.config.spec.activation_function](self.c_fc(x)))
+
+
+class Block(eqx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    ln_1: LayerNorm
+    attn: Attention
+    ln_2: LayerNorm
+    mlp: Mlp
+
+    @staticmethod
+    def init(config: Gpt2Config, *, key: PRNGKeyArray) -> "Block":
+        k_attn, k_mlp = jax.random.split(key)
+        eps = config.spec.layer_norm_epsilon
+        return Block(
+            LayerNorm.init(config.Embed, eps),
+            Attention.init(config, key=k_attn),
+            LayerNorm.init(config.Embed, eps),
+            Mlp.init(config, key=k_mlp),
+        )
+
+    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
+        pdrop = self.attn.config.spec.resid_pdrop
+        if key is not None:
+            key = jax.random.fold_in(key, layer)
+        k_weights, k_attn, k_mlp = (None,) * 3 if key is None else jax.random.split(key, 3)
+        x = x + dropout(self.attn(self.ln_1(x), layer, key=k_weights), pdrop, key=k_attn)
+        return x + dropout(self.mlp(self.ln_2(x)), pdrop, key=k_mlp)
+
+
+class Gpt2(eqx.Module):
+    """Embeddings, a stack of blocks, a last norm. The output layer is the token embedding (see `lm_head`)."""
+
+    wte: NamedArray  # [Vocab, Embed]
+    wpe: NamedArray  # [Pos, Embed]
+    blocks: Stack[Block]
+    ln_f: LayerNorm
+    config: Gpt2Config = eqx.field(static=True)
+
+    @staticmethod
+    def init(config: Gpt2Config, *, key: PRNGKeyArray) -> "Gpt2":
+        """Weights are normal with `initializerRange`; projections into the residual stream are smaller by
+        √(2 · layers), as in the paper."""
+        k_wte, k_wpe, k_blocks = jax.random.split(key, 3)
+        std = config.spec.initializer_range
+        return Gpt2(
+            hax.random.normal(k_wte, (config.Vocab, config.Embed)) * std,
+            hax.random.normal(k_wpe, (config.Pos, config.Embed)) * std,
+            Stack.init(
+                config.Layers,
+                lambda key: Block.init(config, key=key),
+                key=k_blocks,
+                gradient_checkpointing=config.spec.gradient_checkpointing,
+            ),
+            LayerNorm.init(config.Embed, config.spec.layer_norm_epsilon),
+            config,
+        )
+
+    @property
+    def lm_head(self) -> NamedArray:
+        """[Vocab, Embed]: logits are hidden · lm_headᵀ."""
+        return self.wte
+
+    def hidden(self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m) -> NamedArray:
+        """The last hidden states, from which `lm_head` makes logits.
+
+        Args:
+            tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be shorter than the config's.
+            key: for dropout; None: no dropout (evaluation).
+            resolve: makes a block whole before it is used; all other parameters are whole already.
+
+        Returns:
+            [Batch, Pos, Embed]
+        """
+        k_embed, k_blocks = (None, None) if key is None else jax.random.split(key)
+        Pos = tokens.resolve_axis("position")
+        x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
+        x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
+
+        def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
+            return resolve(block)(x, layer, key=k_blocks)
+
+        x = self.blocks.fold(apply, x)
+        return self.ln_f(x)
+
+    def logits(self, tokens: NamedArray) -> NamedArray:
+        """[Batch, Pos] → [Batch, Pos, Vocab]: all logits at once, for generation and tests."""
+        return hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+
+
+def _residual_depth(config: Gpt2Config) -> float:
+    return (2 * config.spec.num_layers) ** 0.5

@@ -1,0 +1,72 @@
+"""Layers that the architectures share."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import haliax as hax
+import haliax.nn as hnn
+import jax
+import jax.numpy as jnp
+from haliax import Axis, AxisSpec, NamedArray
+from jaxtyping import PRNGKeyArray
+
+
+def _gelu_exact(x: NamedArray) -> NamedArray:
+    return hnn.gelu(x, approximate=False)
+
+
+def _gelu_tanh(x: NamedArray) -> NamedArray:
+    return hnn.gelu(x, approximate=True)
+
+
+ACTIVATIONS: dict[str, Callable[[NamedArray], NamedArray]] = {
+    "gelu_new": _gelu_tanh,
+    "gelu": _gelu_exact,
+    "relu": hnn.relu,
+    "silu": hnn.silu,
+    "quick_gelu": hnn.quick_gelu,
+}
+"""Activations by their names in Hugging Face configurations."""
+
+
+class LayerNorm(eqx.Module):
+    """(x - mean) / √(var + eps) · weight + bias over one axis: Ba et al., https://arxiv.org/abs/1607.06450.
+
+    Statistics are computed in float32 whatever the type of x.
+    """
+
+    weight: NamedArray  # [axis]
+    bias: NamedArray  # [axis]
+    axis: Axis = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+
+    @staticmethod
+    def init(axis: Axis, eps: float) -> "LayerNorm":
+        return LayerNorm(hax.ones(axis), hax.zeros(axis), axis, eps)
+
+    def __call__(self, x: NamedArray) -> NamedArray:
+        precise = x.astype(jnp.float32)
+        centred = precise - hax.mean(precise, self.axis)
+        variance = hax.mean(centred * centred, self.axis)
+        normed = (centred * hax.rsqrt(variance + self.eps)).astype(x.dtype)
+        return normed * self.weight + self.bias
+
+
+def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray) -> hnn.Linear:
+    """A linear layer with normal weights of the given standard deviation and zero bias."""
+    layer = hnn.Linear.init(In, Out, key=key, out_first=False)
+    weight = hax.random.normal(key, layer.weight.axes) * std
+    return eqx.tree_at(lambda m: m.weight, layer, weight)
+
+
+def dropout(x: NamedArray, pdrop: float, *, key: PRNGKeyArray | None) -> NamedArray:
+    """Drops elements with probability `pdrop` and scales the others up; without a key it does nothing."""
+    if key is None or pdrop == 0.0:
+        return x
+    keep = hax.random.bernoulli(key, x.axes, 1 - pdrop)
+    return hax.where(keep, x / (1 - pdrop), 0).astype(x.dtype)
+
+
+def cast(tree, dtype: jnp.dtype):
+    """All floating-point arrays of a pytree in another type."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)

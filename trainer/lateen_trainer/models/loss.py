@@ -1,0 +1,97 @@
+"""Cross entropy of next tokens from hidden states, without ever holding the logits of a whole batch.
+
+The logits of a GPT-2 batch are larger than everything else in the step: 4 × 1,024 positions × 50,257 entries in
+float32 are 823 MB. Here they exist for one chunk of positions at a time, and the chunk's gradients are taken while
+its logits are at hand, so that nothing is computed twice (the idea is that of Liger's fused linear cross entropy:
+Hsu et al., https://arxiv.org/abs/2410.10989).
+"""
+
+import jax
+import jax.numpy as jnp
+from haliax import NamedArray
+
+LOGITS_IN_A_CHUNK = 1 << 25
+"""Entries of the logits that exist at once."""
+
+
+def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArray, weights: NamedArray) -> jax.Array:
+    """Σ weight · (−log softmax(hidden · lm_headᵀ)[target]), a float32 scalar.
+
+    Args:
+        hidden: [Batch, Pos, Embed]
+        lm_head: [Vocab, Embed]
+        targets: [Batch, Pos] integers below Vocab
+        weights: [Batch, Pos] float32; 0 leaves a position out
+    """
+    embed = hidden.resolve_axis("embed")
+    rows = hidden.rearrange((..., embed)).array.reshape(-1, embed.size)
+    return _weighted_loss(
+        rows,
+        lm_head.rearrange(("vocab", "embed")).array,
+        targets.array.reshape(-1),
+        weights.array.reshape(-1),
+    )
+
+
+@jax.custom_vjp
+def _weighted_loss(hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+    """hidden [N, D], head [V, D], targets [N], weights [N] → scalar"""
+
+    def chunk(total, inputs):
+        rows, labels, factors = inputs
+        loss, _ = _chunk_loss(rows, head, labels, factors)
+        return total + loss, None
+
+    total, _ = jax.lax.scan(chunk, jnp.float32(0), _chunks(head.shape[0], hidden, targets, weights))
+    return total
+
+
+def _weighted_loss_forward(hidden, head, targets, weights):
+    def chunk(carry, inputs):
+        total, head_gradient = carry
+        rows, labels, factors = inputs
+        loss, gradient = _chunk_loss(rows, head, labels, factors)
+        gradient = gradient.astype(rows.dtype)
+        rows_gradient = gradient @ head
+        head_gradient = head_gradient + jnp.einsum("nv,nd->vd", gradient, rows, preferred_element_type=jnp.float32)
+        return (total + loss, head_gradient), rows_gradient
+
+    start = (jnp.float32(0), jnp.zeros(head.shape, jnp.float32))
+    (total, head_gradient), rows_gradient = jax.lax.scan(
+        chunk, start, _chunks(head.shape[0], hidden, targets, weights)
+    )
+    rows_gradient = rows_gradient.reshape(-1, hidden.shape[1])[: hidden.shape[0]]
+    return total, (rows_gradient, head_gradient.astype(head.dtype))
+
+
+def _weighted_loss_backward(saved, cotangent):
+    rows_gradient, head_gradient = saved
+    scale = lambda g: (g * cotangent).astype(g.dtype)  # noqa: E731
+    return scale(rows_gradient), scale(head_gradient), None, None
+
+
+_weighted_loss.defvjp(_weighted_loss_forward, _weighted_loss_backward)
+
+
+def _chunk_loss(rows, head, labels, factors):
+    """Loss of some positions, and its gradient with respect to their logits [n, V]."""
+    logits = jnp.einsum("nd,vd->nv", rows, head, preferred_element_type=jnp.float32)
+    top = jnp.max(logits, axis=-1, keepdims=True)
+    exponentials = jnp.exp(logits - top)
+    normaliser = jnp.sum(exponentials, axis=-1, keepdims=True)
+    label_logits = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    losses = (top + jnp.log(normaliser) - label_logits)[:, 0]
+    is_label = jnp.arange(head.shape[0])[None, :] == labels[:, None]
+    gradient = (exponentials / normaliser - is_label) * factors[:, None]
+    # A position that is left out counts nothing even where its loss is not finite.
+    return jnp.sum(jnp.where(factors == 0, 0, losses * factors)), gradient
+
+
+def _chunks(vocab: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Arrays [N, …] as [chunks, n, …], filled up with zeros (so with weight 0)."""
+    length = arrays[0].shape[0]
+    chunk_count = max(1, -(-length * vocab // LOGITS_IN_A_CHUNK))
+    size = -(-length // chunk_count)
+    missing = chunk_count * size - length
+    padded = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays)
+    return tuple(a.reshape(chunk_count, size, *a.shape[1:]) for a in padded)

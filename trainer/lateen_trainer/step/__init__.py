@@ -1,0 +1,1 @@
+"""One optimizer step: lanes of a batch → gradients → update."""
