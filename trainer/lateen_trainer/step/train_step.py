@@ -45,7 +45,7 @@ def make_train_step(settings: StepSettings):
         )
         updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model)
         model = optax.apply_updates(state.model, updates)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
         return TrainState(state.step + 1, model, opt_state), metrics
 
     return jax.jit(train_step, donate_argnums=0)
