@@ -88,9 +88,7 @@ class ShardingRules:
 
     def shardings(self, tree):
         """`sharding` of every leaf of a pytree with NamedArrays; a tree of the same structure."""
-        return jax.tree.map(
-            lambda leaf: in_place_of(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array
-        )
+        return jax.tree.map(lambda leaf: in_place_of(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array)
 
     def _data_divides(self, axis: Axis) -> bool:
         already = self.model_size if axis.name in self.tensor_axes else 1

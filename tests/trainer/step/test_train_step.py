@@ -9,8 +9,9 @@ from lateen_api.spec import ModelSpec, OptimizerSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import make_optimizer
+from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state, state_shapes
-from lateen_trainer.step.train_step import StepSettings, batch_sharding, make_train_step
+from lateen_trainer.step.train_step import StepSettings, make_train_step
 
 CONFIG = Gpt2Config(ModelSpec(seq_len=16, hidden_dim=64, num_layers=2, num_heads=8), vocab_size=97)
 OPTIMIZER = make_optimizer(OptimizerSpec(learning_rate=1e-2), num_steps=10)
@@ -30,11 +31,11 @@ def train(data: int, model: int, *, gather_once: bool = False, microbatches: int
     rules = rules_of(data, model)
     state = init_state(make_gpt2, OPTIMIZER, rules)
     step = make_train_step(StepSettings(rules, OPTIMIZER, dtype, gather_once, dropout_key=None))
+    placement = BatchPlacement(rules, BATCH, microbatches)
     rng = np.random.default_rng(0)
     losses = []
     for _ in range(STEPS):
-        tokens = rng.integers(0, 97, (BATCH, 17), dtype=np.int32).reshape(microbatches, -1, 17)
-        state, metrics = step(state, jax.device_put(tokens, batch_sharding(rules)))
+        state, metrics = step(state, placement.place(rng.integers(0, 97, (BATCH, 17), dtype=np.int32)))
         losses.append(float(metrics["loss"]))
     return losses, state
 

@@ -3,8 +3,10 @@
 import haliax as hax
 import jax
 import jax.numpy as jnp
-from haliax import Axis, AxisSelector, NamedArray
+from haliax import NamedArray
 from jaxtyping import PRNGKeyArray
+
+from lateen_trainer.models.blockwise import blockwise_causal_attention
 
 
 def causal_attention(
@@ -12,9 +14,6 @@ def causal_attention(
     key: NamedArray,
     value: NamedArray,
     *,
-    Pos: AxisSelector,
-    Heads: AxisSelector,
-    HeadSize: AxisSelector,
     scale: jax.Array | float,
     upcast: bool = False,
     dropout: float = 0.0,
@@ -23,34 +22,43 @@ def causal_attention(
     """softmax(scale · q kᵀ + causal mask) v, for each head (Vaswani et al., https://arxiv.org/abs/1706.03762).
 
     Args:
-        query, key, value: [Batch, Pos, Heads, HeadSize]
-        scale: factor of the scores; usually 1 / √HeadSize.
-        upcast: compute scores and softmax in float32 whatever the type of the inputs.
-        dropout: probability with which an attention weight is dropped; needs `dropout_key`.
+        query, key, value: [batch, position, heads, head_size]
+        scale: factor of the scores; usually 1 / √head_size.
+        upcast: compute the products of the scores in float32 whatever the type of the inputs.
+        dropout: probability with which an attention weight is dropped; there is none without `dropout_key`.
 
     Returns:
-        [Batch, Pos, Heads, HeadSize] in the inputs' type.
+        [batch, position, heads, head_size] in the inputs' type.
     """
-    (Batch,) = (axis for axis in query.axes if axis not in query.resolve_axis((Pos, Heads, HeadSize)))
-    order = (Batch.name, hax.axis_name(Pos), hax.axis_name(Heads), hax.axis_name(HeadSize))
-    q, k, v = (x.rearrange(order).array for x in (query * scale, key, value))
+    dtype = value.dtype
+    if upcast:
+        query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
+    query = (query * scale).astype(query.dtype)
     if dropout > 0.0 and dropout_key is not None:
-        out = _plain(q, k, v, upcast=upcast, dropout=dropout, dropout_key=dropout_key)
-    elif jax.default_backend() == "gpu" and not upcast and q.dtype in (jnp.bfloat16, jnp.float16):
-        out = jax.nn.dot_product_attention(q, k, v, scale=1.0, is_causal=True, implementation="cudnn")
+        out = _with_dropout(*_heads_first(query, key, value), dropout, dropout_key)
+    elif _has_fused_kernel(query):
+        arrays = (x.rearrange(("batch", "position", "heads", "head_size")).array for x in (query, key, value))
+        out = jax.nn.dot_product_attention(*arrays, scale=1.0, is_causal=True, implementation="cudnn")
+        return hax.named(out, query.resolve_axis(("batch", "position", "heads", "head_size")))
     else:
-        out = _plain(q, k, v, upcast=upcast)
-    return hax.named(out, tuple(query.resolve_axis(name) for name in order))
+        out = blockwise_causal_attention(*_heads_first(query, key, value))
+    return hax.named(out.astype(dtype), query.resolve_axis(("batch", "heads", "position", "head_size")))
 
 
-def _plain(q, k, v, *, upcast: bool, dropout: float = 0.0, dropout_key: PRNGKeyArray | None = None) -> jax.Array:
-    """The formula as it stands. Arrays are [batch, position, heads, head size]; q is already scaled."""
-    precise = jnp.float32 if upcast else q.dtype
-    scores = jnp.einsum("bqhd,bkhd->bhqk", q.astype(precise), k.astype(precise))
-    length = scores.shape[-1]
-    scores = jnp.where(jnp.tri(length, dtype=bool), scores, jnp.finfo(scores.dtype).min)
-    weights = jax.nn.softmax(scores.astype(jnp.float32), axis=-1).astype(v.dtype)
-    if dropout_key is not None:
-        keep = jax.random.bernoulli(dropout_key, 1 - dropout, weights.shape)
-        weights = jnp.where(keep, weights / (1 - dropout), 0).astype(v.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+def _heads_first(*arrays: NamedArray) -> tuple[jax.Array, ...]:
+    return tuple(x.rearrange(("batch", "heads", "position", "head_size")).array for x in arrays)
+
+
+def _has_fused_kernel(query: NamedArray) -> bool:
+    """cuDNN's flash attention takes 16-bit types."""
+    return jax.default_backend() == "gpu" and query.dtype in (jnp.bfloat16, jnp.float16)
+
+
+def _with_dropout(q: jax.Array, k: jax.Array, v: jax.Array, dropout: float, key: PRNGKeyArray) -> jax.Array:
+    """The formula as it stands, with all its weights at hand. Arrays are [batch, heads, position, head size]."""
+    scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
+    scores = jnp.where(jnp.tri(scores.shape[-1], dtype=bool), scores, -jnp.inf)
+    weights = jax.nn.softmax(scores, axis=-1)
+    keep = jax.random.bernoulli(key, 1 - dropout, weights.shape)
+    weights = jnp.where(keep, weights / (1 - dropout), 0)
+    return jnp.einsum("bhqk,bhkd->bhqd", weights.astype(v.dtype), v)

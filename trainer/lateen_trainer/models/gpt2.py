@@ -11,7 +11,6 @@ import equinox as eqx
 import haliax as hax
 import haliax.nn as hnn
 import jax
-import jax.numpy as jnp
 from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec import ModelSpec
@@ -66,10 +65,8 @@ class Attention(eqx.Module):
         if spec.scale_attn_by_inverse_layer_idx:
             scale = scale / (layer + 1.0).astype(q.dtype)
         out = causal_attention(
-            q, k, v,
-            Pos="position", Heads="heads", HeadSize="head_size",
-            scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key,
-        )  # fmt: skip
+            q, k, v, scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key
+        )
         return self.c_proj(out)
 
 
@@ -157,7 +154,9 @@ class Gpt2(eqx.Module):
         """[Vocab, Embed]: logits are hidden · lm_headᵀ."""
         return self.wte
 
-    def hidden(self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m) -> NamedArray:
+    def hidden(
+        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+    ) -> NamedArray:
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:

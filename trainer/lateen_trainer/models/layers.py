@@ -10,13 +10,15 @@ import jax.numpy as jnp
 from haliax import Axis, AxisSpec, NamedArray
 from jaxtyping import PRNGKeyArray
 
+from lateen_trainer.models.elementwise import gelu_tanh, layer_norm
+
 
 def _gelu_exact(x: NamedArray) -> NamedArray:
     return hnn.gelu(x, approximate=False)
 
 
 def _gelu_tanh(x: NamedArray) -> NamedArray:
-    return hnn.gelu(x, approximate=True)
+    return hax.named(gelu_tanh(x.array), x.axes)
 
 
 ACTIVATIONS: dict[str, Callable[[NamedArray], NamedArray]] = {
@@ -45,11 +47,8 @@ class LayerNorm(eqx.Module):
         return LayerNorm(hax.ones(axis), hax.zeros(axis), axis, eps)
 
     def __call__(self, x: NamedArray) -> NamedArray:
-        precise = x.astype(jnp.float32)
-        centred = precise - hax.mean(precise, self.axis)
-        variance = hax.mean(centred * centred, self.axis)
-        normed = (centred * hax.rsqrt(variance + self.eps)).astype(x.dtype)
-        return normed * self.weight + self.bias
+        x = x.rearrange((..., self.axis))
+        return hax.named(layer_norm(x.array, self.weight.array, self.bias.array, self.eps), x.axes)
 
 
 def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray) -> hnn.Linear:

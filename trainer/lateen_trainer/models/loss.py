@@ -57,9 +57,7 @@ def _weighted_loss_forward(hidden, head, targets, weights):
         return (total + loss, head_gradient), rows_gradient
 
     start = (jnp.float32(0), jnp.zeros(head.shape, jnp.float32))
-    (total, head_gradient), rows_gradient = jax.lax.scan(
-        chunk, start, _chunks(head.shape[0], hidden, targets, weights)
-    )
+    (total, head_gradient), rows_gradient = jax.lax.scan(chunk, start, _chunks(head.shape[0], hidden, targets, weights))
     rows_gradient = rows_gradient.reshape(-1, hidden.shape[1])[: hidden.shape[0]]
     return total, (rows_gradient, head_gradient.astype(head.dtype))
 

@@ -27,7 +27,11 @@ class Stack(eqx.Module, Generic[Block]):
 
     @staticmethod
     def init(
-        Layers: Axis, init_block: Callable[[PRNGKeyArray], Block], *, key: PRNGKeyArray, gradient_checkpointing: bool
+        Layers: Axis,
+        init_block: Callable[[PRNGKeyArray], Block],
+        *,
+        key: PRNGKeyArray,
+        gradient_checkpointing: bool,
     ) -> "Stack[Block]":
         blocks = hax.vmap(init_block, Layers)(jax.random.split(key, Layers.size))
         return Stack(blocks, Layers, gradient_checkpointing)

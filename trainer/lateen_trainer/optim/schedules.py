@@ -2,12 +2,8 @@
 
 import jax.numpy as jnp
 import optax
+from lateen_api.plan import steps_of
 from lateen_api.spec import OptimizerSpec
-
-
-def steps_of(length: float, num_steps: int) -> int:
-    """A length of the spec in steps: below 1 it is a fraction of the run."""
-    return round(length * num_steps) if length < 1 else round(length)
 
 
 def learning_rate_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:

@@ -6,7 +6,7 @@ import equinox as eqx
 import haliax as hax
 import jax
 import jax.numpy as jnp
-from haliax import Axis, NamedArray
+from haliax import Axis
 from jax.sharding import PartitionSpec
 from jaxtyping import PRNGKeyArray
 
@@ -16,7 +16,9 @@ from lateen_trainer.models.loss import next_token_losses
 from lateen_trainer.step.fsdp import Fsdp
 
 
-def microbatch_loss(model, tokens: jax.Array, weights: jax.Array | None, *, key: PRNGKeyArray | None, resolve) -> jax.Array:
+def microbatch_loss(
+    model, tokens: jax.Array, weights: jax.Array | None, *, key: PRNGKeyArray | None, resolve
+) -> jax.Array:
     """Sum of the losses of a microbatch in nats, a float32 scalar.
 
     Args:
@@ -58,17 +60,51 @@ def batch_gradients(
         loss, gradients = microbatches(model, tokens, key, fsdp, token_count)
         return jax.lax.psum(loss, DATA), gradients
 
-    model_specs = jax.tree.map(
-        lambda leaf: in_place_of(leaf, rules.data_spec(leaf.axes)), model, is_leaf=hax.util.is_named_array
-    )
-    return jax.shard_map(
+    model_specs = _model_specs(model, rules)
+    return _over_data(
         on_device,
-        mesh=rules.mesh,
+        rules,
         in_specs=(model_specs, PartitionSpec(None, DATA), PartitionSpec()),
         out_specs=(PartitionSpec(), model_specs),
-        axis_names={DATA},
-        check_vma=False,
     )(model, tokens, key)
+
+
+def batch_loss(
+    model, tokens: jax.Array, weights: jax.Array, *, rules: ShardingRules, fsdp: Fsdp, gather_once: bool
+) -> jax.Array:
+    """Sum of the losses of a batch in nats, without dropout and without gradients.
+
+    Args:
+        tokens: [data × batch, position + 1], divided over `data`.
+        weights: [data × batch] factors of the sequences' losses, divided likewise.
+    """
+
+    def local(model, tokens, weights):
+        model = fsdp.gather(model) if gather_once else _resolve_all_but_blocks(model, fsdp)
+        resolve = _as_it_is if gather_once else fsdp.resolve
+        return microbatch_loss(model, tokens, weights, key=None, resolve=resolve)
+
+    if rules.data_size == 1:
+        return local(model, tokens, weights)
+    return _over_data(
+        lambda *inputs: jax.lax.psum(local(*inputs), DATA),
+        rules,
+        in_specs=(_model_specs(model, rules), PartitionSpec(DATA), PartitionSpec(DATA)),
+        out_specs=PartitionSpec(),
+    )(model, tokens, weights)
+
+
+def _over_data(function: Callable, rules: ShardingRules, *, in_specs, out_specs) -> Callable:
+    """The function on each device of the data axis by itself; the model axis stays the partitioner's."""
+    return jax.shard_map(
+        function, mesh=rules.mesh, in_specs=in_specs, out_specs=out_specs, axis_names={DATA}, check_vma=False
+    )
+
+
+def _model_specs(model, rules: ShardingRules):
+    return jax.tree.map(
+        lambda leaf: in_place_of(leaf, rules.data_spec(leaf.axes)), model, is_leaf=hax.util.is_named_array
+    )
 
 
 def _whole_microbatches(shards, tokens, key, fsdp: Fsdp, token_count: int):

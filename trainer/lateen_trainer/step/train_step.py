@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
-from lateen_trainer.mesh import DATA, ShardingRules
+from lateen_trainer.mesh import ShardingRules
 from lateen_trainer.step.fsdp import Fsdp
-from lateen_trainer.step.gradients import batch_gradients
+from lateen_trainer.step.gradients import batch_gradients, batch_loss
 from lateen_trainer.step.state import TrainState
 
 
@@ -26,14 +25,10 @@ class StepSettings:
     """Key from which each step's is derived; None: the model has no dropout."""
 
 
-def batch_sharding(rules: ShardingRules) -> NamedSharding:
-    """Of tokens [microbatch number, data × batch, position + 1]."""
-    return NamedSharding(rules.mesh, PartitionSpec(None, DATA))
-
-
 def make_train_step(settings: StepSettings):
     """A compiled `(state, tokens) → (state, metrics)`; the old state's memory is given to the new one.
 
+    tokens: [microbatch number, data × batch, position + 1], as `BatchPlacement` lays them out.
     Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping.
     """
     fsdp = Fsdp(settings.rules, settings.compute_dtype)
@@ -49,3 +44,17 @@ def make_train_step(settings: StepSettings):
         return TrainState(state.step + 1, model, opt_state), metrics
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def make_eval_step(settings: StepSettings):
+    """A compiled `(model, tokens, weights) → loss` of one batch of evaluation.
+
+    tokens [data × batch, position + 1] and weights [data × batch] are divided over `data`; a sequence of weight 0
+    counts nothing. The result is the sum of the losses in nats, a float32 scalar.
+    """
+    fsdp = Fsdp(settings.rules, settings.compute_dtype)
+
+    def eval_step(model, tokens: jax.Array, weights: jax.Array):
+        return batch_loss(model, tokens, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
+
+    return jax.jit(eval_step)

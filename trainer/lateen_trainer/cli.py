@@ -1,0 +1,50 @@
+"""`lateen train`: one trainer process, as it runs in a pod."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+from lateen_api.environment import PREFIX, ProcessEnvironment, ProcessEnvironmentError
+from lateen_api.load import load_job
+from lateen_api.outcome import ExitCode
+
+
+@click.command()
+@click.argument("job_file", type=click.Path(path_type=Path), required=False)
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field of the job.")
+def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Be one trainer process of the job in JOB_FILE, or in the file that LATEEN_JOB_FILE names.
+
+    Who it is among the processes of an attempt is told by LATEEN_* variables. `lateen run` starts as many of these
+    as a job needs, and again when one dies.
+    """
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    given = {} if job_file is None else {PREFIX + "JOB_FILE": str(job_file)}
+    try:
+        environment = ProcessEnvironment.from_environ({**os.environ, **given})
+    except ProcessEnvironmentError as error:
+        click.echo(error, err=True)
+        sys.exit(ExitCode.USER_ERROR)
+    sys.exit(run_process(environment, overrides))
+
+
+def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()) -> ExitCode:
+    """Trains as one process of an attempt; how it ended."""
+    from lateen_trainer.processes.lifecycle import Lifecycle
+
+    with Lifecycle(environment) as life:
+        from lateen_api.plan import make_plan
+
+        from lateen_trainer.report.reporter import Reporter
+        from lateen_trainer.train import train as train_job
+
+        job = load_job(environment.job_file, overrides)
+        plan = make_plan(job, hosts=environment.process_count)
+        on_cpu = plan.accelerator_kind == "cpu"
+        host = os.environ.get(PREFIX + "METRICS_HOST", "0.0.0.0")
+        with Reporter(life, environment, host=host, steps=job.spec.trainer.num_train_steps) as report:
+            peers = life.join(job.spec.recovery, devices_per_host=plan.devices_per_host if on_cpu else None)
+            train_job(job, environment, life, peers, report)
+    return life.exit_code

@@ -1,0 +1,241 @@
+"""The training loop: steps, and what comes between them."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from lateen_api.progress import Phase
+from lateen_api.spec.section import duration_seconds
+
+from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
+from lateen_trainer.checkpoint.save import NotSavedError
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.evaluation import EvalBatches
+from lateen_trainer.data.loader import Loader
+from lateen_trainer.errors import NotFiniteError
+from lateen_trainer.optim import learning_rate_schedule
+from lateen_trainer.processes.lifecycle import Lifecycle
+from lateen_trainer.report import names
+from lateen_trainer.report.reporter import Reporter
+from lateen_trainer.run import Run
+from lateen_trainer.step.placement import BatchPlacement
+from lateen_trainer.step.state import TrainState
+from lateen_trainer.step.train_step import make_eval_step, make_train_step
+from lateen_trainer.step.votes import Votes
+
+log = logging.getLogger(__name__)
+
+
+class Loop:
+    """Trains from a step to the end, or to the step at which all processes agree to stop.
+
+    The numbers of a step are read when the next one has been handed to the device, so that the device never waits
+    for this loop.
+
+    Args:
+        first: whether this is process 0, whose clock says when a checkpoint is due.
+        validation_tokens: None: there is no evaluation.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        life: Lifecycle,
+        report: Reporter,
+        checkpoints: Checkpoints,
+        train_tokens: TokenCache,
+        validation_tokens: TokenCache | None,
+        *,
+        first: bool,
+    ):
+        trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
+        self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
+        self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
+        self._tokens_per_step = plan.tokens_per_step
+        self._schedule = learning_rate_schedule(run.spec.optimizer, self._steps)
+        self._train_step = make_train_step(run.settings)
+        self._votes = Votes(rules.mesh)
+        self._policy = SavePolicy(
+            duration_seconds(run.spec.checkpoint.save_interval), tuple(run.spec.checkpoint.keep), time.time()
+        )
+        self._loader = Loader(
+            train_tokens,
+            batch_size=trainer.train_batch_size,
+            seq_len=run.spec.model.seq_len,
+            seed=trainer.seed,
+        )
+        self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
+        self._evaluation = None if validation_tokens is None else Evaluation(run, validation_tokens)
+        self._unread: _Unread | None = None
+        self._read_at = time.perf_counter()
+        self._saved_step: int | None = None
+        self.last_loss: float | None = None
+        """Training loss of the last step that was read: nats a token."""
+        self.validation_loss: float | None = None
+        """Loss of the last evaluation: nats a token."""
+
+    def run_from(self, state: TrainState, start: int) -> tuple[TrainState, bool]:
+        """Trains the steps from `start` on.
+
+        Returns:
+            The state, which has been saved, and whether the run was stopped before its end.
+
+        Raises:
+            NotFiniteError: a loss was NaN or infinite.
+            NotSavedError: the last checkpoint could not be written.
+        """
+        self._saved_step = start if start > 0 else None
+        self._report.phase(Phase.COMPILING)
+        self._read_at = time.perf_counter()
+        trained, save_wanted = start, False
+        with self._loader.prefetch(start, self._steps, rows=self._placement.rows) as batches:
+            for step, rows, waited in _timed(batches):
+                state, metrics = self._train_step(state, self._placement.place(rows))
+                trained = step + 1
+                vote = self._votes.cast(self._first and self._policy.due(trained, time.time()))
+                save_wanted = self._read() or save_wanted
+                self._unread = _Unread(step, metrics, vote, waited)
+                if save_wanted or is_permanent(trained, self._policy.keep):
+                    self._save(state, trained)
+                    save_wanted = False
+                if trained % self._steps_per_eval == 0 and trained < self._steps:
+                    self._evaluate(state, trained)
+                if self._life.should_stop():
+                    break
+        self._read()
+        stopped = trained < self._steps
+        if not stopped:
+            self._evaluate(state, trained)
+        self._save_for_good(state, trained)
+        return state, stopped
+
+    def _read(self) -> bool:
+        """Reads and reports the numbers of the step that was last handed to the device.
+
+        Returns:
+            Whether a checkpoint is due, by process 0's clock.
+        """
+        self._look_for_commit()
+        if self._unread is None:
+            return False
+        unread, self._unread = self._unread, None
+        numbers = {name: float(value) for name, value in unread.metrics.items()}
+        now = time.perf_counter()
+        if not math.isfinite(numbers[names.LOSS]):
+            self._report.trained(unread.step, numbers)
+            last = self._checkpoints.last_committed_url
+            raise NotFiniteError(
+                f"The loss of step {unread.step} is {numbers[names.LOSS]} (gradient norm {numbers[names.GRAD_NORM]}): "
+                "expected a finite number. Lower spec.optimizer.learningRate, lengthen spec.optimizer.warmup or "
+                f"use float32 (spec.trainer.mp). The last checkpoint from before it: {last or 'none'}."
+            )
+        self.last_loss = numbers[names.LOSS]
+        self._report.trained(
+            unread.step,
+            {
+                **numbers,
+                names.LEARNING_RATE: float(self._schedule(unread.step)),
+                names.TOKENS: (unread.step + 1) * self._tokens_per_step,
+                names.STEP_SECONDS: now - self._read_at,
+                names.DATA_WAIT_SECONDS: unread.waited,
+            },
+        )
+        self._read_at = now
+        return bool(unread.vote)
+
+    def _evaluate(self, state: TrainState, trained: int) -> None:
+        if self._evaluation is None:
+            return
+        self._read()
+        self._report.phase(Phase.EVALUATING)
+        # No interval of the evaluation's batches is a reason to stop here: the step's end is where all agree.
+        self.validation_loss = self._evaluation.loss(state, lambda: self._report.phase(Phase.EVALUATING))
+        self._report.evaluated(trained - 1, self.validation_loss)
+        self._report.phase(Phase.TRAINING)
+        self._read_at = time.perf_counter()
+
+    def _save(self, state: TrainState, trained: int) -> None:
+        """Begins a checkpoint; one that failed is reported, and training goes on."""
+        self._read()  # what is not finite must not be saved
+        began = time.perf_counter()
+        self._report.phase(Phase.SAVING)
+        try:
+            self._checkpoints.save(trained, state, {})
+            self._saved_step = trained
+        except NotSavedError as error:
+            log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
+        self._policy = self._policy.saved(time.time())
+        self._report.phase(Phase.TRAINING)
+        log.info("Checkpoint of step %d: held up for %.0f ms", trained, 1000 * (time.perf_counter() - began))
+
+    def _save_for_good(self, state: TrainState, trained: int) -> None:
+        """Sees to it that the state is committed before the run ends."""
+        self._report.phase(Phase.SAVING)
+        try:
+            self._checkpoints.wait()
+        except NotSavedError as error:
+            log.error("%s", error)
+            self._saved_step = None
+        if self._saved_step != trained:
+            self._checkpoints.save(trained, state, {}, block=True)
+            self._saved_step = trained
+        self._look_for_commit()
+
+    def _look_for_commit(self) -> None:
+        url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed
+        if url is not None and step is not None:
+            self._report.committed(url, step)
+
+
+class Evaluation:
+    """The mean loss of the validation set."""
+
+    def __init__(self, run: Run, tokens: TokenCache):
+        batch_size = run.plan.eval_microbatch * run.plan.mesh.data
+        self._seq_len = run.spec.model.seq_len
+        self._batches = EvalBatches(
+            tokens,
+            seq_len=self._seq_len,
+            batch_size=batch_size,
+            max_batches=run.spec.trainer.max_eval_batches,
+        )
+        self._placement = BatchPlacement(run.settings.rules, batch_size, microbatches=1)
+        self._eval_step = make_eval_step(run.settings)
+
+    def loss(self, state: TrainState, moved: Callable[[], None]) -> float:
+        """Nats a token over all batches; `moved` is called after each."""
+        total = 0.0
+        for number in range(len(self._batches)):
+            rows, weights = self._batches.rows(number, self._placement.rows)
+            loss = self._eval_step(state.model, self._placement.place_flat(rows), self._placement.place_flat(weights))
+            total += float(loss)
+            moved()
+        return total / (self._batches.num_sequences * self._seq_len)
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A step that the device is at work on."""
+
+    step: int
+    metrics: dict[str, jax.Array]
+    vote: jax.Array
+    waited: float
+    """Seconds that the loop waited for the batch."""
+
+
+def _timed(batches: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Batches with the seconds that each was waited for."""
+    iterator = iter(batches)
+    while True:
+        began = time.perf_counter()
+        try:
+            step, rows = next(iterator)
+        except StopIteration:
+            return
+        yield step, rows, time.perf_counter() - began

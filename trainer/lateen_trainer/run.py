@@ -1,0 +1,49 @@
+"""What stays the same from a run's first step to its last."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from lateen_api.plan import Plan
+from lateen_api.spec import JobSpec
+
+from lateen_trainer.mesh import ShardingRules, make_mesh
+from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.optim import make_optimizer
+from lateen_trainer.step.train_step import StepSettings
+
+GATHERED_BYTES = 1 << 30
+"""A model whose parameters and gradients need less than this is gathered once a step rather than layer by layer."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The job, its plan, and the functions made of them."""
+
+    spec: JobSpec
+    plan: Plan
+    config: Gpt2Config
+    settings: StepSettings
+
+    @staticmethod
+    def build(spec: JobSpec, plan: Plan, vocab_size: int) -> "Run":
+        """Lays the model out over the devices of all processes."""
+        config = Gpt2Config(spec.model, vocab_size)
+        rules = ShardingRules(
+            make_mesh(plan.mesh.data, plan.mesh.model),
+            spec.trainer.fsdp_axis,
+            tuple(spec.trainer.tensor_parallel_axes),
+        )
+        has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
+        settings = StepSettings(
+            rules=rules,
+            optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
+            compute_dtype=jnp.dtype(plan.compute_dtype),
+            gather_once=plan.parameters * 8 <= GATHERED_BYTES,
+            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
+        )
+        return Run(spec, plan, config, settings)
+
+    def make_model(self) -> Gpt2:
+        """A new model, the same for every mesh."""
+        return Gpt2.init(self.config, key=jax.random.key(self.spec.trainer.seed))

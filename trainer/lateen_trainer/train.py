@@ -1,0 +1,133 @@
+"""The training of a job, from its first file to its last checkpoint, in the order in which it happens."""
+
+import json
+import logging
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+from lateen_api.environment import ProcessEnvironment
+from lateen_api.plan import make_plan
+from lateen_api.progress import Phase
+from lateen_api.spec import JobSpec, LMTrainingJob
+
+from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
+from lateen_trainer.data.unigram import unigram_entropy
+from lateen_trainer.generate import sample
+from lateen_trainer.loop import Loop
+from lateen_trainer.processes.lifecycle import Lifecycle, Peers
+from lateen_trainer.report.jsonl import JsonLinesTracker
+from lateen_trainer.report.reporter import Reporter
+from lateen_trainer.run import Run
+from lateen_trainer.step.state import TrainState, init_state, state_shapes
+
+PROMPT_TOKENS = 32
+SAMPLE_TOKENS = 200
+
+log = logging.getLogger(__name__)
+
+
+def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, peers: Peers, report: Reporter) -> None:
+    """Trains the job to its end, or to the step at which all processes agree to stop, and saves it."""
+    spec = job.spec
+    run_dir = Path(environment.run_dir)
+    tokenizer = load_tokenizer(spec.data.tokenizer)
+    plan = make_plan(job, vocab_size=tokenizer.vocab_size, hosts=peers.process_count)
+    for warning in plan.warnings:
+        log.warning(warning)
+    train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
+
+    run = Run.build(spec, plan, tokenizer.vocab_size)
+    checkpoints = open_checkpoints(job, run_dir, peers)
+    report.phase(Phase.RESTORING)
+    state = restore_or_init(run, checkpoints)
+    start = int(state.step)
+    report.begin(plan, start)
+    if peers.first:
+        report.add([JsonLinesTracker(run_dir / "metrics.jsonl", attempt=environment.attempt, start_step=start)])
+
+    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, first=peers.first)
+    state, stopped = loop.run_from(state, start)
+    if stopped:
+        life.saved()
+        return
+
+    report.phase(Phase.EXPORTING, "sample of text")
+    text = sample_text(run, state, tokenizer, validation_tokens or train_tokens)
+    if peers.first:
+        summary = {
+            "step": int(state.step),
+            "tokens": int(state.step) * plan.tokens_per_step,
+            "trainLoss": loop.last_loss,
+            "validationLoss": loop.validation_loss,
+            "unigramEntropy": unigram_entropy((validation_tokens or train_tokens).blocks()),
+            "sample": text,
+        }
+        write_summary(run_dir, summary)
+    report.phase(Phase.DONE)
+
+
+def open_caches(
+    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, peers: Peers, report: Reporter
+) -> tuple[TokenCache, TokenCache | None]:
+    """The tokens of training and validation (None: the job has no validation data), tokenised first if need be."""
+    cache_dir = spec.data.cache_dir or str(run_dir / "cache")
+
+    def open_split(split) -> TokenCache:
+        report.phase(Phase.TOKENIZING, split)
+        return open_or_build_cache(
+            spec.data, split, tokenizer, cache_dir,
+            is_builder=peers.first,
+            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
+        )  # fmt: skip
+
+    return open_split("train"), open_split("validation") if spec.data.validation_urls else None
+
+
+def open_checkpoints(job: LMTrainingJob, run_dir: Path, peers: Peers) -> Checkpoints:
+    """The job's checkpoints, with what they need to agree between processes."""
+
+    def agree(ok: bool) -> bool:
+        return bool(multihost_utils.process_allgather(jnp.asarray(ok)).all())
+
+    together = {} if peers.process_count == 1 else {"barrier": multihost_utils.sync_global_devices, "agree": agree}
+    return Checkpoints(
+        job.spec.checkpoint.path or str(run_dir / "checkpoints"),
+        process_index=peers.process_id,
+        process_count=peers.process_count,
+        job=job.metadata.name,
+        keep=job.spec.checkpoint.keep,
+        **together,
+    )
+
+
+def restore_or_init(run: Run, checkpoints: Checkpoints) -> TrainState:
+    """The newest good checkpoint's state, or a new one."""
+    settings = run.settings
+    restored = checkpoints.restore(state_shapes(run.make_model, settings.optimizer, settings.rules))
+    if restored is None:
+        return init_state(run.make_model, settings.optimizer, settings.rules)
+    state, _ = restored
+    log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
+    return state
+
+
+def sample_text(run: Run, state: TrainState, tokenizer: Tokenizer, tokens: TokenCache) -> str:
+    """The beginning of the validation text (or of the training text), and how the model continues it."""
+    new_tokens = min(SAMPLE_TOKENS, run.spec.model.seq_len // 2)
+    prompt = next(tokens.blocks())[: min(PROMPT_TOKENS, run.spec.model.seq_len - new_tokens)].tolist()
+    key = jax.random.key(run.spec.trainer.seed)
+    drawn = sample(state.model, prompt, length=new_tokens, key=key, stop=tokenizer.eos_id)
+    return tokenizer.decode([*prompt, *drawn.tolist()])
+
+
+def write_summary(run_dir: Path, summary: dict) -> None:
+    """Leaves `summary.json` for whoever started the run; whole or not at all."""
+    path = run_dir / "summary.json"
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(summary, indent=2))
+    partial.replace(path)
