@@ -56,7 +56,6 @@ class Loop:
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
-        self._tokens_per_step = plan.tokens_per_step
         self._schedule = learning_rate_schedule(run.spec.optimizer, self._steps)
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules.mesh)
@@ -140,7 +139,6 @@ class Loop:
             {
                 **numbers,
                 names.LEARNING_RATE: float(self._schedule(unread.step)),
-                names.TOKENS: (unread.step + 1) * self._tokens_per_step,
                 names.STEP_SECONDS: now - self._read_at,
                 names.DATA_WAIT_SECONDS: unread.waited,
             },

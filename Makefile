@@ -1,0 +1,75 @@
+# `make run` trains the example on this machine, `make test` shows that all is right. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+JOB    ?= docs/examples/nano.yaml
+LOCKS   = images/requirements
+# Compiled programs of the tests, kept between runs.
+export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/lateen/tests-xla
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
+export JAX_PLATFORMS ?= cpu
+PYTEST = $(BIN)/python -m pytest -q
+
+.PHONY: help run setup test lint test-unit test-trainer test-e2e bench-train bench-checkpoint crd lock clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.run ## Train JOB (docs/examples/nano.yaml) on this machine
+	$(BIN)/lateen run $(JOB)
+
+setup: $(VENV)/.test ## Install everything that development needs into .venv
+
+test: lint test-unit test-trainer test-e2e ## All tests, fast ones first
+
+lint: $(VENV)/.test ## Style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+test-unit: $(VENV)/.test ## The contract and the operator: seconds
+	$(PYTEST) tests/crds tests/operator -n 2
+
+test-trainer: $(VENV)/.test ## The trainer: minutes
+	$(PYTEST) tests/trainer -n 2
+
+test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
+	$(PYTEST) tests/e2e
+
+bench-train: $(VENV)/.test ## A training step beside PyTorch's
+	$(BIN)/python tests/benchmarks/bench_train.py
+
+bench-checkpoint: $(VENV)/.test ## Save and restore beside Orbax
+	$(BIN)/python tests/benchmarks/bench_checkpoint.py
+
+crd: $(VENV)/.test ## Generate the CRD and the reference page from the models
+	$(BIN)/lateen crd > crds/lmtrainingjobs.yaml
+	$(BIN)/lateen crd --reference > docs/reference.md
+
+lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra trainer -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer.txt
+	$(BIN)/uv pip compile pyproject.toml --extra operator -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/operator.txt
+LOCK_FLAGS = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock'
+
+clean: ## Remove the environment and the runs
+	rm -rf $(VENV) runs
+
+# An environment that can train, and one that can do everything. Both hold the same versions.
+$(VENV)/.run: $(LOCKS)/trainer.txt pyproject.toml | $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.test: $(LOCKS)/dev.txt pyproject.toml | $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@ $(VENV)/.run
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"lateen needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)

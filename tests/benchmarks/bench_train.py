@@ -1,0 +1,252 @@
+"""A training step of lateen beside PyTorch's GPT-2 (transformers), eager and compiled: same shapes, same precision.
+
+    python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7]
+
+Every candidate is a process of its own that holds a model and makes one step when told to. The candidates take
+turns within a round, so that all meet the same machine, and ratios are taken round by round. A step is a whole one:
+forward, backward, clipping by global norm, AdamW with weight decay.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A GPT-2 and its batch."""
+
+    hidden: int
+    heads: int
+    layers: int
+    seq_len: int
+    vocab: int
+    batch: int
+
+    def training_flops(self) -> int:
+        """FLOPs of a step: three times those of the forward pass, by the plan's formula."""
+        from lateen_api.plan import training_flops_per_token
+        from lateen_api.spec import ModelSpec
+
+        spec = ModelSpec(
+            hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len
+        )
+        return training_flops_per_token(spec, self.vocab) * self.batch * self.seq_len
+
+
+SHAPES = {
+    "nano": Shape(128, 4, 4, 256, 257, 32),
+    "small": Shape(768, 12, 12, 1024, 50257, 4),
+}
+
+
+def lateen_step(shape: Shape) -> Callable[[np.ndarray], float]:
+    """lateen's step as `lateen train` would run it on this machine."""
+    import jax
+    from lateen_api.plan import make_plan
+    from lateen_api.spec import LMTrainingJob
+    from lateen_trainer.processes.accelerator import choose_devices
+    from lateen_trainer.run import Run
+    from lateen_trainer.step.placement import BatchPlacement
+    from lateen_trainer.step.state import init_state
+    from lateen_trainer.step.train_step import make_train_step
+
+    job = LMTrainingJob.model_validate(
+        {
+            "metadata": {"name": "bench"},
+            "spec": {
+                "model": {
+                    "hiddenDim": shape.hidden,
+                    "numHeads": shape.heads,
+                    "numLayers": shape.layers,
+                    "seqLen": shape.seq_len,
+                    "gradientCheckpointing": False,
+                },
+                "data": {"tokenizer": "bytes", "trainUrls": ["none"]},
+                "trainer": {"trainBatchSize": shape.batch, "numTrainSteps": 1000},
+            },
+        }
+    )
+    plan = make_plan(job, vocab_size=shape.vocab, cores=os.cpu_count())
+    choose_devices(plan.devices_per_host)
+    run = Run.build(job.spec, plan, shape.vocab)
+    settings = run.settings
+    step = make_train_step(settings)
+    placement = BatchPlacement(settings.rules, shape.batch, plan.accumulation_steps)
+    state = init_state(run.make_model, settings.optimizer, settings.rules)
+
+    def train(tokens: np.ndarray) -> float:
+        nonlocal state
+        state, metrics = step(state, placement.place(tokens))
+        return float(jax.block_until_ready((state, metrics))[1]["loss"])
+
+    return train
+
+
+def torch_step(shape: Shape, *, compiled: bool) -> Callable[[np.ndarray], float]:
+    """The same step in PyTorch, with the fused implementations of attention and AdamW that it offers."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=shape.vocab, n_positions=shape.seq_len, n_embd=shape.hidden, n_layer=shape.layers,
+            n_head=shape.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
+            attn_implementation="sdpa",
+        )
+    )  # fmt: skip
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    exempt = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": exempt, "weight_decay": 0.0}],
+        lr=6e-4, betas=(0.9, 0.95), fused=True,
+    )  # fmt: skip
+
+    def loss_of(inputs, targets):
+        logits = model(input_ids=inputs).logits
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    loss_function = torch.compile(loss_of) if compiled else loss_of
+
+    def train(tokens: np.ndarray) -> float:
+        batch = torch.from_numpy(tokens.astype(np.int64))
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_function(batch[:, :-1], batch[:, 1:])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return train
+
+
+CANDIDATES: dict[str, Callable[[Shape], Callable[[np.ndarray], float]]] = {
+    "lateen": lateen_step,
+    "torch": lambda shape: torch_step(shape, compiled=False),
+    "torch.compile": lambda shape: torch_step(shape, compiled=True),
+}
+
+
+def work(name: str, shape: Shape) -> None:
+    """A candidate's process: a line in, a step, a line out."""
+    step = CANDIDATES[name](shape)
+    rng = np.random.default_rng(0)
+    for _ in sys.stdin:
+        tokens = rng.integers(0, shape.vocab, (shape.batch, shape.seq_len + 1), dtype=np.int32)
+        began = time.perf_counter()
+        loss = step(tokens)
+        seconds = time.perf_counter() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps({"seconds": seconds, "loss": loss, "peak": peak}), flush=True)
+
+
+def matmul_peak() -> float:
+    """The best FLOP/s of float32 matrix products that jax reaches here, over a few shapes."""
+    import jax
+    import jax.numpy as jnp
+
+    best = 0.0
+    for m, n, k in [(1024, 1024, 1024), (2048, 2048, 2048), (4096, 3072, 768), (1024, 768, 3072)]:
+        a, b = jnp.ones((m, k)), jnp.ones((k, n))
+        product = jax.jit(jnp.matmul)
+        product(a, b).block_until_ready()
+        for _ in range(5):
+            began = time.perf_counter()
+            product(a, b).block_until_ready()
+            best = max(best, 2 * m * n * k / (time.perf_counter() - began))
+    return best
+
+
+class Worker:
+    """One candidate, at rest until it is told to step."""
+
+    def __init__(self, name: str, shape: Shape):
+        self.name = name
+        self.seconds: list[float] = []
+        self.peak = 0
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--work", name, json.dumps(asdict(shape))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+
+    def step(self, *, count: bool = True) -> float:
+        """One step; its loss."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended with code {self._process.wait()}")
+        answer = json.loads(line)
+        if count:
+            self.seconds.append(answer["seconds"])
+        self.peak = answer["peak"]
+        return answer["loss"]
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: float) -> None:
+    """Prints a table of the candidates at one shape."""
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for candidate in candidates:
+            worker = Worker(candidate, shape)
+            stack.callback(worker.close)
+            workers.append(worker)
+        for worker in workers:  # compile, and fill the caches
+            worker.step(count=False)
+            worker.step(count=False)
+        for _ in range(rounds):
+            for worker in workers:
+                worker.step()
+    tokens = shape.batch * shape.seq_len
+    print(f"\n{name}: {shape}, float32, {rounds} rounds, matrix products at most {peak / 1e9:.0f} GFLOP/s")
+    print(f"{'':16}{'ms/step':>10}{'tokens/s':>10}{'MFU':>8}{'peak GiB':>10}")
+    for worker in workers:
+        median = statistics.median(worker.seconds)
+        mfu = shape.training_flops() / median / peak
+        print(f"{worker.name:16}{median * 1e3:10.0f}{tokens / median:10.0f}{mfu:8.1%}{worker.peak / 2**30:10.2f}")
+    peers = workers[1:]
+    if peers:
+        fastest = min(peers, key=lambda worker: statistics.median(worker.seconds))
+        ratios = [theirs / ours for ours, theirs in zip(workers[0].seconds, fastest.seconds, strict=True)]
+        print(
+            f"{workers[0].name} / {fastest.name}: {statistics.median(ratios):.2f} × "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
+    parser.add_argument("--candidates", default=",".join(CANDIDATES), help="comma-separated, lateen first")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(options.work[0], Shape(**json.loads(options.work[1])))
+        return
+    peak = matmul_peak()
+    for name in SHAPES if options.shape == "all" else [options.shape]:
+        compare(name, SHAPES[name], options.candidates.split(","), options.rounds, peak)
+
+
+if __name__ == "__main__":
+    main()
