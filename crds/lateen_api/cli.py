@@ -34,3 +34,7 @@ class _LazyCommands(click.Group):
 @click.version_option(package_name="lateen")
 def main() -> None:
     """Train language models: on this machine, or on Kubernetes."""
+
+
+if __name__ == "__main__":
+    main()

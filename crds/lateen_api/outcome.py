@@ -5,7 +5,7 @@ the operator together with the container's reason.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -58,6 +58,10 @@ MEANING = {
 """The codes in words, for people."""
 
 
+LONGEST_MESSAGE = 4096
+"""Bytes of a termination message that Kubernetes keeps."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The termination message of a trainer process."""
@@ -73,9 +77,19 @@ class Outcome:
     """Last committed checkpoint."""
 
     def to_json(self) -> str:
-        """At most 4 kB, the limit of a Kubernetes termination message."""
-        fields = {**asdict(self), "exit_code": int(self.exit_code), "message": self.message[:2000]}
-        return json.dumps({"exitCode" if key == "exit_code" else key: value for key, value in fields.items()})
+        """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
+        message = self.message
+        while True:
+            fields = {
+                "exitCode": int(self.exit_code),
+                "message": message,
+                "step": self.step,
+                "checkpoint": self.checkpoint,
+            }
+            text = json.dumps(fields, ensure_ascii=False)
+            if len(text.encode()) <= LONGEST_MESSAGE or not message:
+                return text
+            message = message[: len(message) * 3 // 4]
 
     @classmethod
     def from_json(cls, text: str) -> "Outcome":

@@ -8,7 +8,16 @@ from lateen_api.spec.checkpoint import CheckpointSpec, KeepRule
 from lateen_api.spec.compute import ComputeSpec
 from lateen_api.spec.data import DataSourceSpec, DataSpec
 from lateen_api.spec.export import ExportSpec
-from lateen_api.spec.job import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, JobMetadata, JobSpec, LMTrainingJob
+from lateen_api.spec.job import (
+    API_VERSION,
+    GROUP,
+    KIND,
+    PLURAL,
+    SHORT_NAME,
+    JobMetadata,
+    JobSpec,
+    LMTrainingJob,
+)
 from lateen_api.spec.model import ModelSpec
 from lateen_api.spec.optimizer import OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec

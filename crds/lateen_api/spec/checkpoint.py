@@ -18,11 +18,11 @@ class KeepRule(Section):
 class CheckpointSpec(Section):
     """Where and how often the state of training is saved."""
 
-    path: str | None = None
+    path: str | None = Field(default=None, min_length=1, max_length=1024)
     """Folder of the checkpoints: a path or `gs://` URL. Default: `checkpoints` in the run's folder."""
 
     save_interval: Duration = "15m"
     """Time between two temporary checkpoints; each replaces the one before it."""
 
-    keep: list[KeepRule] = Field(default_factory=list)
+    keep: list[KeepRule] = Field(default_factory=list, max_length=64)
     """Which checkpoints are kept for good. The newest one is always kept."""

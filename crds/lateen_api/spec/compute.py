@@ -4,17 +4,18 @@ from typing import Any
 
 from pydantic import Field
 
+from lateen_api.quantities import Quantity
 from lateen_api.spec.section import Duration, Section
 
 
 class ComputeSpec(Section):
     """The machines that the job asks for."""
 
-    accelerator: str = "cpu"
+    accelerator: str = Field(default="cpu", max_length=63)
     """`cpu`, a TPU type (`tpu-v4`, `tpu-v5e`, `tpu-v5p`, `tpu-v6e`, `tpu7x`) or a GPU type as GKE names it
     (`nvidia-h100-80gb`, …)."""
 
-    topology: str | None = None
+    topology: str | None = Field(default=None, max_length=32)
     """Chips of a TPU slice, as `2x2x4`."""
 
     chips_per_host: int | None = Field(default=None, ge=1)
@@ -65,10 +66,10 @@ class ComputeSpec(Section):
     image_pull_policy: str | None = None
     """As in Kubernetes: Always, IfNotPresent or Never."""
 
-    cpu: str | None = None
+    cpu: Quantity | None = None
     """CPU request and limit of a pod, as a Kubernetes quantity."""
 
-    memory: str | None = None
+    memory: Quantity | None = None
     """Memory request and limit of a pod, as a Kubernetes quantity."""
 
     env: dict[str, str] = Field(default_factory=dict)

@@ -29,15 +29,15 @@ class DataSourceSpec(Section):
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
 
-    tokenizer: str = "gpt2"
+    tokenizer: str = Field(default="gpt2", min_length=1, max_length=1024)
     """`bytes` (built in: one token a byte, plus end of text), or a Hugging Face tokenizer:
     a folder, a `tokenizer.json` file, or a name on the hub."""
 
     cache_dir: str | None = None
     """Where tokenised text is kept: a path or fsspec URL. Default: `cache` in the run's folder."""
 
-    configs: dict[str, DataSourceSpec] = Field(default_factory=dict)
+    configs: dict[str, DataSourceSpec] = Field(default_factory=dict, max_length=64)
     """Named sources of a mixture."""
 
-    train_weights: dict[str, float] = Field(default_factory=dict)
+    train_weights: dict[str, float] = Field(default_factory=dict, max_length=64)
     """Share of each named source in the mixture."""

@@ -1,6 +1,6 @@
 """The resource itself: `LMTrainingJob` with its metadata and spec."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,14 +17,17 @@ from lateen_api.spec.trainer import TrainerSpec
 
 GROUP = "lateen.dev"
 VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "LMTrainingJob"
+API_VERSION: Final = "lateen.dev/v1alpha1"
+KIND: Final = "LMTrainingJob"
 PLURAL = "lmtrainingjobs"
 SINGULAR = "lmtrainingjob"
 SHORT_NAME = "lmtj"
 
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+LONGEST_NAME = 36
+
 # `<name>-a<attempt>-workers-<slice>-<host>-<5 random>` must stay a DNS label of 63 characters.
-JobName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=36)]
+JobName = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=LONGEST_NAME)]
 
 
 class JobSpec(Section):

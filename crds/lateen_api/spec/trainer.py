@@ -10,7 +10,7 @@ from lateen_api.spec.section import Section
 class TrainerSpec(Section):
     """The training loop: how long, how large, in what precision, on what mesh."""
 
-    num_train_steps: int = Field(default=400_000, ge=1)
+    num_train_steps: int = Field(default=400_000, ge=1, lt=2**31)
     """Optimizer steps in all."""
 
     train_batch_size: int = Field(default=512, ge=1)
@@ -47,7 +47,7 @@ class TrainerSpec(Section):
     fsdp_axis: str = "embed"
     """Named axis along which parameters and optimizer state are divided over the data axis of the mesh."""
 
-    tensor_parallel_axes: list[str] = Field(default_factory=lambda: ["mlp", "heads"])
+    tensor_parallel_axes: list[str] = Field(default=["mlp", "heads"], max_length=16)
     """Named axes that are divided over the model axis of the mesh."""
 
     initialize_from: str | None = None

@@ -1,1 +1,1 @@
-"""This machine as the place where a job runs: hosts are processes, their devices CPU devices or local GPUs."""
+"""This machine as the place where a job runs: hosts are processes with CPU devices or local GPUs."""

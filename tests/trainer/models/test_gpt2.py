@@ -99,7 +99,8 @@ def test_logits_and_gradients_agree_with_transformers(options):
     np.testing.assert_allclose(model.logits(inputs).array, reference_logits.detach().numpy(), atol=1e-4)
     np.testing.assert_allclose(loss, reference_loss.item(), atol=1e-5)
     expected = with_weights_of(
-        model, {name: value.grad.numpy() for name, value in reference.named_parameters() if value.grad is not None}
+        model,
+        {name: value.grad.numpy() for name, value in reference.named_parameters() if value.grad is not None},
     )
     jax.tree.map(lambda ours, theirs: np.testing.assert_allclose(ours, theirs, atol=1e-4), gradients, expected)
 
@@ -124,7 +125,8 @@ def test_dropout_depends_on_its_key_alone():
     tokens = hax.zeros((Axis("batch", 2), config.Pos), dtype=jnp.int32)
 
     first, again, other, none = (
-        np.asarray(model.hidden(tokens, key=key).array) for key in (jax.random.key(1), jax.random.key(1), jax.random.key(2), None)
+        np.asarray(model.hidden(tokens, key=key).array)
+        for key in (jax.random.key(1), jax.random.key(1), jax.random.key(2), None)
     )
 
     np.testing.assert_array_equal(first, again)

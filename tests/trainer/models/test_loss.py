@@ -29,7 +29,9 @@ def plain(hidden, head, targets, weights):
     return -jnp.sum(picked * weights.array)
 
 
-@pytest.mark.parametrize("logits_in_a_chunk", [1 << 25, 41 * 5, 1], ids=["one chunk", "uneven chunks", "single positions"])
+@pytest.mark.parametrize(
+    "logits_in_a_chunk", [1 << 26, 41 * 5, 1], ids=["one chunk", "uneven chunks", "single positions"]
+)
 def test_value_and_gradients_equal_the_plain_formula(inputs, logits_in_a_chunk, monkeypatch):
     monkeypatch.setattr(loss_module, "LOGITS_IN_A_CHUNK", logits_in_a_chunk)
     ours = jax.value_and_grad(lambda h, w: 3 * next_token_losses(h, w, *inputs[2:]), argnums=(0, 1))(*inputs[:2])
@@ -45,7 +47,9 @@ def test_a_position_of_weight_zero_counts_nothing_even_if_its_hidden_state_is_in
 
     expected = plain(hidden, head, targets, without)
 
-    np.testing.assert_allclose(next_token_losses(broken, head, targets, without.rearrange((Batch, Pos))), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        next_token_losses(broken, head, targets, without.rearrange((Batch, Pos))), expected, rtol=1e-5
+    )
 
 
 def test_the_whole_batchs_logits_never_exist(inputs, monkeypatch):

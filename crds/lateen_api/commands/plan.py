@@ -1,0 +1,40 @@
+"""`lateen plan`: what a job would run on, or why it cannot."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import yaml
+from rich.console import Console
+
+from lateen_api.errors import JobError
+from lateen_api.load import load_job
+from lateen_api.outcome import ExitCode
+from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
+from lateen_api.plan.table import plan_table
+
+
+@click.command()
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--hosts", type=click.IntRange(min=1), help="Plan with so many hosts instead of the job's.")
+@click.option("--cores", type=click.IntRange(min=1), help="Cores of a CPU host. Default: spec.compute.cpu, or 2.")
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field, as trainer.seed=3.")
+@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+def plan(job: Path, hosts: int | None, cores: int | None, overrides: tuple[str, ...], output: str) -> None:
+    """Show what JOB would run on, or why it cannot. Creates nothing."""
+    try:
+        loaded = load_job(job, overrides)
+        tokenizer = loaded.spec.data.tokenizer
+        vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
+        result = make_plan(loaded, vocab_size=vocab_size, hosts=hosts, cores=cores)
+    except JobError as error:
+        click.echo(error, err=True)
+        sys.exit(ExitCode.USER_ERROR)
+    plain = result.model_dump(mode="json", by_alias=True)
+    if output == "json":
+        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        Console().print(plan_table(loaded, result))

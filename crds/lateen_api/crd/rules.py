@@ -1,0 +1,127 @@
+"""What the API server checks beyond the types: rules in CEL, each with a message that says what to do.
+
+Only what needs no arithmetic over several sections stands here; the plan checks the rest and more, and its refusal
+is the condition Accepted. Rules over lists and maps need bounds on these (`maxItems`, `maxLength` in the spec), or the
+API server finds them too expensive. https://kubernetes.io/docs/reference/using-api/cel/
+"""
+
+from dataclasses import dataclass
+
+from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One CEL expression over `self` that must be true. With `oldSelf` in it, it is asked on updates only."""
+
+    rule: str
+    message: str
+
+
+_UNCHANGED = Rule(
+    "self == oldSelf",
+    "cannot change while the job exists, since its checkpoints were made with the old value. "
+    "Create a job of another name for the new value.",
+)
+
+
+def _at_most(field: str, other: str) -> list[Rule]:
+    """field <= other, where one or both may be left out."""
+    absent = [f"!has(self.{name})" for name in (field, other) if name not in ("hosts", "slices")]
+    comparison = f"self.{field} <= self.{other}"
+    return [Rule(" || ".join([*absent, comparison]), f"{field} must not be more than {other}. Change one of the two.")]
+
+
+def _only_for(field: str, prefix: str, owners: str) -> Rule:
+    return Rule(
+        f"!has(self.{field}) || self.accelerator.startsWith('{prefix}')",
+        f"{field} is for {owners} only. Remove it, or change accelerator.",
+    )
+
+
+RULES: dict[tuple[str, ...], list[Rule]] = {
+    (): [
+        Rule(
+            f"self.metadata.name.size() <= {LONGEST_NAME}",
+            f"metadata.name must have at most {LONGEST_NAME} characters, since names of pods are built from it. "
+            "Use a shorter name.",
+        ),
+        Rule(
+            f"self.metadata.name.matches('{NAME_PATTERN}')",
+            "metadata.name must be lower-case letters, digits and '-', a letter first and no '-' at the end. "
+            "Use another name.",
+        ),
+    ],
+    ("spec",): [
+        Rule(
+            "!('heads' in self.trainer.tensorParallelAxes) || self.model.numHeads % self.trainer.modelAxisSize == 0",
+            "trainer.modelAxisSize must divide model.numHeads. Change one of the two, or take heads out of "
+            "trainer.tensorParallelAxes.",
+        ),
+        Rule(
+            "self.optimizer.warmup < 1.0 || self.optimizer.warmup <= double(self.trainer.numTrainSteps)",
+            "optimizer.warmup must not be longer than trainer.numTrainSteps. Shorten it, or give it as a fraction.",
+        ),
+    ],
+    ("spec", "model"): [
+        Rule("self.hiddenDim % self.numHeads == 0", "hiddenDim must be a multiple of numHeads. Change one of the two."),
+        _UNCHANGED,
+    ],
+    ("spec", "data"): [
+        Rule(
+            "[has(self.trainUrls) && self.trainUrls.size() > 0, has(self.id), has(self.configs) && "
+            "self.configs.size() > 0].exists_one(given, given)",
+            "must have exactly one of trainUrls, id and configs. Add one, or remove the others.",
+        ),
+        Rule(
+            "!has(self.trainWeights) || self.trainWeights.all(name, has(self.configs) && name in self.configs)",
+            "trainWeights must name sources of configs. Correct the names.",
+        ),
+    ],
+    ("spec", "data", "tokenizer"): [_UNCHANGED],
+    ("spec", "trainer"): [
+        Rule(
+            "self.perDeviceParallelism != 0 && self.perDeviceEvalParallelism != 0",
+            "perDeviceParallelism and perDeviceEvalParallelism must be -1 or at least 1. "
+            "Use -1 to let the plan choose.",
+        ),
+        Rule(
+            "self.perDeviceParallelism < 1 || self.trainBatchSize % self.perDeviceParallelism == 0",
+            "perDeviceParallelism must divide trainBatchSize. Change one of the two.",
+        ),
+        Rule(
+            "!has(self.lanes) || self.lanes in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]",
+            "lanes must be a power of two. Use one, or leave the field out.",
+        ),
+        Rule(
+            "!has(self.lanes) || self.trainBatchSize % self.lanes == 0",
+            "lanes must divide trainBatchSize. Change one of the two.",
+        ),
+    ],
+    ("spec", "trainer", "seed"): [_UNCHANGED],
+    ("spec", "trainer", "trainBatchSize"): [_UNCHANGED],
+    ("spec", "checkpoint"): [
+        Rule(
+            "has(self.path) == has(oldSelf.path) && (!has(self.path) || self.path == oldSelf.path)",
+            "path cannot change while the job exists, since its checkpoints are there. "
+            "Create a job of another name for another path.",
+        ),
+    ],
+    ("spec", "compute"): [
+        Rule(
+            "!self.accelerator.startsWith('tpu') || has(self.topology)",
+            "topology is needed for TPUs: the chips of a slice. Add it, as 2x2x4.",
+        ),
+        _only_for("topology", "tpu", "TPUs"),
+        _only_for("chipsPerHost", "tpu", "TPUs"),
+        _only_for("minSlices", "tpu", "TPUs"),
+        _only_for("maxSlices", "tpu", "TPUs"),
+        _only_for("gpusPerHost", "nvidia", "GPUs"),
+        _only_for("devicesPerHost", "cpu", "CPU hosts"),
+        *_at_most("minHosts", "hosts"),
+        *_at_most("hosts", "maxHosts"),
+        *_at_most("minSlices", "slices"),
+        *_at_most("slices", "maxSlices"),
+    ],
+}
+"""Rules by the path of the schema that they stand on."""

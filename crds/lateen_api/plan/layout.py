@@ -1,0 +1,221 @@
+"""How a job lies on a certain number of hosts: mesh, microbatches, lanes, memory."""
+
+import math
+from dataclasses import dataclass
+
+from lateen_api.errors import JobError
+from lateen_api.plan.fleet import Fleet
+from lateen_api.plan.lanes import choose_lanes, is_power_of_two
+from lateen_api.plan.memory import MemoryModel
+from lateen_api.plan.result import Memory, MeshShape
+from lateen_api.precision import Precision
+from lateen_api.spec import JobSpec
+from lateen_api.wording import listing
+
+CPU_TOKENS_PER_MICROBATCH = 1024
+"""Tokens that a CPU device works on at once: more fall out of its caches, fewer waste time between products."""
+
+COMFORTABLE_MEMORY = 0.8
+"""Part of a device's memory up to which the microbatch is made larger when the plan may choose."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a job lies on its hosts."""
+
+    hosts: int
+    devices_per_host: int
+    mesh: MeshShape
+    microbatch: int
+    accumulation_steps: int
+    lanes: int | None
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What a layout depends on, besides the number of hosts."""
+
+    spec: JobSpec
+    fleet: Fleet
+    precision: Precision
+    vocab_size: int
+
+    def lay_out(self, hosts: int) -> Layout:
+        """The layout on so many hosts.
+
+        Raises:
+            JobError: devices, batch or memory do not allow it.
+        """
+        devices_per_host = self._devices_per_host(hosts)
+        mesh = self._mesh(hosts * devices_per_host)
+        memory = MemoryModel(
+            model=self.spec.model,
+            vocab_size=self.vocab_size,
+            precision=self.precision,
+            mesh=mesh,
+            kind=self.fleet.accelerator.kind,
+            available=self.fleet.device_memory(devices_per_host),
+        )
+        lanes = self._lanes(mesh.data, memory) if self._is_elastic else None
+        batch = self.spec.trainer.train_batch_size
+        microbatch = self._microbatch(hosts, mesh, memory) if lanes is None else batch // lanes
+        layout = Layout(
+            hosts=hosts,
+            devices_per_host=devices_per_host,
+            mesh=mesh,
+            microbatch=microbatch,
+            accumulation_steps=batch // (mesh.data * microbatch),
+            lanes=lanes,
+            memory=memory.estimate(microbatch),
+        )
+        self._check_memory(layout, memory)
+        return layout
+
+    def host_counts(self) -> list[int]:
+        """The numbers of hosts on which the job can run, of those that its spec allows."""
+        return [hosts for hosts in self.fleet.counts() if self._works(hosts)]
+
+    @property
+    def _is_elastic(self) -> bool:
+        return self.spec.trainer.reproducibility == "elastic"
+
+    def _devices_per_host(self, hosts: int) -> int:
+        """Of a CPU host: the most that suit the batch, up to its cores."""
+        if self.fleet.devices_per_host is not None:
+            return self.fleet.devices_per_host
+        trainer = self.spec.trainer
+        unit = max(1, trainer.per_device_parallelism)
+        for devices in range(self.fleet.cores, 1, -1):
+            data, rest = divmod(hosts * devices, trainer.model_axis_size)
+            if rest or trainer.train_batch_size % (data * unit):
+                continue
+            if not self._is_elastic or is_power_of_two(data):
+                return devices
+        # Nothing suits: what is wrong is told best with one device a host, or with all if layers are to be split.
+        return 1 if trainer.model_axis_size == 1 else self.fleet.cores
+
+    def _mesh(self, devices: int) -> MeshShape:
+        size = self.spec.trainer.model_axis_size
+        if devices % size:
+            model, splits_heads = self.spec.model, "heads" in self.spec.trainer.tensor_parallel_axes
+            possible = math.gcd(devices, model.num_heads) if splits_heads else devices
+            raise JobError(
+                "spec.trainer.modelAxisSize",
+                f"{size} does not divide the {devices} device{'s' * (devices > 1)}: expected a divisor. "
+                f"Use {listing(_divisors_near(possible, size))}, or another number of devices.",
+            )
+        return MeshShape(data=devices // size, model=size)
+
+    def _microbatch(self, hosts: int, mesh: MeshShape, memory: MemoryModel) -> int:
+        trainer, data = self.spec.trainer, mesh.data
+        batch, given = trainer.train_batch_size, trainer.per_device_parallelism
+        unit = data * max(1, given)
+        if batch % data:
+            factors = f"the {data} devices of the data axis"
+            if given > 1:
+                factors += f" × spec.trainer.perDeviceParallelism {given}"
+            raise JobError(
+                "spec.trainer.trainBatchSize",
+                f"{batch} is not divisible by {factors}: expected a multiple of {unit}. "
+                f"Use {_near(batch, unit)}{self._other_hosts(hosts)}.",
+            )
+        mine = batch // data
+        if given < 1:
+            fitting = [divisor for divisor in _divisors(mine) if self._is_comfortable(divisor, memory)]
+            return max(fitting, default=1)
+        if mine % given:
+            raise JobError(
+                "spec.trainer.perDeviceParallelism",
+                f"{given} does not divide the {mine} sequences that a device has of spec.trainer.trainBatchSize "
+                f"{batch}: expected a divisor. Use {listing(_divisors_near(mine, given))}, or a batch of "
+                f"{_near(batch, unit)}.",
+            )
+        return given
+
+    def _lanes(self, data: int, memory: MemoryModel) -> int:
+        if not is_power_of_two(data):
+            below = 1 << (data.bit_length() - 1)
+            raise JobError(
+                "spec.trainer.reproducibility",
+                f"elastic needs a power of two of devices along the data axis, not {data}. "
+                f"Use hosts that make {below} or {2 * below}, or fast.",
+            )
+
+        return choose_lanes(self.spec.trainer, max(data, self._most_data()), lambda n: self._is_comfortable(n, memory))
+
+    def _most_data(self) -> int:
+        """The greatest power of two that the data axis may reach on the spec's hosts: lanes must serve them all."""
+        per_host = self.fleet.devices_per_host or self.fleet.cores
+        data = max(1, self.fleet.most * per_host // self.spec.trainer.model_axis_size)
+        return 1 << (data.bit_length() - 1)
+
+    def _is_comfortable(self, microbatch: int, memory: MemoryModel) -> bool:
+        if self.fleet.accelerator.kind == "cpu":
+            return microbatch * self.spec.model.seq_len <= CPU_TOKENS_PER_MICROBATCH
+        available = memory.available
+        return available is None or memory.estimate(microbatch).total <= COMFORTABLE_MEMORY * available
+
+    def _check_memory(self, layout: Layout, memory: MemoryModel) -> None:
+        used = layout.memory
+        if used.available is None or used.total <= used.available:
+            return
+        owner = (
+            "spec.compute.memory gives it"
+            if self.fleet.accelerator.kind == "cpu"
+            else f"{self.fleet.accelerator.name} has"
+        )
+        numbers = (
+            f"would need {_size(used.total)} of memory a device (parameters {_size(used.parameters)}, optimizer "
+            f"{_size(used.optimizer)}, gradients {_size(used.gradients)}, activations {_size(used.activations)}), "
+            f"but {owner} {_size(used.available)}"
+        )
+        smaller = [n for n in _divisors(layout.microbatch) if memory.estimate(n).total <= used.available]
+        if smaller and self.spec.trainer.per_device_parallelism > 0:
+            raise JobError(
+                "spec.trainer.perDeviceParallelism",
+                f"{layout.microbatch} {numbers}. Use {smaller[-1]} or less.",
+            )
+        remedies = ["more hosts", "a larger spec.trainer.modelAxisSize", "devices with more memory"]
+        if not self.spec.model.gradient_checkpointing:
+            remedies.insert(0, "spec.model.gradientCheckpointing: true")
+        raise JobError("spec.model", f"{numbers}. Use {listing(remedies)}.")
+
+    def _other_hosts(self, hosts: int) -> str:
+        """`, or 2 or 4 hosts`: numbers of hosts near to one with which the batch does not divide."""
+        unit = self.fleet.hosts_per_slice
+        near = (hosts - 2 * unit, hosts - unit, hosts + unit, hosts + 2 * unit)
+        working = [count for count in near if count > 0 and self._divides(count)]
+        return f", or {listing(working)} host{'s' * (working[-1] > 1)}" if working else ""
+
+    def _divides(self, hosts: int) -> bool:
+        data, rest = divmod(hosts * self._devices_per_host(hosts), self.spec.trainer.model_axis_size)
+        unit = data * max(1, self.spec.trainer.per_device_parallelism)
+        return not rest and self.spec.trainer.train_batch_size % unit == 0
+
+    def _works(self, hosts: int) -> bool:
+        try:
+            self.lay_out(hosts)
+        except JobError:
+            return False
+        return True
+
+
+def _divisors(number: int) -> list[int]:
+    low = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*low, *(number // d for d in low)})
+
+
+def _divisors_near(number: int, wished: int) -> list[int]:
+    """The divisors next below and above a number that is none."""
+    divisors = _divisors(number)
+    return [*[d for d in divisors if d < wished][-1:], *[d for d in divisors if d > wished][:1]]
+
+
+def _near(number: int, unit: int) -> str:
+    below = number // unit * unit
+    return f"{below} or {below + unit}" if below else f"{unit}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,121 @@
+"""`make_plan`: all that follows from a job before anything is created, or why it cannot run."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from lateen_api.errors import JobError, raise_all
+from lateen_api.plan.checks import check_data, check_model, check_name, check_trainer, read_precision
+from lateen_api.plan.fleet import Fleet, read_fleet
+from lateen_api.plan.layout import Planner
+from lateen_api.plan.result import Plan
+from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_count, steps_of
+from lateen_api.plan.transformer import parameter_count, training_flops_per_token
+from lateen_api.plan.vocabulary import ASSUMED_VOCAB_SIZE, known_vocab_size
+from lateen_api.spec import JobSpec, LMTrainingJob
+from lateen_api.unavailable import check_available
+
+T = TypeVar("T")
+
+
+def make_plan(
+    job: LMTrainingJob, *, vocab_size: int | None = None, hosts: int | None = None, cores: int | None = None
+) -> Plan:
+    """Plans a job. Pure: reads no file and asks no machine.
+
+    Args:
+        job: the job.
+        vocab_size: entries of the tokenizer's vocabulary; None: known by the tokenizer's name, or assumed.
+        hosts: hosts to plan with instead of those that the job starts with.
+        cores: cores of a CPU host; None: as many as `spec.compute.cpu` asks for, or 2.
+
+    Raises:
+        JobError: the job cannot run as it is written. Several reasons come as one JobErrors.
+    """
+    spec = job.spec
+    vocab_size, warnings = _vocabulary(spec, vocab_size)
+    errors = [
+        *check_available(spec),
+        *check_data(spec.data),
+        *check_model(spec, vocab_size),
+        *check_trainer(spec),
+        *check_schedule(spec),
+    ]
+    precision = _collect(errors, lambda: read_precision(spec))
+    fleet = _collect(errors, lambda: read_fleet(spec.compute, hosts=hosts, cores=cores))
+    if fleet is not None:
+        most_slices = max(fleet.most, fleet.hosts) // fleet.hosts_per_slice
+        is_tpu = fleet.accelerator.kind == "tpu"
+        errors += check_name(job, *((most_slices, fleet.hosts_per_slice) if is_tpu else (1, most_slices)))
+    blocked = {"spec.model.hiddenDim", "spec.trainer.perDeviceParallelism"} & {error.where for error in errors}
+    if fleet is None or precision is None or blocked:
+        raise_all(errors)
+        raise AssertionError("a stage failed without saying why")
+    planner = Planner(spec, fleet, precision, vocab_size)
+    layout = _collect(errors, lambda: planner.lay_out(fleet.hosts))
+    raise_all(errors)
+    assert layout is not None, "a stage failed without saying why"
+
+    is_tpu = fleet.accelerator.kind == "tpu"
+    trainer = spec.trainer
+    tokens_per_step = trainer.train_batch_size * spec.model.seq_len
+    eval_parallelism = trainer.per_device_eval_parallelism
+    return Plan(
+        accelerator=fleet.accelerator.name,
+        accelerator_kind=fleet.accelerator.kind,
+        hosts=layout.hosts,
+        slices=layout.hosts // fleet.hosts_per_slice if is_tpu else 1,
+        hosts_per_slice=fleet.hosts_per_slice if is_tpu else layout.hosts,
+        processes=layout.hosts,
+        devices_per_host=layout.devices_per_host,
+        devices=layout.hosts * layout.devices_per_host,
+        host_counts=planner.host_counts(),
+        mesh=layout.mesh,
+        microbatch=layout.microbatch,
+        eval_microbatch=eval_parallelism if eval_parallelism > 0 else layout.microbatch,
+        accumulation_steps=layout.accumulation_steps,
+        lanes=layout.lanes,
+        param_dtype=precision.params,
+        compute_dtype=precision.compute,
+        tokens_per_step=tokens_per_step,
+        total_tokens=tokens_per_step * trainer.num_train_steps,
+        vocab_size=vocab_size,
+        parameters=parameter_count(spec.model, vocab_size),
+        flops_per_token=training_flops_per_token(spec.model, vocab_size),
+        peak_flops_per_device=fleet.accelerator.peak_flops,
+        memory=layout.memory,
+        warmup_steps=steps_of(spec.optimizer.warmup, trainer.num_train_steps),
+        decay_steps=decay_steps(spec.optimizer, trainer.num_train_steps),
+        evaluations=evaluation_count(spec),
+        warnings=[*warnings, *_warnings(spec, fleet, precision.compute)],
+    )
+
+
+def _collect(errors: list[JobError], stage: Callable[[], T]) -> T | None:
+    """The result of a stage, or None and its errors put to the others."""
+    try:
+        return stage()
+    except JobError as error:
+        errors.extend(error.errors)
+        return None
+
+
+def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str]]:
+    known = given if given is not None else known_vocab_size(spec.data.tokenizer)
+    if known is not None:
+        return known, []
+    return ASSUMED_VOCAB_SIZE, [
+        f"The vocabulary of spec.data.tokenizer {spec.data.tokenizer} is not known here: parameters, FLOPs and memory "
+        f"are those of {ASSUMED_VOCAB_SIZE:,} entries."
+    ]
+
+
+def _warnings(spec: JobSpec, fleet: Fleet, compute_dtype: str) -> list[str]:
+    warnings = []
+    if spec.trainer.lanes is not None and spec.trainer.reproducibility == "fast":
+        warnings.append("spec.trainer.lanes is not used: spec.trainer.reproducibility is fast.")
+    if compute_dtype == "float16":
+        warnings.append("spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer.")
+    ranged = fleet.fewest != fleet.most
+    if ranged and not fleet.fewest <= fleet.hosts <= fleet.most:
+        warnings.append(f"{fleet.hosts} hosts are outside what the job allows, {fleet.fewest} to {fleet.most}.")
+    return warnings

@@ -1,0 +1,125 @@
+"""What a job comes to: the result of planning, as the operator, the trainer and the command line read it."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+
+class MeshShape(_Part):
+    """The mesh of devices: data × model."""
+
+    data: int
+    """Devices over which batches, parameters and optimizer state are divided."""
+
+    model: int
+    """Devices over which each layer is split."""
+
+
+class Memory(_Part):
+    """Estimated memory of one device at its fullest, in bytes."""
+
+    parameters: int
+    """The device's part of the parameters."""
+
+    optimizer: int
+    """The device's part of the optimizer state."""
+
+    gradients: int
+    """The device's part of the gradients: those of a microbatch and their sum."""
+
+    activations: int
+    """What a microbatch needs: saved activations, one block at work, gathered parameters, logits."""
+
+    total: int
+    available: int | None
+    """Memory of a device; None: not known."""
+
+
+class Plan(_Part):
+    """What a job comes to. Field names are camelCase in JSON."""
+
+    accelerator: str
+    """As in `spec.compute.accelerator`."""
+
+    accelerator_kind: Literal["cpu", "gpu", "tpu"]
+
+    hosts: int
+    """Hosts in all; each runs one process."""
+
+    slices: int
+    """TPU slices; 1 for CPU and GPU hosts."""
+
+    hosts_per_slice: int
+
+    processes: int
+    """Trainer processes: one a host."""
+
+    devices_per_host: int
+    """JAX devices of a host."""
+
+    devices: int
+    """JAX devices in all."""
+
+    host_counts: list[int]
+    """Numbers of hosts that the job may run on, fewest first."""
+
+    mesh: MeshShape
+
+    microbatch: int
+    """Sequences that a device (or the devices that split its layers) works on at once."""
+
+    eval_microbatch: int
+    """The same in evaluation."""
+
+    accumulation_steps: int
+    """Microbatches of a device in a step."""
+
+    lanes: int | None
+    """Fixed pieces of a batch in elastic mode, each one microbatch; None: the mode is fast."""
+
+    param_dtype: str
+    """Type of parameters and optimizer state."""
+
+    compute_dtype: str
+    """Type of activations and matrix products."""
+
+    tokens_per_step: int
+    total_tokens: int
+    """Tokens in all steps."""
+
+    vocab_size: int
+    """Entries of the vocabulary; estimated, if a warning says so."""
+
+    parameters: int
+    """Trained numbers of the model."""
+
+    flops_per_token: int
+    """FLOPs of training on one token, forward and backward; `plan.transformer` has the formula."""
+
+    peak_flops_per_device: float | None
+    """Dense bfloat16 FLOP/s of a device; None: not known."""
+
+    memory: Memory
+
+    warmup_steps: int
+    """Steps of the linear warm-up."""
+
+    decay_steps: int
+    """Steps in which the learning rate falls to its end."""
+
+    evaluations: int
+    """Evaluations in all; 0: there is no validation data."""
+
+    warnings: list[str]
+    """What is allowed but should be known."""

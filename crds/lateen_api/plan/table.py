@@ -1,0 +1,104 @@
+"""A plan as a table for people."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lateen_api.plan.result import Plan
+from lateen_api.plan.units import bytes_, count, flops, percent
+from lateen_api.spec import LMTrainingJob
+
+Row = tuple[str, str]
+
+
+def plan_table(job: LMTrainingJob, plan: Plan) -> RenderableType:
+    """The plan in sections, each with its figures and their units."""
+    sections = {
+        "Machines": _machines(plan),
+        "Model": _model(job, plan),
+        "Step": _step(plan),
+        "Run": _run(job, plan),
+        "Memory of a device (estimate)": _memory(plan),
+    }
+    parts: list[RenderableType] = [Text(f"{job.metadata.name}", style="bold")]
+    for title, rows in sections.items():
+        parts += [Text(f"\n{title}", style="bold cyan"), Padding(_grid(rows), (0, 0, 0, 2))]
+    parts += [Text(f"\nNote: {warning}", style="yellow") for warning in plan.warnings]
+    return Group(*parts)
+
+
+def _grid(rows: Iterable[Row]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(min_width=20)
+    grid.add_column()
+    for name, value in rows:
+        grid.add_row(name, Text(value))
+    return grid
+
+
+def _machines(plan: Plan) -> Iterable[Row]:
+    yield "accelerator", plan.accelerator
+    slices = f" in {_many(plan.slices, 'slice')} of {plan.hosts_per_slice}" if plan.accelerator_kind == "tpu" else ""
+    yield "hosts", f"{plan.hosts:,}{slices}"
+    yield "devices", f"{plan.devices:,} ({plan.devices_per_host} a host)"
+    yield "mesh", f"data {plan.mesh.data} × model {plan.mesh.model}"
+    if len(plan.host_counts) > 1:
+        yield "may run on", f"{_some(plan.host_counts)} hosts"
+
+
+def _model(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
+    model = job.spec.model
+    yield "architecture", f"{model.type}: {model.num_layers} layers, width {model.hidden_dim}, {model.num_heads} heads"
+    yield "parameters", count(plan.parameters)
+    yield "vocabulary", f"{plan.vocab_size:,} entries"
+    yield "types", f"parameters {plan.param_dtype}, computation {plan.compute_dtype}"
+    yield "training", f"{flops(plan.flops_per_token)} a token"
+
+
+def _step(plan: Plan) -> Iterable[Row]:
+    sequences = plan.mesh.data * plan.microbatch * plan.accumulation_steps
+    yield "batch", f"{sequences:,} sequences, {count(plan.tokens_per_step)} tokens"
+    yield (
+        "microbatch",
+        f"{_many(plan.microbatch, 'sequence')} a device, {_many(plan.accumulation_steps, 'time')} a step",
+    )
+    if plan.lanes is not None:
+        yield "lanes", f"{plan.lanes}"
+    yield "work", f"{flops(plan.flops_per_token * plan.tokens_per_step)}"
+    if plan.peak_flops_per_device:
+        seconds = plan.flops_per_token * plan.tokens_per_step / (plan.peak_flops_per_device * plan.devices)
+        yield "at peak speed", f"{seconds:.3g} s ({flops(plan.peak_flops_per_device)}/s a device)"
+
+
+def _run(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
+    yield "steps", f"{job.spec.trainer.num_train_steps:,}"
+    yield "tokens", count(plan.total_tokens)
+    yield "learning rate", f"{job.spec.optimizer.lr_schedule}, peak {job.spec.optimizer.learning_rate:g}"
+    yield "warm-up", _many(plan.warmup_steps, "step")
+    yield "decay", _many(plan.decay_steps, "step")
+    yield "evaluations", f"{plan.evaluations:,}" if plan.evaluations else "none (no spec.data.validationUrls)"
+
+
+def _memory(plan: Plan) -> Iterable[Row]:
+    memory = plan.memory
+    yield "parameters", bytes_(memory.parameters)
+    yield "optimizer", bytes_(memory.optimizer)
+    yield "gradients", bytes_(memory.gradients)
+    yield "activations", bytes_(memory.activations)
+    available = "" if memory.available is None else (
+        f" of {bytes_(memory.available)} ({percent(memory.total / memory.available)})"
+    )  # fmt: skip
+    yield "total", f"{bytes_(memory.total)}{available}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _some(numbers: list[int]) -> str:
+    """All of a few numbers, the ends of many."""
+    texts = [f"{number:,}" for number in numbers]
+    return ", ".join(texts if len(texts) <= 12 else [*texts[:6], "…", *texts[-3:]])

@@ -1,0 +1,182 @@
+"""The ledger of a job's attempts, the budgets it draws on, and what comes after the last attempt. Pure.
+
+Each kind of end has a budget (`spec.recovery`), so that a thousand preemptions do not use up the few restarts
+that an error of the job's own deserves. Restarts that got the job further come at once; those that did not
+wait longer and longer, up to a bound.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lateen_api.spec import RecoverySpec
+
+from lateen_operator.verdict import Kind, Verdict, signal_name
+
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_LONGEST_SECONDS = 60.0
+
+# Crashes from inside the process. Once, the machine may be at fault; twice at one place, the program is.
+_CRASH_SIGNALS = frozenset({"SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV"})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt: all processes of the job, started together, until the last of them ended."""
+
+    number: int
+    """From 1 on, over the life of the job."""
+
+    hosts: int
+    started_at: float
+    """Seconds since the epoch."""
+
+    ended_at: float | None = None
+    verdict: Verdict | None = None
+    """Why it ended; None: it runs."""
+
+    first_step: int | None = None
+    """Step it started from; None: it never got so far."""
+
+    step: int | None = None
+    """Steps trained when last heard of."""
+
+    checkpoint_step: int | None = None
+    """Step of the last committed checkpoint, of this attempt or an earlier one."""
+
+    checkpoint: str | None = None
+
+    @property
+    def steps_lost(self) -> int:
+        """Steps that the next attempt trains once more."""
+        return max(0, (self.step or 0) - (self.checkpoint_step or 0))
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start this attempt now."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing until then, then look again."""
+
+    until: float
+    """Seconds since the epoch; infinity: until something happens."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The job is complete."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The job failed."""
+
+    verdict: Verdict
+    why: str
+    """Why there is no further attempt, for people: a sentence without full stop."""
+
+
+Action = Start | Wait | Finish | GiveUp
+
+
+def next_action(attempts: Sequence[Attempt], recovery: RecoverySpec, now: float, *, first: int = 1) -> Action:
+    """What follows the last attempt, which has ended (or none was made).
+
+    Args:
+        attempts: the ended attempts that count against the budgets, oldest first.
+        recovery: the budgets.
+        now: seconds since the epoch.
+        first: number of the first attempt, when there is none yet.
+
+    Raises:
+        ValueError: the last attempt has no verdict.
+    """
+    if not attempts:
+        return Start(first)
+    last = attempts[-1]
+    if last.verdict is None or last.ended_at is None:
+        raise ValueError(f"attempt {last.number} has not ended")
+    if last.verdict.kind is Kind.DONE:
+        return Finish()
+    if not last.verdict.retry:
+        return GiveUp(last.verdict, "another attempt would end the same way")
+    budget = charged_to(attempts, len(attempts) - 1)
+    field, limit = _limit(budget, recovery)
+    used = spent(attempts, budget)
+    if used > limit:
+        return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
+    until = last.ended_at + backoff_seconds(attempts)
+    return Start(last.number + 1) if now >= until else Wait(until)
+
+
+def spent(attempts: Sequence[Attempt], budget: Kind) -> int:
+    """How many of the attempts are charged to this budget."""
+    return sum(charged_to(attempts, index) is budget for index in range(len(attempts)))
+
+
+def charged_to(attempts: Sequence[Attempt], index: int) -> Kind:
+    """The budget that the attempt at `index` draws on: `PLANNED`, `INFRASTRUCTURE`, `USER`, or `DONE` for
+    none.
+
+    Bad data and bad numbers count as failures of the job's own. So does a crash that happens again at the
+    same place: the machine is to blame for the first, the program for the second.
+    """
+    verdict = attempts[index].verdict
+    if verdict is None or verdict.kind is Kind.DONE:
+        return Kind.DONE
+    if verdict.kind is Kind.PLANNED:
+        return Kind.PLANNED
+    if verdict.kind is Kind.INFRASTRUCTURE and not _repeats_crash(attempts, index):
+        return Kind.INFRASTRUCTURE
+    return Kind.USER
+
+
+def backoff_seconds(attempts: Sequence[Attempt]) -> float:
+    """How long to wait after the last attempt: nothing when it got further than all before it, else 1 s, 2 s,
+    4 s, … with each further one that did not, up to a minute."""
+    stuck = 0
+    for index in reversed(range(len(attempts))):
+        if _broke_ground(attempts, index):
+            break
+        stuck += 1
+    if stuck == 0:
+        return 0.0
+    # The exponent is bounded too: 2.0 ** 1024 overflows.
+    return min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(stuck - 1, 16))
+
+
+def _broke_ground(attempts: Sequence[Attempt], index: int) -> bool:
+    """Did the attempt train a step that none before it had trained?"""
+    before = max((attempt.step or 0 for attempt in attempts[:index]), default=attempts[0].first_step or 0)
+    return (attempts[index].step or 0) > before
+
+
+def _repeats_crash(attempts: Sequence[Attempt], index: int) -> bool:
+    if index == 0:
+        return False
+    verdict, before = attempts[index].verdict, attempts[index - 1].verdict
+    return (
+        verdict is not None
+        and before is not None
+        and verdict.exit_code == before.exit_code
+        and signal_name(verdict.exit_code) in _CRASH_SIGNALS
+        and not _broke_ground(attempts, index)
+    )
+
+
+def _limit(budget: Kind, recovery: RecoverySpec) -> tuple[str, int]:
+    match budget:
+        case Kind.PLANNED:
+            return "maxPreemptions", recovery.max_preemptions
+        case Kind.INFRASTRUCTURE:
+            return "maxInfrastructureFailures", recovery.max_infrastructure_failures
+        case _:
+            return "maxFailures", recovery.max_failures
+
+
+def _restarts(limit: int) -> str:
+    return "no restart" if limit == 0 else "one restart" if limit == 1 else f"{limit} restarts"

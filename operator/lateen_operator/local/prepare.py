@@ -1,0 +1,183 @@
+"""A job as it was written → as it runs on this machine: planned, with devices and folders filled in."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lateen_api.errors import JobError
+from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
+from lateen_api.spec import ComputeSpec, LMTrainingJob
+
+from lateen_operator.local import wording
+from lateen_operator.local.devices import host_environ, with_local_gpus
+from lateen_operator.local.folder import RunFolder
+from lateen_operator.local.same_run import differences
+
+_BYTES_A_PARAMETER = 12  # float32, and AdamW's two running means
+_CHECKPOINTS_AT_A_TIME = 2  # the one before goes when the new one is committed
+_LONGEST_VALUE = 60
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is decided before anything is created."""
+
+    job: LMTrainingJob
+    """The job with every default filled in."""
+
+    plan: Plan
+    host_environ: list[dict[str, str]]
+    """Variables that give each host its devices."""
+
+    warnings: list[str]
+    """What should be known about this machine, besides the plan's own warnings."""
+
+    @property
+    def where(self) -> str:
+        """The devices in words: `2 processes × 1 CPU device`."""
+        devices = wording.count(self.plan.devices_per_host, f"{self.plan.accelerator_kind.upper()} device")
+        return f"{wording.count(self.plan.processes, 'process', 'processes')} × {devices}"
+
+    def resolved(self) -> dict[str, Any]:
+        """The job as job.json holds it."""
+        return self.job.model_dump(mode="json", by_alias=True)
+
+
+def prepare(
+    job: LMTrainingJob,
+    folder: RunFolder,
+    *,
+    hosts: int | None,
+    cores: int,
+    environ: Mapping[str, str],
+    stored: dict[str, Any] | None = None,
+) -> Prepared:
+    """Plans the job for this machine. Creates nothing.
+
+    Args:
+        job: as it was written.
+        folder: where it will run.
+        hosts: hosts instead of those of the job.
+        cores: of this machine.
+        environ: variables of this process; CUDA_VISIBLE_DEVICES among them limits the GPUs.
+        stored: the folder's job.json from earlier runs.
+
+    Raises:
+        JobError: the job cannot run, or not on this machine.
+    """
+    job = with_local_gpus(_with_lanes_of(job, stored), hosts, environ)
+    hosts = hosts or job.spec.compute.hosts
+    # The hosts share the cores. A plan of all cores for each would have them compete.
+    tokenizer = job.spec.data.tokenizer
+    vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
+    plan = make_plan(job, vocab_size=vocab_size, hosts=hosts, cores=max(1, cores // hosts))
+    compute = _compute(job.spec.compute, plan)
+    environ_by_host = host_environ(compute, environ)
+    spec = job.spec
+    update = {
+        "compute": compute,
+        "data": spec.data.model_copy(update={"cache_dir": spec.data.cache_dir or str(folder.cache)}),
+        "checkpoint": spec.checkpoint.model_copy(update={"path": spec.checkpoint.path or str(folder.checkpoints)}),
+        "trainer": spec.trainer.model_copy(update={"lanes": plan.lanes or spec.trainer.lanes}),
+    }
+    resolved = job.model_copy(update={"spec": spec.model_copy(update=update), "status": None})
+    return Prepared(resolved, plan, environ_by_host, _warnings(plan, cores))
+
+
+def check_same_run(stored: dict[str, Any] | None, prepared: Prepared, folder: RunFolder) -> None:
+    """Raises JobError when the folder belongs to another job."""
+    if stored is None:
+        return
+    changes = differences(stored, prepared.resolved())
+    if changes:
+        listed = "\n".join(f"  {field}: {_short(before)} → {_short(after)}" for field, before, after in changes)
+        raise JobError(
+            wording.shown(folder.path),
+            f"the folder belongs to another job. What differs (there → here):\n{listed}\n"
+            "Take the old values to go on with it, choose another folder with --run-dir, "
+            "or start over with --fresh, which keeps the old folder beside the new one",
+        )
+
+
+def check_fresh(job: LMTrainingJob, folder: RunFolder) -> None:
+    """Raises JobError when checkpoints outside the folder would be continued although the run should start
+    over."""
+    path = job.spec.checkpoint.path
+    if path is not None and not Path(path).is_relative_to(folder.path):
+        raise JobError(
+            "spec.checkpoint.path",
+            f"{path} lies outside the run's folder, and a run that starts over would go on from what is there; "
+            "leave --fresh out and set another path",
+        )
+
+
+def check_disk(prepared: Prepared, folder: RunFolder) -> None:
+    """Raises JobError when there is no room for the checkpoints that exist at one time."""
+    path = prepared.job.spec.checkpoint.path
+    if path is None or "://" in path:
+        return
+    needed = prepared.plan.parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_A_TIME
+    free = shutil.disk_usage(_existing(Path(path))).free
+    if free < needed:
+        raise JobError(
+            "spec.checkpoint.path",
+            f"{wording.shown(path)}: the disk has {wording.size(free)} free, and two checkpoints of "
+            f"{prepared.plan.parameters:,} parameters need {wording.size(needed)}; make room, or choose another "
+            "folder with --run-dir",
+        )
+
+
+def cores_of_machine() -> int:
+    """Cores that this process may use: taskset and cpusets count."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _compute(compute: ComputeSpec, plan: Plan) -> ComputeSpec:
+    """The spec of the machines as planned. The range of hosts is made to hold their number, so that whoever
+    plans the resolved job again is not refused."""
+    update: dict[str, Any] = {"hosts": plan.hosts}
+    if compute.min_hosts is not None:
+        update["min_hosts"] = min(compute.min_hosts, plan.hosts)
+    if compute.max_hosts is not None:
+        update["max_hosts"] = max(compute.max_hosts, plan.hosts)
+    if plan.accelerator_kind == "cpu":
+        update["devices_per_host"] = plan.devices_per_host
+    elif plan.accelerator_kind == "gpu":
+        update["gpus_per_host"] = plan.devices_per_host
+    return compute.model_copy(update=update)
+
+
+def _with_lanes_of(job: LMTrainingJob, stored: dict[str, Any] | None) -> LMTrainingJob:
+    """The job with the lanes that its run began with: on another number of hosts the plan might choose
+    others, and with other lanes the losses have other bits."""
+    lanes = ((stored or {}).get("spec", {}).get("trainer") or {}).get("lanes")
+    trainer = job.spec.trainer
+    if trainer.lanes is not None or lanes is None or trainer.reproducibility != "elastic":
+        return job
+    spec = job.spec.model_copy(update={"trainer": trainer.model_copy(update={"lanes": lanes})})
+    return job.model_copy(update={"spec": spec})
+
+
+def _warnings(plan: Plan, cores: int) -> list[str]:
+    if plan.accelerator_kind != "cpu" or plan.processes <= cores:
+        return []
+    return [
+        f"{plan.processes} processes share {wording.count(cores, 'core')}: fewer --hosts train faster. "
+        "The losses are right all the same."
+    ]
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

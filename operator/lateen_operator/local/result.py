@@ -1,0 +1,61 @@
+"""How a run came out: `result.json` and `loss.svg`, from the ledger and from what the trainer left."""
+
+from typing import Any
+
+from lateen_api.spec import LMTrainingJob
+
+from lateen_operator.attempts import Finish, GiveUp
+from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
+from lateen_operator.local.ledger import entry
+from lateen_operator.local.loss_chart import loss_chart
+from lateen_operator.local.losses import Points, read_metrics
+from lateen_operator.local.supervisor import Ending
+
+COMPLETE, STOPPED, FAILED = "Complete", "Stopped", "Failed"
+
+
+def write_result(job: LMTrainingJob, folder: RunFolder, ending: Ending) -> dict[str, Any]:
+    """Writes `result.json`, and `loss.svg` when there are losses; returns the result."""
+    training, validation = (curve.points() for curve in read_metrics(folder.metrics))
+    summary = read_json(folder.summary) if isinstance(ending.decision, Finish) else None
+    result = _result(job, ending, summary or {}, training, validation)
+    write_json(folder.result, result)
+    if training:
+        title = f"{job.metadata.name}: loss"
+        write_text(folder.loss_chart, loss_chart(title, training, validation, result["unigramEntropy"]))
+    return result
+
+
+def is_complete(result: dict[str, Any] | None, steps: int) -> bool:
+    """Does the result of an earlier `lateen run` say that the job, of so many steps, is complete?"""
+    return result is not None and result.get("outcome") == COMPLETE and result.get("steps", 0) >= steps
+
+
+def _result(
+    job: LMTrainingJob, ending: Ending, summary: dict[str, Any], training: Points, validation: Points
+) -> dict[str, Any]:
+    attempts, decision = ending.attempts, ending.decision
+    last = attempts[-1] if attempts else None
+    steps = summary.get("step", (last.step if last else None) or 0)
+    tokens_a_step = job.spec.trainer.train_batch_size * job.spec.model.seq_len
+    return {
+        "name": job.metadata.name,
+        "outcome": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, GiveUp) else STOPPED,
+        "exitCode": ending.exit_code,
+        "cause": decision.verdict.message if isinstance(decision, GiveUp) else None,
+        "steps": steps,
+        "of": job.spec.trainer.num_train_steps,
+        "tokens": summary.get("tokens", steps * tokens_a_step),
+        "trainLoss": summary.get("trainLoss", _last(training)),
+        "validationLoss": summary.get("validationLoss", _last(validation)),
+        "unigramEntropy": summary.get("unigramEntropy"),
+        "sample": summary.get("sample"),
+        "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),
+        "attempts": len(attempts),
+        "checkpoint": last.checkpoint if last else None,
+        "ledger": [entry(attempt) for attempt in attempts],
+    }
+
+
+def _last(points: Points) -> float | None:
+    return points[-1][1] if points else None

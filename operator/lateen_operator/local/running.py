@@ -1,0 +1,175 @@
+"""An attempt while it runs: its processes, how they ended so far, and what process 0 says."""
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lateen_api.environment import PREFIX, ProcessEnvironment
+from lateen_api.progress import Phase, Progress
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.local.folder import RunFolder
+from lateen_operator.local.ports import free_ports
+from lateen_operator.local.probe import Answers, Probe
+from lateen_operator.local.process import TrainerProcess
+from lateen_operator.verdict import End, Verdict
+
+_CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
+_BEFORE_STATE = (Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What all attempts of a run have in common."""
+
+    folder: RunFolder
+    hosts: int
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    """Environment of the processes, without what tells them apart."""
+
+    host_environ: Sequence[Mapping[str, str]] = ()
+    """Further variables by host: its share of the GPUs. Empty: none."""
+
+    inherit: Sequence[int] = ()
+    """File descriptors that every process keeps open (the folder's lock)."""
+
+
+class RunningAttempt:
+    """The processes of one attempt. A constructor that fails leaves none behind."""
+
+    def __init__(self, launch: Launch, attempt: Attempt, clock: Callable[[], float]):
+        self._clock = clock
+        self._attempt = attempt
+        self._processes: list[TrainerProcess] = []
+        self.ends: tuple[End, ...] = ()
+        self.told_at: float | None = None
+        self.killed = False
+        self.cause: Verdict | None = None
+        coordinator, *metrics = free_ports(1 + launch.hosts, random.Random())
+        try:
+            for host in range(launch.hosts):
+                self._processes.append(_start(launch, attempt.number, host, coordinator, metrics[host]))
+        except BaseException:
+            self.reap()
+            raise
+        self._probe = Probe(metrics[0], clock)
+
+    @property
+    def running(self) -> frozenset[int]:
+        """Processes that have not ended."""
+        return frozenset(process.number for process in self._processes)
+
+    @property
+    def answers(self) -> Answers:
+        """What process 0 has said."""
+        return self._probe.answers
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Process id of the machine by process number, of those that run."""
+        return {process.number: process.pid for process in self._processes}
+
+    def observe(self) -> None:
+        """Takes note of processes that ended."""
+        now = self._clock()
+        ended = {process: end for process in self._processes if (end := process.end(now)) is not None}
+        self._processes = [process for process in self._processes if process not in ended]
+        self.ends += tuple(ended.values())
+
+    def tell(self) -> None:
+        """SIGTERM to all."""
+        self.told_at = self._clock()
+        for process in self._processes:
+            process.terminate()
+
+    def kill(self, cause: Verdict | None) -> None:
+        """SIGKILL to all."""
+        self.killed = True
+        self.cause = cause
+        for process in self._processes:
+            process.kill()
+
+    def reap(self) -> None:
+        """Kills what runs and waits for it."""
+        for process in self._processes:
+            process.reap()
+        self._processes = []
+
+    def close(self) -> None:
+        """Stops asking for progress."""
+        self._probe.close()
+
+    def record(self, verdict: Verdict | None = None) -> Attempt:
+        """The ledger's entry as of now; with a verdict, for good."""
+        attempt = _heard(self._attempt, self.answers.progress)
+        for end in self.ends:
+            attempt = _left(attempt, end)
+        self._attempt = attempt
+        return attempt if verdict is None else replace(attempt, verdict=verdict, ended_at=self._clock())
+
+
+def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_port: int) -> TrainerProcess:
+    folder = launch.folder
+    termination_log = folder.termination_log(attempt, host)
+    who = ProcessEnvironment(
+        job_file=str(folder.job),
+        attempt=attempt,
+        hosts_per_slice=launch.hosts,
+        host_index=host,
+        coordinator=f"127.0.0.1:{coordinator}" if launch.hosts > 1 else None,
+        metrics_port=metrics_port,
+        run_dir=str(folder.path),
+        termination_log=str(termination_log),
+    )
+    own = launch.host_environ[host] if launch.host_environ else {}
+    inherited = {name: value for name, value in launch.environ.items() if not name.startswith(PREFIX)}
+    return TrainerProcess(
+        host,
+        launch.command,
+        {**inherited, **own, **who.to_environ()},
+        log=folder.log(attempt, host),
+        termination_log=termination_log,
+        inherit=launch.inherit,
+    )
+
+
+def _heard(attempt: Attempt, progress: Progress | None) -> Attempt:
+    """The entry after this report."""
+    if progress is None or progress.phase in _BEFORE_STATE:
+        return attempt
+    first = attempt.first_step
+    if first is None:
+        # A first report from the midst of training comes late; the checkpoint says where it began.
+        first = progress.last_checkpoint_step or 0 if progress.phase is Phase.TRAINING else progress.step
+    attempt = replace(attempt, first_step=first, step=progress.step)
+    if progress.last_checkpoint_step is not None:
+        attempt = replace(attempt, checkpoint_step=progress.last_checkpoint_step, checkpoint=progress.last_checkpoint)
+    return attempt
+
+
+def _left(attempt: Attempt, end: End) -> Attempt:
+    """The entry after this end: a termination message is newer than the last report."""
+    outcome = end.outcome
+    if outcome is None or outcome.step is None:
+        return attempt
+    first = attempt.first_step
+    attempt = replace(
+        attempt,
+        first_step=(attempt.checkpoint_step or 0) if first is None else first,
+        step=max(outcome.step, attempt.step or 0),
+    )
+    if outcome.checkpoint is None:
+        return attempt
+    return replace(
+        attempt,
+        checkpoint=outcome.checkpoint,
+        checkpoint_step=_step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step),
+    )
+
+
+def _step_of(checkpoint: str, *, otherwise: int | None) -> int | None:
+    """The step of a checkpoint from its name, `…/step-00000020`: termination messages do not say it elsewhere."""
+    match = _CHECKPOINT_NAME.search(checkpoint)
+    return int(match[1]) if match else otherwise

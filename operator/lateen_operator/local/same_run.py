@@ -1,0 +1,43 @@
+"""Is a job the one that a run's folder belongs to? Some fields may change between two `lateen run`s, most may
+not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+# What neither the model nor the order in which it sees the data depends on.
+_FREE = (
+    "spec.checkpoint",
+    "spec.compute",
+    "spec.data.cacheDir",
+    "spec.export",
+    "spec.recovery",
+    "spec.suspend",
+    "spec.tracking",
+    "spec.trainer.maxEvalBatches",
+    "spec.trainer.numTrainSteps",
+    "spec.trainer.perDeviceEvalParallelism",
+    "spec.trainer.perDeviceParallelism",
+    "spec.trainer.stepsPerEval",
+    "spec.ttlAfterFinished",
+)
+
+
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(field, before, after) of each field in which two resolved jobs (as JSON) are different jobs.
+
+    More steps, other hosts, other budgets or other places for metrics make the same job.
+    """
+    fields = {"spec": before.get("spec")}, {"spec": after.get("spec")}
+    return [change for change in _changes("", *fields) if not _is_free(change[0])]
+
+
+def _changes(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from _changes(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+    elif before != after:
+        yield path, before, after
+
+
+def _is_free(path: str) -> bool:
+    return any(path == free or path.startswith(free + ".") for free in _FREE)

@@ -1,0 +1,197 @@
+"""Runs a job on this machine to its end: observes, asks `decide`, applies the answer, and again."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lateen_api.progress import Phase, Progress
+from lateen_api.spec import RecoverySpec
+
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
+from lateen_operator.local import ledger, wording
+from lateen_operator.local.decide import Close, Decision, Kill, Observation, Patience, Stop, Tell, decide
+from lateen_operator.local.interrupts import Interrupts
+from lateen_operator.local.losses import LossCurve, read_metrics
+from lateen_operator.local.messages import between_attempts, going_on, stopping
+from lateen_operator.local.running import Launch, RunningAttempt
+from lateen_operator.local.view import Display, View
+
+# -P: a file `random.py` in the user's folder must not take the place of Python's own.
+TRAINER = (sys.executable, "-P", "-m", "lateen_api.cli", "train")
+LOOK_AGAIN_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How `lateen run` ended."""
+
+    attempts: tuple[Attempt, ...]
+    """The whole ledger of the run, earlier invocations included."""
+
+    decision: Finish | GiveUp | Stop
+    requests: tuple[int, ...] = ()
+    """Signals that asked to stop."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 when complete; the trainer's code when it failed; 128 + signal when it was stopped."""
+        match self.decision:
+            case Finish():
+                return 0
+            case GiveUp(verdict=verdict):
+                return verdict.exit_code
+            case Stop():
+                return 128 + self.requests[0]
+
+
+class Supervisor:
+    """One invocation of `lateen run`.
+
+    Args:
+        name: of the job.
+        where: devices in words, for the display.
+        launch: how processes are started.
+        recovery: budgets and time limits.
+        display: gets views and messages.
+        earlier: attempts of earlier invocations: numbers go on from there. Budgets are drawn anew, since
+            somebody looked at the job in between.
+        patience: bounds for processes that should leave.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        where: str,
+        launch: Launch,
+        recovery: RecoverySpec,
+        display: Display,
+        *,
+        earlier: Sequence[Attempt] = (),
+        patience: Patience | None = None,
+    ):
+        self._name = name
+        self._where = where
+        self._launch = launch
+        self._recovery = recovery
+        self._display = display
+        self._earlier = tuple(earlier)
+        self._attempts: tuple[Attempt, ...] = ()
+        self._patience = patience or Patience()
+        self._running: RunningAttempt | None = None
+        self._clock = steady_clock()
+        self._began = self._clock()
+        self._losses: LossCurve | None = None
+
+    def run(self) -> Ending:
+        """Until the job is complete, failed or stopped. No process is left behind, whatever is raised."""
+        with Interrupts() as interrupts:
+            try:
+                return self._loop(interrupts)
+            finally:
+                if self._running:
+                    self._running.reap()
+                    self._running.close()
+                self._display.close()
+
+    def _loop(self, interrupts: Interrupts) -> Ending:
+        heard = 0
+        while True:
+            seen = self._observe(len(interrupts.requests))
+            decision = decide(
+                seen, self._recovery, self._clock(), patience=self._patience, first=len(self._earlier) + 1
+            )
+            if isinstance(decision, Finish | GiveUp | Stop):
+                return Ending(self._ledger, decision, tuple(interrupts.requests))
+            if len(interrupts.requests) > heard:
+                heard = len(interrupts.requests)
+                self._display.say(stopping(heard, self._recovery.grace_seconds))
+            self._apply(decision)
+            self._show()
+            if isinstance(decision, Wait):
+                interrupts.wait(min(LOOK_AGAIN_SECONDS, max(0.01, decision.until - self._clock())))
+
+    @property
+    def _ledger(self) -> tuple[Attempt, ...]:
+        return self._earlier + self._attempts
+
+    def _observe(self, stop_requests: int) -> Observation:
+        running = self._running
+        if running is None:
+            return Observation(self._attempts, stop_requests=stop_requests)
+        running.observe()
+        self._attempts = (*self._attempts[:-1], running.record())
+        answers = running.answers
+        return Observation(
+            attempts=self._attempts,
+            running=running.running,
+            ends=running.ends,
+            stop_requests=stop_requests,
+            told_at=running.told_at,
+            killed=running.killed,
+            cause=running.cause,
+            silent_since=answers.silent_since,
+            answered=answers.progress is not None,
+        )
+
+    def _apply(self, decision: Decision) -> None:
+        running = self._running
+        match decision:
+            case Start(number=number):
+                self._start(number)
+            case Tell() if running:
+                running.tell()
+            case Kill(cause=cause) if running:
+                running.kill(cause)
+            case Close(verdict=verdict) if running:
+                running.close()
+                self._attempts = (*self._attempts[:-1], running.record(verdict))
+                self._running = None
+                ledger.write(self._launch.folder, self._ledger)
+            case _:
+                pass
+
+    def _start(self, number: int) -> None:
+        last = self._ledger[-1] if self._ledger else None
+        if self._attempts:
+            self._display.say(between_attempts(self._attempts[-1]))
+        elif last:
+            self._display.say(going_on(last))
+        attempt = Attempt(
+            number=number,
+            hosts=self._launch.hosts,
+            started_at=self._clock(),
+            checkpoint_step=last.checkpoint_step if last else None,
+            checkpoint=last.checkpoint if last else None,
+        )
+        self._attempts += (attempt,)
+        # Written first: after a power cut, numbers and logs of this attempt are not given to another.
+        ledger.write(self._launch.folder, self._ledger)
+        self._running = RunningAttempt(self._launch, attempt, self._clock)
+
+    def _show(self) -> None:
+        if self._running is None:
+            return
+        if self._losses is None:
+            # After the processes were started, so that a long file costs them no time.
+            self._losses, _ = read_metrics(self._launch.folder.metrics)
+        progress = self._running.answers.progress or Progress(phase=Phase.STARTING, since=self._began)
+        if progress.step:
+            self._losses.add(progress.step, progress.loss)
+        self._display.show(
+            View(
+                name=self._name,
+                where=self._where,
+                folder=wording.shown(self._launch.folder.path),
+                attempt=self._attempts[-1].number,
+                elapsed=self._clock() - self._began,
+                progress=progress,
+                losses=self._losses.points(),
+            )
+        )
+
+
+def steady_clock() -> Callable[[], float]:
+    """A clock of seconds since the epoch that never jumps, whatever happens to the machine's."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()

@@ -1,0 +1,161 @@
+"""The rules in CEL, evaluated as the API server does: on resources with their defaults filled in.
+
+Their types and costs are the API server's to judge; it does in the cluster tests.
+"""
+
+from typing import Any
+
+import cel
+import pytest
+from crds.jobs import nano, small
+from lateen_api.crd.rules import RULES
+from lateen_api.spec import LMTrainingJob
+
+
+def broken_rules(new: LMTrainingJob, old: LMTrainingJob | None = None) -> list[str]:
+    """`PATH: first words of the message` of all rules that are not true."""
+    return [
+        f"{'.'.join(path)}: {rule.message.partition('. ')[0]}"
+        for path, rules in RULES.items()
+        for rule in rules
+        if ("oldSelf" not in rule.rule or old) and not _holds(rule.rule, path, new, old)
+    ]
+
+
+def _holds(rule: str, path: tuple[str, ...], new: LMTrainingJob, old: LMTrainingJob | None) -> bool:
+    scope = {"self": _at(_plain(new), path)} | ({"oldSelf": _at(_plain(old), path)} if old else {})
+    return cel.evaluate(rule, scope) is True
+
+
+def _plain(job: LMTrainingJob) -> dict[str, Any]:
+    return job.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _at(resource: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        resource = resource[part]
+    return resource
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        nano(),
+        nano("optimizer.warmup=1000", "trainer.numTrainSteps=1000", "trainer.perDeviceParallelism=8"),
+        nano("trainer.lanes=16", "trainer.modelAxisSize=4", "compute={hosts: 4, minHosts: 4, maxHosts: 4}"),
+        small("compute={accelerator: tpu-v5e, topology: 2x4, chipsPerHost: 8, slices: 2, minSlices: 1, maxSlices: 2}"),
+        small("compute={accelerator: nvidia-h100-80gb, gpusPerHost: 8, hosts: 4, minHosts: 2}"),
+        small("data={configs: {web: {id: openwebtext}}, trainWeights: {web: 0.5}}"),
+        small("data={id: openwebtext}"),
+    ],
+    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub"],
+)
+def test_right_jobs_break_no_rule(job: LMTrainingJob):
+    assert broken_rules(job) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "broken"),
+    [
+        (["model.numHeads=5"], "spec.model: hiddenDim must be a multiple of numHeads"),
+        (["trainer.modelAxisSize=8"], "spec: trainer.modelAxisSize must divide model.numHeads"),
+        (
+            ["optimizer.warmup=2000", "trainer.numTrainSteps=1000"],
+            "spec: optimizer.warmup must not be longer than trainer.numTrainSteps",
+        ),
+        (["data.trainUrls=[]"], "spec.data: must have exactly one of trainUrls, id and configs"),
+        (["data.id=openwebtext"], "spec.data: must have exactly one of trainUrls, id and configs"),
+        (["data.trainWeights={web: 1}"], "spec.data: trainWeights must name sources of configs"),
+        (
+            ["trainer.perDeviceParallelism=0"],
+            "spec.trainer: perDeviceParallelism and perDeviceEvalParallelism must be -1 or at least 1",
+        ),
+        (["trainer.perDeviceParallelism=5"], "spec.trainer: perDeviceParallelism must divide trainBatchSize"),
+        (["trainer.lanes=12", "trainer.trainBatchSize=24"], "spec.trainer: lanes must be a power of two"),
+        (["trainer.lanes=64"], "spec.trainer: lanes must divide trainBatchSize"),
+        (["compute.accelerator=tpu-v4"], "spec.compute: topology is needed for TPUs: the chips of a slice"),
+        (["compute.topology=2x2"], "spec.compute: topology is for TPUs only"),
+        (["compute.chipsPerHost=4"], "spec.compute: chipsPerHost is for TPUs only"),
+        (["compute.gpusPerHost=4"], "spec.compute: gpusPerHost is for GPUs only"),
+        (
+            ["compute={accelerator: nvidia-l4, devicesPerHost: 4}"],
+            "spec.compute: devicesPerHost is for CPU hosts only",
+        ),
+        (["compute.minHosts=2"], "spec.compute: minHosts must not be more than hosts"),
+        (["compute={hosts: 3, maxHosts: 2}"], "spec.compute: hosts must not be more than maxHosts"),
+        (
+            ["compute={accelerator: tpu-v4, topology: 2x2x1, minSlices: 2}"],
+            "spec.compute: minSlices must not be more than slices",
+        ),
+        (
+            ["compute={accelerator: tpu-v4, topology: 2x2x1, slices: 2, maxSlices: 1}"],
+            "spec.compute: slices must not be more than maxSlices",
+        ),
+    ],
+)
+def test_wrong_jobs_break_one_rule_each(overrides: list[str], broken: str):
+    assert broken_rules(nano(*overrides)) == [broken]
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("a" * 37, ": metadata.name must have at most 36 characters, since names of pods are built from it"),
+        (
+            "nano.v2",
+            ": metadata.name must be lower-case letters, digits and '-', a letter first and no '-' at the end",
+        ),
+    ],
+)
+def test_names_that_pods_cannot_be_called_by(name: str, broken: str):
+    # The model would refuse them before the rule is asked.
+    job = nano()
+    metadata = job.metadata.model_copy(update={"name": name})
+    assert broken_rules(job.model_copy(update={"metadata": metadata})) == [broken]
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("model.numLayers=5", "spec.model"),
+        ("data.tokenizer=gpt2", "spec.data.tokenizer"),
+        ("trainer.seed=1", "spec.trainer.seed"),
+        ("trainer.trainBatchSize=64", "spec.trainer.trainBatchSize"),
+    ],
+)
+def test_what_the_checkpoints_depend_on_cannot_change(override: str, path: str):
+    assert broken_rules(nano(override), old=nano()) == [
+        f"{path}: cannot change while the job exists, since its checkpoints were made with the old value"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(["checkpoint.path=a"], ["checkpoint.path=b"]), ([], ["checkpoint.path=b"]), (["checkpoint.path=a"], [])],
+)
+def test_path_of_checkpoints_cannot_change(old: list[str], new: list[str]):
+    assert broken_rules(nano(*new), old=nano(*old)) == [
+        "spec.checkpoint: path cannot change while the job exists, since its checkpoints are there"
+    ]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "suspend=true",
+        "compute.hosts=2",
+        "trainer.numTrainSteps=5",
+        "optimizer.learningRate=1e-3",
+        "recovery.maxFailures=9",
+    ],
+)
+def test_the_rest_may_change(override: str):
+    assert broken_rules(nano(override), old=nano("checkpoint.path=a").model_copy(update={"spec": nano().spec})) == []
+
+
+def test_every_rule_says_what_to_do():
+    for rules in RULES.values():
+        for rule in rules:
+            what, _, remedy = rule.message.partition(". ")
+            assert what
+            assert remedy.endswith("."), rule.message

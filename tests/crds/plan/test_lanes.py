@@ -1,0 +1,79 @@
+"""Lanes of elastic mode."""
+
+import pytest
+from lateen_api.errors import JobError
+from lateen_api.plan.lanes import choose_lanes
+from lateen_api.spec import TrainerSpec
+
+
+def up_to(sequences: int):
+    return lambda microbatch: microbatch <= sequences
+
+
+def trainer(batch: int, **fields) -> TrainerSpec:
+    return TrainerSpec(train_batch_size=batch, reproducibility="elastic", **fields)
+
+
+def test_every_device_gets_two_lanes_at_least():
+    assert choose_lanes(trainer(512), 8, up_to(1000)) == 16
+
+
+def test_lanes_are_made_smaller_until_a_device_can_work_on_one():
+    assert choose_lanes(trainer(512), 8, up_to(4)) == 128
+
+
+def test_lanes_cannot_be_smaller_than_the_batch_divides():
+    assert choose_lanes(trainer(48), 2, up_to(1)) == 16
+
+
+def test_given_microbatch_says_how_many_lanes():
+    assert choose_lanes(trainer(512, per_device_parallelism=4), 8, up_to(1)) == 128
+
+
+def test_given_lanes_are_taken():
+    assert choose_lanes(trainer(512, lanes=64), 8, up_to(1)) == 64
+
+
+@pytest.mark.parametrize(
+    ("spec", "devices", "message"),
+    [
+        (
+            trainer(512, lanes=48),
+            8,
+            "spec.trainer.lanes: 48 is not a power of two: expected one. Use 32 or 64 lanes.",
+        ),
+        (
+            trainer(500, lanes=64),
+            8,
+            "spec.trainer.lanes: 64 does not divide spec.trainer.trainBatchSize, 500. Use a batch of 448 or 512.",
+        ),
+        (
+            trainer(512, lanes=8),
+            8,
+            "spec.trainer.lanes: 8 is less than two for each of 8 devices of the data axis: expected at least 16. "
+            "Use 16 lanes, or fewer hosts.",
+        ),
+        (
+            trainer(512, lanes=64, per_device_parallelism=4),
+            8,
+            "spec.trainer.lanes: 64 lanes of the batch of 512 have 8 sequences each, but "
+            "spec.trainer.perDeviceParallelism is 4. Remove one of the two.",
+        ),
+        (
+            trainer(36, per_device_parallelism=3),
+            2,
+            "spec.trainer.perDeviceParallelism: 3 makes 12 lanes of the batch of 36, which is not a power of two: "
+            "expected one. Use 8 or 16 lanes.",
+        ),
+        (
+            trainer(36),
+            8,
+            "spec.trainer.trainBatchSize: 36 cannot be cut into lanes for 8 devices: expected a multiple of 16. "
+            "Use 32 or 48.",
+        ),
+    ],
+)
+def test_lanes_that_cannot_be(spec: TrainerSpec, devices: int, message: str):
+    with pytest.raises(JobError) as caught:
+        choose_lanes(spec, devices, up_to(1000))
+    assert str(caught.value) == message

@@ -1,0 +1,44 @@
+"""Exit codes and termination messages."""
+
+import json
+
+import pytest
+from lateen_api.outcome import MEANING, ExitCode, Outcome
+
+
+@pytest.mark.parametrize("code", ExitCode)
+def test_outcome_survives_the_round_trip(code: ExitCode):
+    outcome = Outcome(code, "as it was", step=120, checkpoint="gs://runs/nano/step-120")
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
+def test_outcome_of_a_process_that_never_started_survives_too():
+    outcome = Outcome(ExitCode.USER_ERROR, "no such file")
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
+def test_exit_code_is_a_number_under_a_camel_case_name():
+    assert json.loads(Outcome(ExitCode.NAN, "loss is nan", step=7).to_json()) == {
+        "exitCode": 43,
+        "message": "loss is nan",
+        "step": 7,
+        "checkpoint": None,
+    }
+
+
+@pytest.mark.parametrize("letter", ["x", "é", '"', "\n"])
+def test_long_message_is_cut_to_kubernetes_limit(letter: str):
+    text = Outcome(ExitCode.ERROR, letter * 10_000, step=2**31, checkpoint="gs://" + "y" * 1000).to_json()
+    assert len(text.encode()) <= 4096
+    assert Outcome.from_json(text).message.count(letter) > 1000
+
+
+@pytest.mark.parametrize("text", ["", "Killed", "{", "[]", "{}", '{"exitCode": 99, "message": ""}'])
+def test_text_that_is_no_outcome_is_refused(text: str):
+    with pytest.raises(ValueError, match="not an outcome"):
+        Outcome.from_json(text)
+
+
+def test_own_codes_are_the_forties_and_each_has_a_meaning():
+    assert {int(code) for code in ExitCode} == {0, 1, *range(40, 48)}
+    assert set(MEANING) == set(ExitCode)

@@ -1,0 +1,135 @@
+"""Why an attempt ended, from how its processes ended."""
+
+import pytest
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_operator.verdict import End, Kind, classify, shell_exit_code, signal_name
+
+
+def end(process: int, code: int, at: float = 0.0, **more) -> End:
+    return End(process, code, at, **more)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "retry"),
+    [
+        (0, Kind.DONE, True),
+        (1, Kind.USER, True),
+        (2, Kind.USER, True),
+        (40, Kind.USER, False),
+        (41, Kind.DATA, True),
+        (42, Kind.PLANNED, True),
+        (43, Kind.NUMERICAL, False),
+        (44, Kind.INFRASTRUCTURE, True),
+        (45, Kind.INFRASTRUCTURE, True),
+        (46, Kind.DATA, False),
+        (47, Kind.PLANNED, True),
+        (77, Kind.USER, True),
+        (125, Kind.USER, False),
+        (126, Kind.USER, False),
+        (127, Kind.USER, False),
+        (130, Kind.PLANNED, True),
+        (134, Kind.INFRASTRUCTURE, True),
+        (135, Kind.INFRASTRUCTURE, True),
+        (137, Kind.INFRASTRUCTURE, True),
+        (139, Kind.INFRASTRUCTURE, True),
+        (143, Kind.PLANNED, True),
+        (255, Kind.INFRASTRUCTURE, True),
+    ],
+)
+def test_each_exit_code_has_its_kind(code, kind, retry):
+    verdict = classify([end(0, code)])
+    assert (verdict.kind, verdict.retry, verdict.exit_code) == (kind, retry, code)
+
+
+def test_every_exit_code_of_the_contract_is_known():
+    kinds = {code: classify([end(0, code)]).kind for code in ExitCode}
+    assert len(kinds) == len(ExitCode)
+    assert Kind.DONE not in [kind for code, kind in kinds.items() if code != ExitCode.DONE]
+
+
+@pytest.mark.parametrize(("subprocess_code", "shell_code"), [(-9, 137), (-15, 143), (-6, 134), (-11, 139), (3, 3)])
+def test_codes_of_subprocess_and_of_a_shell_mean_the_same(subprocess_code, shell_code):
+    assert shell_exit_code(subprocess_code) == shell_code
+    ours, theirs = classify([end(0, subprocess_code)]), classify([end(0, shell_code)])
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(("code", "name"), [(137, "SIGKILL"), (-11, "SIGSEGV"), (0, None), (1, None), (255, None)])
+def test_signals_have_their_names(code, name):
+    assert signal_name(code) == name
+
+
+def test_the_first_bad_end_decides():
+    verdict = classify([end(0, 44, at=3.0), end(2, 134, at=2.0), end(1, 137, at=1.0)])
+    assert (verdict.process, verdict.message) == (1, "process 1 was killed by SIGKILL")
+
+
+def test_a_lost_peer_is_an_echo_even_when_it_was_seen_first():
+    verdict = classify([end(0, 44, at=1.0), end(1, 40, at=1.1)])
+    assert (verdict.process, verdict.kind) == (1, Kind.USER)
+
+
+def test_lost_peers_alone_are_infrastructure():
+    assert classify([end(0, 44, at=1.0), end(1, 44, at=1.1)]).kind is Kind.INFRASTRUCTURE
+
+
+def test_a_process_that_was_asked_to_leave_does_not_decide():
+    verdict = classify([end(0, -9, at=1.0, asked=True), end(1, 1, at=2.0)])
+    assert (verdict.process, verdict.kind) == (1, Kind.USER)
+
+
+def test_a_process_that_was_asked_decides_when_it_is_the_only_one():
+    assert classify([end(0, 42, asked=True)]).kind is Kind.PLANNED
+
+
+def test_a_done_process_0_makes_the_attempt_done_whatever_its_peers_do_later():
+    assert classify([end(1, 139, at=2.0), end(0, 0, at=1.0)]).kind is Kind.DONE
+
+
+def test_a_done_peer_does_not_make_the_attempt_done():
+    verdict = classify([end(1, 0, at=1.0), end(0, 1, at=2.0)])
+    assert (verdict.process, verdict.kind) == (0, Kind.USER)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("OOMKilled", Kind.INFRASTRUCTURE),
+        ("Evicted", Kind.PLANNED),
+        ("PreemptionByScheduler", Kind.PLANNED),
+        ("TerminationByKubelet", Kind.PLANNED),
+        ("DeletionByTaintManager", Kind.INFRASTRUCTURE),
+        (None, Kind.INFRASTRUCTURE),
+    ],
+)
+def test_a_reason_of_the_platform_outweighs_sigkill(reason, kind):
+    assert classify([end(0, 137, reason=reason)]).kind is kind
+
+
+def test_the_message_says_what_the_process_said():
+    outcome = Outcome(ExitCode.USER_ERROR, "spec.data.trainUrls: no file\nmatches.", step=0)
+    assert classify([end(0, 40, outcome=outcome)]).message == (
+        "process 0 ended with exit code 40 (the job cannot run as written): spec.data.trainUrls: no file matches"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message"),
+    [
+        (1, None, "process 3 ended with exit code 1 (unexpected error)"),
+        (77, None, "process 3 ended with exit code 77"),
+        (-11, None, "process 3 crashed by SIGSEGV"),
+        (143, None, "process 3 was killed by SIGTERM"),
+        (137, "OOMKilled", "process 3 was killed because the machine ran out of memory"),
+        (137, "Evicted", "process 3 was killed by SIGKILL (Evicted)"),
+        (127, None, "process 3 could not be started (exit code 127)"),
+        (0, None, "process 3 is done"),
+    ],
+)
+def test_messages_without_an_outcome(code, reason, message):
+    assert classify([end(3, code, reason=reason)]).message == message
+
+
+def test_no_ends_cannot_be_judged():
+    with pytest.raises(ValueError, match="without ended processes"):
+        classify([])

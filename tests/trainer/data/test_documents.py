@@ -1,0 +1,251 @@
+"""From files to documents, and what is said about broken ones."""
+
+import bz2
+import gzip
+import json
+import logging
+import lzma
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from lateen_trainer.data import documents
+from lateen_trainer.data.documents import read_documents
+from lateen_trainer.data.tokenizer import load_tokenizer
+from lateen_trainer.data.urls import expand_urls
+from lateen_trainer.errors import DataError, UserError
+
+FIELD = "spec.data.trainUrls"
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+
+def read(path: Path, *, as_bytes: bool = False, text_key: str = "text") -> list[Any]:
+    """The documents of a file, each put together from its pieces."""
+    (file,) = expand_urls([str(path)], field=FIELD)
+    found, parts = [], []
+    for piece in read_documents(file, text_key=text_key, as_bytes=as_bytes, field=FIELD):
+        parts.append(piece.text)
+        if piece.ends_document:
+            found.append((b"" if as_bytes else "").join(parts))
+            parts = []
+    assert not parts
+    return found
+
+
+def lines(*records: object) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def write(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_a_text_file_is_one_document(tmp_path):
+    path = write(tmp_path, "a.txt", "Grüße\r\naus Überlingen\n".encode())
+    assert read(path) == ["Grüße\r\naus Überlingen\n"]
+
+
+def test_an_empty_file_holds_no_document(tmp_path):
+    assert read(write(tmp_path, "a.txt", b"")) == []
+    assert read(write(tmp_path, "b.txt", b""), as_bytes=True) == []
+    assert read(write(tmp_path, "c.jsonl", b"")) == []
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json"])
+def test_json_lines_hold_a_document_each(tmp_path, name):
+    path = write(tmp_path, name, lines({"text": "one", "id": 1}, {"text": "zwei ü"}))
+    assert read(path) == ["one", "zwei ü"]
+
+
+def test_blank_lines_and_empty_texts_are_left_out(tmp_path):
+    path = write(tmp_path, "a.jsonl", b"\n" + lines({"text": ""}) + b"  \n" + lines({"text": "x"}))
+    assert read(path) == ["x"]
+
+
+def test_another_text_key(tmp_path):
+    assert read(write(tmp_path, "a.jsonl", lines({"content": "x"})), text_key="content") == ["x"]
+
+
+def test_json_lines_as_bytes(tmp_path):
+    assert read(write(tmp_path, "a.jsonl", lines({"text": "ü"})), as_bytes=True) == ["ü".encode()]
+
+
+def test_a_byte_order_mark_before_json_is_skipped(tmp_path):
+    assert read(write(tmp_path, "a.jsonl", b"\xef\xbb\xbf" + lines({"text": "x"}))) == ["x"]
+
+
+def test_half_a_surrogate_pair_becomes_a_replacement_character(tmp_path):
+    path = write(tmp_path, "a.jsonl", b'{"text": "a\\ud800b \\ud83d\\ude00"}\n')
+    assert read(path) == ["a\ufffdb \U0001f600"]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_compressed_text(tmp_path, suffix, as_bytes):
+    path = write(tmp_path, f"a.txt{suffix}", COMPRESS[suffix]("Grüße\n".encode() * 1000))
+    assert read(path, as_bytes=as_bytes) == ["Grüße\n".encode() * 1000 if as_bytes else "Grüße\n" * 1000]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_compressed_json_lines(tmp_path, suffix):
+    path = write(tmp_path, f"a.jsonl{suffix}", COMPRESS[suffix](lines({"text": "x"}, {"text": "y"})))
+    assert read(path) == ["x", "y"]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_parts_that_were_compressed_alone_are_all_read(tmp_path, suffix):
+    path = write(tmp_path, f"a.txt{suffix}", COMPRESS[suffix](b"one ") + COMPRESS[suffix](b"two"))
+    assert read(path) == ["one two"]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_a_compressed_file_that_was_cut_off_is_named(tmp_path, suffix, kept):
+    whole = COMPRESS[suffix](bytes(range(256)) * 100 + str(list(range(5000))).encode())
+    path = write(tmp_path, f"a.txt{suffix}", whole[: int(len(whole) * kept)])
+    with pytest.raises(DataError) as raised:
+        read(path)
+    assert str(raised.value).startswith(f"{path} cannot be decompressed: ")
+    assert f"cut off or corrupt ({path.stat().st_size:,} bytes): expected a whole file." in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path, suffix):
+    path = write(tmp_path, f"a.txt{suffix}", b"plain text, no header of any kind")
+    with pytest.raises(DataError) as raised:
+        read(path)
+    assert str(raised.value).startswith(f"{path} cannot be decompressed: ")
+
+
+def test_a_flipped_bit_in_gzip_is_found(tmp_path):
+    content = bytearray(gzip.compress(str(list(range(5000))).encode()))
+    content[len(content) // 2] ^= 1
+    with pytest.raises(DataError, match="cannot be decompressed"):
+        read(write(tmp_path, "a.txt.gz", bytes(content)))
+
+
+def test_bytes_that_are_not_utf8_stay_as_they_are_for_a_tokenizer_of_bytes(tmp_path):
+    path = write(tmp_path, "a.txt", b"caf\xe9 \xff\x00")
+    assert read(path, as_bytes=True) == [b"caf\xe9 \xff\x00"]
+
+
+def test_text_gets_replacement_characters_and_one_warning_a_file(tmp_path, caplog):
+    path = write(tmp_path, "a.txt", b"caf\xe9 and \xff")
+    assert read(path) == ["caf\ufffd and \ufffd"]
+    assert caplog.messages == [f"{path} is not UTF-8 at byte 3: such bytes become U+FFFD"]
+
+
+def test_a_character_that_is_cut_off_at_the_end_is_warned_of(tmp_path, caplog):
+    path = write(tmp_path, "a.txt", "ab€".encode()[:-1])
+    assert read(path) == ["ab\ufffd"]
+    assert caplog.messages == [f"{path} is not UTF-8 at byte 2: such bytes become U+FFFD"]
+
+
+def test_the_offset_of_bad_bytes_counts_from_the_start_of_the_file(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(documents, "PIECE", 4)
+    path = write(tmp_path, "a.txt", "€€€".encode() + b"\xff")
+    assert "".join(read(path)) == "€€€\ufffd"
+    assert caplog.messages == [f"{path} is not UTF-8 at byte 9: such bytes become U+FFFD"]
+
+
+def test_characters_across_reads_are_whole(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(documents, "PIECE", 5)
+    caplog.set_level(logging.WARNING)
+    text = "a€ü\U0001f600" * 7
+    assert read(write(tmp_path, "a.txt", text.encode())) == [text]
+    assert not caplog.messages
+
+
+def pieces(path: Path, as_bytes: bool = False) -> list[str | bytes]:
+    (file,) = expand_urls([str(path)], field=FIELD)
+    return [piece.text for piece in read_documents(file, text_key="text", as_bytes=as_bytes, field=FIELD)]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_long_text_is_cut_behind_a_line_before_a_line_that_is_not_indented(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(documents, "PIECE", 16)
+    text = "first\nsecond\n  third\nfourth\n"
+    content = text.encode() if name == "a.txt" else lines({"text": text})
+    assert pieces(write(tmp_path, name, content)) == ["first\n", "second\n  third\n", "fourth\n"]
+
+
+def test_pieces_give_the_tokens_of_the_whole(tmp_path, monkeypatch, bpe_folder):
+    text = Path(documents.__file__).read_text()
+    tokenizer = load_tokenizer(str(bpe_folder))
+    whole = tokenizer.encode_batch([text])[0].tolist()
+    monkeypatch.setattr(documents, "PIECE", 400)
+    parts = pieces(write(tmp_path, "a.txt", text.encode()))
+    assert len(parts) > len(text) / 400
+    assert [token for tokens in tokenizer.encode_batch(parts) for token in tokens.tolist()] == whole
+
+
+def test_text_without_lines_is_cut_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "PIECE", 4)
+    assert pieces(write(tmp_path, "a.txt", b"abcdefghij")) == ["abcd", "efgh", "ij"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_bytes_are_cut_at_the_same_length_everywhere(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(documents, "PIECE", 4)
+    content = b"abcdefgh" if name == "a.txt" else lines({"text": "abcdefgh"})
+    assert pieces(write(tmp_path, name, content), as_bytes=True) == [b"abcd", b"efgh"]
+
+
+def message(path: Path, expected: type[Exception] = DataError) -> str:
+    with pytest.raises(expected) as raised:
+        read(path)
+    return str(raised.value)
+
+
+def test_a_line_that_is_not_json(tmp_path):
+    path = write(tmp_path, "a.jsonl", lines({"text": "x"}) + b'{"text": "y"\n')
+    assert message(path) == (
+        f"{path}, line 2, is not JSON: Expecting ',' delimiter: line 2 column 1 (char 13). Expected one JSON object "
+        'a line; the line begins b\'{"text": "y"\\n\'.'
+    )
+
+
+def test_a_line_that_is_not_utf8(tmp_path):
+    path = write(tmp_path, "a.jsonl", b'{"text": "caf\xe9"}\n')
+    assert message(path).startswith(f"{path}, line 1, is not JSON: 'utf-8' codec can't decode byte 0xe9 in position 13")
+
+
+def test_a_line_that_is_no_object(tmp_path):
+    path = write(tmp_path, "a.jsonl", lines(["x"]))
+    assert message(path) == f"{path}, line 1, holds a JSON list: expected one JSON object a line."
+
+
+def test_a_record_without_the_text_key(tmp_path):
+    path = write(tmp_path, "a.jsonl", lines({"text": "x"}, {"content": "y", "id": 1}))
+    assert message(path) == (
+        f"{path}, line 2, has no 'text': expected the text there. Its fields are ['content', 'id']; name the right "
+        "one in spec.data.textKey."
+    )
+
+
+def test_a_record_whose_text_is_no_text(tmp_path):
+    path = write(tmp_path, "a.jsonl", lines({"text": 7}))
+    assert message(path).startswith(f"{path}, line 1, holds a int under 'text': expected the text there.")
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.tar.gz", "a.zip", "a.npy"])
+def test_files_that_hold_no_text_are_refused(tmp_path, name):
+    text = message(write(tmp_path, name, b"PAR1"), UserError)
+    assert text.startswith(f"{FIELD} names '{tmp_path}/{name}': files of the kind .")
+    assert text.endswith("cannot be read, expected text or JSON lines (.jsonl), compressed or not.")
+
+
+def test_a_file_that_is_gone_when_it_is_read(tmp_path):
+    path = write(tmp_path, "a.txt", b"x")
+    (file,) = expand_urls([str(path)], field=FIELD)
+    path.unlink()
+    with pytest.raises(UserError, match=r"names '.*a\.txt', which does not exist"):
+        list(read_documents(file, text_key="text", as_bytes=False, field=FIELD))

@@ -1,0 +1,150 @@
+"""Finding a split's cache: who builds, who waits, and where a field says something that cannot be."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import tensorstore as ts
+from lateen_api.spec import DataSourceSpec, DataSpec
+from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.tokenizer import ByteTokenizer
+from lateen_trainer.errors import DataError, LostPeerError, UserError
+
+
+def prepare(
+    spec: DataSpec,
+    cache_dir: str,
+    *,
+    split: Literal["train", "validation"] = "train",
+    is_builder: bool = True,
+    progress=lambda _: None,
+    **more,
+):
+    return open_or_build_cache(
+        spec, split, ByteTokenizer(), cache_dir, is_builder=is_builder, progress=progress, **more
+    )
+
+
+@pytest.fixture
+def spec(corpus: Path) -> DataSpec:
+    return DataSpec(
+        tokenizer="bytes", train_urls=[f"{corpus}/part-[1-9].txt"], validation_urls=[f"{corpus}/part-0.txt"]
+    )
+
+
+def test_splits_have_caches_of_their_own(spec, corpus, tmp_path, layout):
+    train = prepare(spec, str(tmp_path / "cache"), layout=layout)
+    validation = prepare(spec, str(tmp_path / "cache"), split="validation", layout=layout)
+    assert len(validation) == (corpus / "part-0.txt").stat().st_size + 1
+    assert len(train) == sum((corpus / f"part-{number}.txt").stat().st_size + 1 for number in range(1, 10))
+    assert sorted(path.name.partition("-")[0] for path in (tmp_path / "cache").iterdir()) == ["train", "validation"]
+
+
+def test_a_cache_in_memory_holds_the_same_as_one_on_disk(spec, tmp_path, layout):
+    context = ts.Context()
+    stored = prepare(spec, "memory://cache", layout=layout, context=context)
+    local = prepare(spec, str(tmp_path / "cache"), layout=layout)
+    assert stored.ledger == local.ledger
+    stored.verify()
+    starts = np.random.default_rng(0).integers(0, len(local) - 200, 50)
+    assert np.array_equal(stored.rows(starts, 200), local.rows(starts, 200))
+    again = prepare(spec, "memory://cache", is_builder=False, timeout=0, layout=layout, context=context)
+    assert again.ledger == stored.ledger
+
+
+def test_the_tokens_do_not_depend_on_the_layout(spec, tmp_path, layout):
+    small = prepare(spec, str(tmp_path / "small"), layout=layout)
+    large = prepare(spec, str(tmp_path / "large"))
+    assert np.array_equal(next(small.blocks()), next(large.blocks()))
+
+
+def test_the_builder_reports_progress(spec, tmp_path, layout):
+    reports: list[str] = []
+    cache = prepare(spec, str(tmp_path / "cache"), progress=reports.append, layout=layout)
+    assert reports[-1] == f"9 of 9 files tokenized, {len(cache):,} tokens"
+
+
+def test_others_wait_for_the_builder(spec, tmp_path, layout):
+    waiting: list[str] = []
+    caches: list[int] = []
+
+    def wait() -> None:
+        cache = prepare(
+            spec, str(tmp_path / "cache"), is_builder=False, progress=waiting.append, timeout=30, layout=layout
+        )
+        caches.append(len(cache))
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    # Slow enough for the waiting to be seen.
+    cache = prepare(spec, str(tmp_path / "cache"), progress=lambda _: time.sleep(0.1), layout=layout)
+    for thread in threads:
+        thread.join()
+    assert caches == [len(cache), len(cache)]
+    assert all(report.startswith("waiting for process 0: ") for report in waiting)
+    assert waiting
+
+
+def test_waiting_for_a_builder_that_works_elsewhere_ends(spec, corpus, tmp_path, layout):
+    with pytest.raises(UserError) as raised:
+        prepare(spec, str(tmp_path / "cache"), is_builder=False, timeout=0.2, layout=layout)
+    text = str(raised.value)
+    assert text.startswith(f"spec.data.cacheDir: process 0 has not begun {tmp_path}/cache/train-")
+    size = sum((corpus / f"part-{number}.txt").stat().st_size for number in range(1, 10))
+    assert "within 0.2 s, while this process waits for it. Expected a folder that all hosts share" in text
+    assert f"(this one sees 9 files, {size:,} bytes)" in text
+
+
+def test_waiting_for_a_builder_that_has_stopped_ends(spec, tmp_path, layout):
+    class StopError(Exception):
+        pass
+
+    def stop(text: str) -> None:
+        if text.startswith("3 of 9"):
+            raise StopError
+
+    with pytest.raises(StopError):
+        prepare(spec, str(tmp_path / "cache"), progress=stop, layout=layout)
+    with pytest.raises(LostPeerError) as raised:
+        prepare(spec, str(tmp_path / "cache"), is_builder=False, timeout=0.2, layout=layout)
+    assert str(raised.value).startswith(f"Process 0 has made no progress with {tmp_path}/cache/train-")
+    assert "for 0.2 s (it was at file 3 of 9)" in str(raised.value)
+
+
+def test_a_ledger_that_is_damaged_is_named(spec, tmp_path, layout):
+    cache = prepare(spec, str(tmp_path / "cache"), layout=layout)
+    path = Path(cache.url, "ledger.json")
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(DataError) as raised:
+        prepare(spec, str(tmp_path / "cache"), layout=layout)
+    assert str(raised.value).startswith(f"{path} is no ledger of a cache: ")
+    assert str(raised.value).endswith("Delete the folder; the cache is built anew.")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("id", "openwebtext"), ("configs", {"web": DataSourceSpec(train_urls=["a.txt"])})]
+)
+def test_data_that_is_not_in_files_is_refused(field, value, tmp_path):
+    with pytest.raises(UserError, match=rf"spec\.data\.{field} is .*cannot be read by this version, expected files"):
+        prepare(DataSpec(tokenizer="bytes", **{field: value}), str(tmp_path))
+
+
+def test_a_split_without_urls_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^spec\.data\.validationUrls is \[\]: expected at least one path or URL"):
+        prepare(DataSpec(tokenizer="bytes", train_urls=["a.txt"]), str(tmp_path), split="validation")
+
+
+def test_a_cache_dir_of_another_scheme_is_refused(spec):
+    with pytest.raises(UserError, match=r"^spec\.data\.cacheDir is 's4://bucket/cache/train-"):
+        prepare(spec, "s4://bucket/cache")
+
+
+def test_a_cache_dir_below_a_file_is_refused(spec, corpus, layout):
+    with pytest.raises(UserError) as raised:
+        prepare(spec, str(corpus / "part-0.txt"), layout=layout)
+    assert str(raised.value).startswith(f"spec.data.cacheDir is '{corpus}/part-0.txt")
+    assert "a part of it is a file: expected a folder." in str(raised.value)

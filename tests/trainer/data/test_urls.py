@@ -1,0 +1,205 @@
+"""Which files the patterns of a job name."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import pytest
+from lateen_trainer.data.urls import expand_urls
+from lateen_trainer.errors import UserError
+
+FIELD = "spec.data.trainUrls"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with a few files."""
+    for name in ("a1.txt", "a2.txt", "b.txt", "sub/c.txt", "sub/deep/d.txt", ".hidden.txt", "sub/.git/e.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(folder: Path, *patterns: str) -> list[str]:
+    return [os.path.relpath(file.url, folder) for file in expand_urls(patterns, field=FIELD)]
+
+
+def message(*patterns: str) -> str:
+    with pytest.raises(UserError) as raised:
+        expand_urls(patterns, field=FIELD)
+    return str(raised.value)
+
+
+def test_star_stays_within_its_folder(folder):
+    assert names(folder, "*.txt") == ["a1.txt", "a2.txt", "b.txt"]
+
+
+def test_double_star_goes_below_and_hidden_files_are_left_out(folder):
+    assert names(folder, "**/*.txt") == ["a1.txt", "a2.txt", "b.txt", "sub/c.txt", "sub/deep/d.txt"]
+
+
+def test_a_hidden_file_is_read_where_the_pattern_spells_its_dot_out(folder):
+    assert names(folder, "sub/.git/*.txt") == ["sub/.git/e.txt"]
+
+
+def test_question_mark_and_brackets_stand_for_one_character(folder):
+    assert names(folder, "?1.txt", "[bc].txt") == ["a1.txt", "b.txt"]
+
+
+def test_braces_count_and_list(folder):
+    assert names(folder, "a{1..2}.txt", "{b,sub/c}.txt") == ["a1.txt", "a2.txt", "b.txt", "sub/c.txt"]
+
+
+def test_a_file_named_by_several_patterns_comes_once(folder):
+    assert names(folder, "a1.txt", "a*.txt", f"file://{folder}/a1.txt") == ["a1.txt", "a2.txt"]
+
+
+def test_the_order_of_patterns_does_not_matter(folder):
+    assert names(folder, "b.txt", "a1.txt") == names(folder, "a1.txt", "b.txt") == ["a1.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("patterns", [("**/*.txt", "!sub/**"), ("!sub/**", "**/*.txt")])
+def test_an_exclusion_holds_wherever_it_stands(folder, patterns):
+    assert names(folder, *patterns) == ["a1.txt", "a2.txt", "b.txt"]
+
+
+def test_exclusions_may_have_braces(folder):
+    assert names(folder, "*.txt", "!a{1..2}.txt") == ["b.txt"]
+
+
+def test_an_exclusion_without_effect_is_warned_of(folder, caplog):
+    assert names(folder, "b.txt", "!c.txt") == ["b.txt"]
+    assert caplog.messages == [f"{FIELD}: the exclusion '!c.txt' takes no file out"]
+
+
+def test_a_link_to_a_file_is_read_and_one_to_a_folder_is_not_followed(folder):
+    (folder / "sub/link.txt").symlink_to(folder / "b.txt")
+    (folder / "sub/loop").symlink_to(folder)
+    assert names(folder, "sub/**") == ["sub/c.txt", "sub/deep/d.txt", "sub/link.txt"]
+
+
+def test_size_and_stamp_of_a_local_file_are_those_of_its_stat(folder):
+    (file,) = expand_urls(["b.txt"], field=FIELD)
+    status = (folder / "b.txt").stat()
+    assert (file.size, file.stamp) == (5, str(status.st_mtime_ns))
+
+
+def test_files_in_memory_are_found_by_glob():
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe({"/urls/x.txt": b"x", "/urls/y.txt": b"yy"})
+    found = expand_urls(["memory://urls/*.txt", "!memory://urls/x.txt"], field=FIELD)
+    assert [(file.url, file.size) for file in found] == [("memory:///urls/y.txt", 2)]
+
+
+def test_no_match_names_field_pattern_and_working_directory(folder):
+    assert message("data/{x,y}*.txt") == (
+        "spec.data.trainUrls holds 'data/x*.txt' (from 'data/{x,y}*.txt'), which matches no file: expected at "
+        f"least one. Relative paths start at the working directory, {folder}; `*` stays within a folder, "
+        "`**/` goes below it."
+    )
+
+
+def test_a_missing_file_is_named(folder):
+    assert message("nothing.txt").startswith(
+        "spec.data.trainUrls names 'nothing.txt', which does not exist: expected a file"
+    )
+
+
+def test_a_link_to_nothing_is_named(folder):
+    (folder / "sub/dangling.txt").symlink_to("gone")
+    assert f"names '{folder}/sub/dangling.txt', which does not exist" in message("sub/*.txt")
+
+
+def test_a_folder_is_refused_with_the_pattern_to_write(folder):
+    assert message("sub") == (
+        f"spec.data.trainUrls names '{folder}/sub', which is a folder or a device: expected files. To read all "
+        f"files of a folder, write {folder}/sub/*, or {folder}/sub/**/* with all folders below it."
+    )
+
+
+def test_a_device_is_refused():
+    assert "names '/dev/zero', which is a folder or a device: expected files" in message("/dev/zero")
+
+
+def test_all_files_excluded(folder):
+    assert message("a*.txt", "!**/*.txt") == (
+        "spec.data.trainUrls: its exclusions ['!**/*.txt'] take out all 2 files that the other patterns match: "
+        "expected at least one to remain."
+    )
+
+
+@pytest.mark.parametrize("patterns", [(), ("!a.txt",)])
+def test_nothing_to_read(patterns):
+    assert "expected at least one path or URL of a file to read" in message(*patterns)
+
+
+def test_an_unknown_scheme_gets_a_suggestion():
+    assert message("gss://bucket/x.txt") == (
+        "spec.data.trainUrls holds 'gss://bucket/x.txt': the scheme gss:// is unknown, expected a path or a URL "
+        "that fsspec reads, such as gs://, s3:// or https://. Did you mean gs://?"
+    )
+
+
+def test_a_misspelt_python_stdlib_gets_a_suggestion():
+    assert message("python-stdlb://**/*.py").endswith("Did you mean python-stdlib://?")
+
+
+def test_unbalanced_braces(folder):
+    assert message("a{1..2.txt").startswith("spec.data.trainUrls holds 'a{1..2.txt': Unbalanced braces")
+
+
+def test_double_star_inside_a_name(folder):
+    assert "Expected `**` between slashes" in message("a**.txt")
+
+
+def test_an_empty_pattern():
+    assert message(" ") == "spec.data.trainUrls holds the empty pattern ' ': expected a path or URL."
+
+
+@pytest.fixture
+def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """A server that answers every request for a bucket with the status that the dictionary gives it."""
+    statuses: dict[str, int] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status = next((code for bucket, code in statuses.items() if f"/{bucket}" in self.path), 404)
+            content = json.dumps({"error": {"code": status, "message": f"status {status} for you"}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    fsspec.filesystem("gs").clear_instance_cache()
+    yield statuses
+    fsspec.filesystem("gs").clear_instance_cache()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("pattern", ["gs://private/*.txt", "gs://private/a.txt"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_bucket_without_access_says_how_to_get_it(object_store, status, pattern):
+    object_store["private"] = status
+    text = message(pattern)
+    assert text.startswith(f"spec.data.trainUrls names {pattern!r}, but access is denied: ")
+    assert "spec.compute.serviceAccount" in text
+    assert "gcloud auth application-default login" in text
+
+
+@pytest.mark.parametrize("pattern", ["gs://missing/*.txt", "gs://missing/a.txt"])
+def test_a_missing_bucket_is_named(object_store, pattern):
+    assert pattern in message(pattern)

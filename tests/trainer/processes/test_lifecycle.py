@@ -1,0 +1,99 @@
+"""How the block of a `Lifecycle` ends, in this very process."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from lateen_api.environment import ProcessEnvironment
+from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.progress import Phase
+from lateen_trainer.errors import CorruptCheckpointError, NotFiniteError, UserError
+from lateen_trainer.processes import Lifecycle
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> ProcessEnvironment:
+    """A lone process whose outcome goes to a file."""
+    return ProcessEnvironment(job_file="job.json", termination_log=str(tmp_path / "outcome"))
+
+
+def outcome(environment: ProcessEnvironment) -> Outcome:
+    """The termination message."""
+    assert environment.termination_log is not None
+    return Outcome.from_json(Path(environment.termination_log).read_text())
+
+
+def test_a_block_that_completes_is_done(environment: ProcessEnvironment):
+    with Lifecycle(environment) as life:
+        life.beat(Phase.TRAINING, 10)
+        life.committed("step-10", 10)
+    assert life.exit_code is ExitCode.DONE
+    assert outcome(environment) == Outcome(ExitCode.DONE, "All steps are trained.", 10, "step-10")
+
+
+def test_a_stop_that_was_asked_for_stops_the_loop(environment: ProcessEnvironment):
+    answers = []
+    with Lifecycle(environment) as life:
+        answers.append(life.should_stop())
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not life.stop_requested:
+            pass
+        answers.append(life.should_stop())
+        life.beat(Phase.TRAINING, 3)
+        life.saved()
+    assert answers == [False, True]
+    assert (life.exit_code, outcome(environment).step) == (ExitCode.SAVED, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UserError("spec.data: no file"), ExitCode.USER_ERROR, "spec.data: no file"),
+        (JobError("spec.trainer", "is odd"), ExitCode.USER_ERROR, "spec.trainer: is odd"),
+        (NotFiniteError("loss is nan"), ExitCode.NAN, "loss is nan"),
+        (CorruptCheckpointError("step-4 is torn"), ExitCode.CORRUPT_CHECKPOINT, "step-4 is torn"),
+    ],
+)
+def test_a_known_error_has_its_code_and_no_traceback(
+    environment: ProcessEnvironment,
+    capfd: pytest.CaptureFixture[str],
+    error: Exception,
+    code: ExitCode,
+    message: str,
+):
+    with Lifecycle(environment) as life:
+        raise error
+    assert life.exit_code is code
+    assert outcome(environment) == Outcome(code, message)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_unexpected_error_shows_its_traceback(environment: ProcessEnvironment, capfd: pytest.CaptureFixture[str]):
+    with Lifecycle(environment) as life:
+        raise ZeroDivisionError("by zero")
+    assert outcome(environment) == Outcome(ExitCode.ERROR, "ZeroDivisionError: by zero")
+    assert life.exit_code is ExitCode.ERROR
+    assert 'raise ZeroDivisionError("by zero")' in capfd.readouterr().err
+
+
+def test_gloos_broken_connection_is_a_lost_peer(environment: ProcessEnvironment):
+    text = "UNKNOWN: Gloo all-reduce failed: [pair.cc:538] Read error [127.0.0.1]:2: Connection reset by peer"
+    with Lifecycle(environment) as life:
+        raise ValueError(text)
+    assert life.exit_code is ExitCode.LOST_PEER
+    assert outcome(environment).message == f"The connection to a peer broke: {text}"
+
+
+def test_the_signals_are_given_back(environment: ProcessEnvironment):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with Lifecycle(environment):
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] != before
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_loop_is_stale_once_its_step_takes_too_long(environment: ProcessEnvironment):
+    with Lifecycle(environment) as life:
+        life.beat(Phase.TRAINING, 1)
+        assert life.stale() is None

@@ -1,0 +1,81 @@
+"""metrics.jsonl: exact numbers, strict JSON, each step once."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lateen_trainer.report.jsonl import JsonLinesTracker
+
+
+def lines(path: Path) -> list[dict]:
+    """The objects of a file, read as strict JSON."""
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+
+
+def test_a_line_holds_step_attempt_and_metrics(tmp_path: Path):
+    tracker = JsonLinesTracker(tmp_path / "run" / "metrics.jsonl", attempt=2, start_step=0)
+    tracker.log({"loss": 2.5, "grad_norm": 1.0}, step=7)
+    assert lines(tmp_path / "run" / "metrics.jsonl") == [{"step": 7, "attempt": 2, "loss": 2.5, "grad_norm": 1.0}]
+
+
+def test_float32_values_come_back_to_the_bit(tmp_path: Path):
+    bits = np.random.default_rng(0).integers(0, 2**32, size=2000, dtype=np.uint32)
+    values = bits.view(np.float32)
+    values = values[np.isfinite(values)]
+    tracker = JsonLinesTracker(tmp_path / "metrics.jsonl", attempt=1, start_step=0)
+    for step, value in enumerate(values):
+        tracker.log({"loss": value}, step=step)
+    tracker.finish()
+    read = np.array([line["loss"] for line in lines(tmp_path / "metrics.jsonl")], dtype=np.float32)
+    assert read.tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
+def test_what_is_not_finite_is_text(tmp_path: Path, value: float, text: str):
+    tracker = JsonLinesTracker(tmp_path / "metrics.jsonl", attempt=1, start_step=0)
+    tracker.log({"loss": value}, step=0)
+    assert lines(tmp_path / "metrics.jsonl")[0]["loss"] == text
+    assert repr(float(text)) == repr(value)
+
+
+def test_a_restart_removes_the_steps_that_are_trained_anew(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    first = JsonLinesTracker(path, attempt=1, start_step=0)
+    for step in range(10):
+        first.log({"loss": float(step)}, step=step)
+    second = JsonLinesTracker(path, attempt=2, start_step=6)
+    for step in range(6, 8):
+        second.log({"loss": float(step)}, step=step)
+    assert [(line["step"], line["attempt"]) for line in lines(path)] == [
+        (0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2), (7, 2)
+    ]  # fmt: skip
+
+
+def test_several_lines_of_a_step_before_the_restart_stay(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    first = JsonLinesTracker(path, attempt=1, start_step=0)
+    first.log({"loss": 1.0}, step=4)
+    first.log({"validation_loss": 2.0}, step=4)
+    JsonLinesTracker(path, attempt=2, start_step=5)
+    assert len(lines(path)) == 2
+
+
+def test_a_line_cut_off_by_a_kill_is_removed(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "attempt": 1, "loss": 1.0}\n{"step": 1, "att')
+    JsonLinesTracker(path, attempt=2, start_step=2).log({"loss": 0.5}, step=2)
+    assert [line["step"] for line in lines(path)] == [0, 2]
+
+
+def test_a_restart_after_the_last_line_rewrites_nothing(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    JsonLinesTracker(path, attempt=1, start_step=0).log({"loss": 1.0}, step=0)
+    inode = path.stat().st_ino
+    JsonLinesTracker(path, attempt=2, start_step=1)
+    assert path.stat().st_ino == inode

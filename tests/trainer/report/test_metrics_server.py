@@ -1,0 +1,127 @@
+"""The pages of a trainer process, asked for over HTTP."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from lateen_api.progress import Phase, Progress
+from lateen_trainer.errors import UserError
+from lateen_trainer.report.metrics_server import MetricsServer
+from lateen_trainer.report.progress import ProgressState
+from lateen_trainer.report.prometheus import PrometheusTracker
+from prometheus_client.parser import text_string_to_metric_families
+
+
+def alive() -> str | None:
+    """The loop moves."""
+    return None
+
+
+@contextmanager
+def serving(
+    state: ProgressState, *, stale: Callable[[], str | None] = alive, first: bool = True, process_id: int = 0
+) -> Iterator[tuple[str, PrometheusTracker]]:
+    """A server on a free port: its URL and its numbers."""
+    tracker = PrometheusTracker(state, process_id=process_id, attempt=2)
+    with MetricsServer("127.0.0.1", 0, metrics=tracker, stale=stale, progress=state if first else None) as server:
+        yield f"http://127.0.0.1:{server.port}", tracker
+
+
+def get(url: str) -> tuple[int, str]:
+    """Status and body."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def samples(url: str) -> dict[str, float]:
+    """The samples of /metrics by name; labels behind the name."""
+    return {
+        sample.name + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(get(f"{url}/metrics")[1])
+        for sample in family.samples
+    }
+
+
+def test_progress_is_the_contracts_json():
+    state = ProgressState(lambda: 5.0)
+    state.configure(of=100, step=7, tokens_per_step=64)
+    with serving(state) as (url, _):
+        status, body = get(f"{url}/progress")
+    assert status == 200
+    assert Progress.model_validate_json(body) == state.snapshot()
+    assert json.loads(body)["lastCheckpointStep"] is None
+
+
+def test_only_process_0_shows_progress():
+    with serving(ProgressState(), first=False) as (url, _):
+        assert get(f"{url}/progress") == (404, "Expected one of /metrics, /healthz.\n")
+
+
+def test_a_moving_loop_is_healthy():
+    with serving(ProgressState()) as (url, _):
+        status, body = get(f"{url}/healthz")
+    assert (status, json.loads(body)) == (200, {"healthy": True, "reason": None})
+
+
+def test_a_loop_that_stands_still_is_not():
+    with serving(ProgressState(), stale=lambda: "no step for 700 s") as (url, _):
+        status, body = get(f"{url}/healthz")
+    assert (status, json.loads(body)) == (503, {"healthy": False, "reason": "no step for 700 s"})
+
+
+def test_metrics_show_progress_and_logged_numbers():
+    state = ProgressState(lambda: 5.0)
+    state.configure(of=100, step=7, tokens_per_step=64)
+    state.enter(Phase.EVALUATING)
+    state.committed("step-5", 5)
+    with serving(state) as (url, tracker):
+        tracker.log({"loss": 3.25, "learning_rate": 6e-4, "step_seconds": 0.3, "data_wait_seconds": 0.02}, step=7)
+        tracker.log({"step_seconds": 0.4, "data_wait_seconds": 0.03, "loss": 3.0, "unknown": 1.0}, step=8)
+        shown = samples(url)
+    expected = {
+        "lateen_trainer_step": 7,
+        "lateen_trainer_target_steps": 100,
+        "lateen_trainer_run_tokens": 448,
+        "lateen_trainer_steps_total": 2,
+        "lateen_trainer_tokens_total": 128,
+        "lateen_trainer_loss": 3.0,
+        "lateen_trainer_learning_rate": 6e-4,
+        "lateen_trainer_step_seconds_count": 2,
+        "lateen_trainer_step_seconds_sum": 0.7,
+        "lateen_trainer_step_seconds_bucket,le=0.25": 0,
+        "lateen_trainer_step_seconds_bucket,le=0.5": 2,
+        "lateen_trainer_data_wait_seconds_total": 0.05,
+        "lateen_trainer_checkpoint_last_step": 5,
+        "lateen_trainer_phase,phase=Evaluating": 1,
+        "lateen_trainer_phase,phase=Training": 0,
+    }
+    assert {name: shown[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_process_says_who_it_is():
+    with serving(ProgressState(), process_id=3) as (url, _):
+        body = get(f"{url}/metrics")[1]
+    (line,) = [line for line in body.splitlines() if line.startswith("lateen_trainer_info{")]
+    assert 'process="3"' in line and 'attempt="2"' in line and line.endswith(" 1.0")
+
+
+def test_a_taken_port_is_the_users_error_and_says_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        tracker = PrometheusTracker(ProgressState(), process_id=0, attempt=1)
+        server = MetricsServer("127.0.0.1", port, metrics=tracker, stale=alive, progress=None)
+        with pytest.raises(UserError, match=rf"LATEEN_METRICS_PORT: .*127\.0\.0\.1:{port} .*Choose another port"):
+            server.__enter__()
+
+
+def test_the_port_is_free_again_afterwards():
+    with serving(ProgressState()) as (url, _):
+        port = int(url.rpartition(":")[2])
+    socket.create_server(("127.0.0.1", port)).close()

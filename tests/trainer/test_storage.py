@@ -1,0 +1,109 @@
+"""Folders by path or URL as key-value stores."""
+
+from pathlib import Path
+
+import pytest
+import tensorstore as ts
+from lateen_trainer.errors import UserError
+from lateen_trainer.storage import explained, join, kvstore_spec, local_path
+
+FIELD = "spec.checkpoint.path"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/data/run", {"driver": "file", "path": "/data/run/"}),
+        ("/data/run/", {"driver": "file", "path": "/data/run/"}),
+        ("file:///data/run", {"driver": "file", "path": "/data/run/"}),
+        ("/", {"driver": "file", "path": "/"}),
+        ("gs://bucket/a/b", {"driver": "gcs", "bucket": "bucket", "path": "a/b/"}),
+        ("gs://bucket/", {"driver": "gcs", "bucket": "bucket", "path": ""}),
+        ("gs://bucket", {"driver": "gcs", "bucket": "bucket", "path": ""}),
+        ("memory://a/b", {"driver": "memory", "path": "a/b/"}),
+    ],
+)
+def test_urls_as_tensorstore_describes_them(url, expected):
+    assert kvstore_spec(url, field=FIELD) == expected
+
+
+def test_relative_paths_start_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert kvstore_spec("runs/a", field=FIELD) == {"driver": "file", "path": f"{tmp_path}/runs/a/"}
+    assert kvstore_spec("~/runs", field=FIELD) == {"driver": "file", "path": "/home/ada/runs/"}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("/a", Path("/a")), ("file:///a/b", Path("/a/b")), ("gs://bucket/a", None), ("memory://a", None)],
+)
+def test_local_paths(url, expected):
+    assert local_path(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "parts", "expected"),
+    [
+        ("/a", ("b", "c"), "/a/b/c"),
+        ("/a/", ("/b/",), "/a/b"),
+        ("/", ("b",), "/b"),
+        ("gs://bucket", ("a", "b"), "gs://bucket/a/b"),
+        ("memory://", ("a",), "memory://a"),
+    ],
+)
+def test_join(url, parts, expected):
+    assert join(url, *parts) == expected
+
+
+def test_a_missing_bucket_is_refused():
+    with pytest.raises(UserError) as raised:
+        kvstore_spec("gs://", field=FIELD)
+    assert str(raised.value) == f"{FIELD} is 'gs://': the bucket is missing, expected gs://bucket/path."
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"), [("gcs://b/x", " Did you mean gs://?"), ("fil://x", " Did you mean file://?"), ("hdfs://x", "")]
+)
+def test_other_schemes_are_refused(url, hint):
+    with pytest.raises(UserError) as raised:
+        kvstore_spec(url, field=FIELD)
+    scheme = url.partition(":")[0]
+    assert str(raised.value) == (
+        f"{FIELD} is {url!r}: {scheme}:// cannot be written to, expected a path, file://, or gs://bucket/path.{hint}"
+    )
+
+
+def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    url = str(tmp_path / "file" / "run")
+    store = ts.KvStore.open(kvstore_spec(url, field=FIELD)).result()
+    with pytest.raises(UserError) as raised, explained(url, field=FIELD):
+        store.write("key", b"value").result()
+    assert str(raised.value).startswith(f"{FIELD} is {url!r}: a part of it is a file: expected a folder.")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']",
+            "the disk is full: about 12,345 bytes more",
+        ),
+        ("PERMISSION_DENIED: Permission denied [os_error_code='13']", "may not write there"),
+        ("FAILED_PRECONDITION: Read-only file system [os_error_code='30']", "may not write there"),
+        ("UNAUTHENTICATED: HTTP response code: 401", "access is denied. Give the pods' service account"),
+        ("NOT_FOUND: The specified bucket does not exist.", "there is no such bucket"),
+    ],
+)
+def test_what_tensorstore_says_is_explained(status, expected):
+    with pytest.raises(UserError) as raised, explained("gs://bucket/run", field=FIELD, needed=12345):
+        raise ValueError(status)
+    assert str(raised.value).startswith(f"{FIELD} is 'gs://bucket/run': ")
+    assert expected in str(raised.value)
+    assert status in str(raised.value)
+
+
+def test_other_errors_pass():
+    with pytest.raises(ValueError, match="INTERNAL"), explained("/a", field=FIELD):
+        raise ValueError("INTERNAL: something else")

@@ -1,0 +1,222 @@
+"""The folder of a run's checkpoints: one folder a step below it, and what state each is in."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import fsspec
+import tensorstore as ts
+
+from lateen_trainer.checkpoint.digest import DamagedError, seal, unseal
+from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
+from lateen_trainer.errors import UserError
+from lateen_trainer.storage import join, kvstore_spec, local_path
+
+FIELD = "spec.checkpoint.path"
+DISCARDED = "discarded.json"
+"""Says that a folder is no checkpoint and its files may go: retention took it, or its save failed."""
+
+LAST_COMMIT = "last-commit.json"
+
+_STEP = re.compile(r"step-(\d{8,})")
+_SET_ASIDE = re.compile(r"step-(\d{8,})\.(incomplete|corrupt|replaced|abandoned)(-\d+)?")
+
+
+class State(StrEnum):
+    """What a folder of a step is."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    """Never committed: the save was cut off, or is still going on."""
+
+    CORRUPT = "corrupt"
+    DISCARDED = "discarded"
+    """About to be deleted."""
+
+    REPLACED = "replaced"
+    """Set aside since the same step was saved again."""
+
+    ABANDONED = "abandoned"
+    """Set aside since training went back before it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder of a step."""
+
+    name: str
+    step: int
+    state: State
+    manifest: Manifest | None = None
+    """Only if it is complete."""
+
+    damage: str | None = None
+    """What is wrong with a corrupt one."""
+
+
+def step_name(step: int) -> str:
+    """Name of the folder of a step."""
+    return f"step-{step:08d}"
+
+
+class CheckpointFolder:
+    """Reads and changes the folder of a run's checkpoints.
+
+    Args:
+        url: path or `gs://` URL; need not exist yet.
+
+    Raises:
+        UserError: the URL is none that can be written to.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+        self._spec = kvstore_spec(url, field=FIELD)
+        self._store = ts.KvStore.open(self._spec).result()
+        local = local_path(url)
+        # fsspec lists folders and moves them, which TensorStore's stores cannot.
+        self._files, self._root = fsspec.core.url_to_fs(
+            str(local) if local is not None else url, use_listings_cache=False
+        )
+
+    def kvstore(self, step: int) -> dict[str, Any]:
+        """TensorStore's description of the folder of a step."""
+        return self.kvstore_named(step_name(step))
+
+    def kvstore_named(self, name: str) -> dict[str, Any]:
+        """TensorStore's description of a folder below this one."""
+        return {**self._spec, "path": f"{self._spec['path']}{name}/"}
+
+    def where(self, step: int) -> str:
+        """URL of the folder of a step."""
+        return join(self.url, step_name(step))
+
+    def read(self, name: str, file: str) -> bytes | None:
+        """Content of a file in a folder of a step; None: it does not exist.
+
+        Raises:
+            OSError: the store cannot be reached or refuses.
+        """
+        return self._read(f"{name}/{file}")
+
+    def _read(self, key: str) -> bytes | None:
+        try:
+            result = self._store.read(key).result()
+        except ValueError as error:
+            raise OSError(f"cannot read {join(self.url, key)}: {error}") from error
+        return bytes(result.value) if result.state == "value" else None
+
+    def write(self, name: str, file: str, data: bytes) -> None:
+        """Writes a file at once: a reader sees all of it or none.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(f"{name}/{file}", data).result()
+
+    def delete(self, name: str, file: str) -> None:
+        """Deletes a file in a folder of a step, if it is there.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(f"{name}/{file}", None).result()
+
+    def names(self) -> list[str]:
+        """The folders below this one, sorted.
+
+        Raises:
+            UserError: the folder is a file, or may not be read.
+        """
+        try:
+            entries = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        except (NotADirectoryError, PermissionError) as error:
+            raise UserError(
+                f"{FIELD} is {self.url!r}: {error}; expected a folder that can be read and written."
+            ) from error
+        names = [entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory"]
+        return sorted(names)
+
+    def exists(self) -> bool:
+        """Whether there is such a folder, or such a prefix in a bucket."""
+        return bool(self._files.exists(self._root))
+
+    def steps(self) -> list[int]:
+        """Steps that have a folder, whatever its state (not those set aside), in order."""
+        return sorted(int(match[1]) for match in map(_STEP.fullmatch, self.names()) if match)
+
+    def look(self, step: int) -> Found:
+        """The state of the folder of a step, as far as its manifest tells.
+
+        Raises:
+            OSError: the store cannot be reached or refuses.
+        """
+        name = step_name(step)
+        data = self.read(name, MANIFEST)
+        if data is None:
+            discarded = self.read(name, DISCARDED) is not None
+            return Found(name, step, State.DISCARDED if discarded else State.INCOMPLETE)
+        try:
+            manifest = Manifest.from_bytes(data, MANIFEST)
+            if manifest.step != step:
+                raise DamagedError(f"{MANIFEST} is of step {manifest.step}")
+        except DamagedError as error:
+            return Found(name, step, State.CORRUPT, damage=str(error))
+        return Found(name, step, State.COMPLETE, manifest)
+
+    def set_aside_ones(self) -> list[Found]:
+        """Folders of steps that were set aside, by name."""
+        matches = [match for match in map(_SET_ASIDE.fullmatch, self.names()) if match]
+        return [Found(match[0], int(match[1]), State(match[2])) for match in matches]
+
+    def last_commit(self) -> int | None:
+        """The step that was committed last, as far as is known; None: nothing was, ever.
+
+        It is kept beside the checkpoints, so that a run that lost them is told from one that had none yet.
+        """
+        data = self._read(LAST_COMMIT)
+        if data is None:
+            return None
+        try:
+            return unseal(data, LAST_COMMIT)["step"]
+        except DamagedError:
+            return 0
+
+    def note_commit(self, step: int) -> None:
+        """Remembers what was committed last.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(LAST_COMMIT, seal({"step": step})).result()
+
+    def set_aside(self, step: int, why: State) -> str:
+        """Renames the folder of a step so that it is no longer taken for a checkpoint; gives its new name."""
+        taken = set(self.names())
+        name = f"{step_name(step)}.{why}"
+        number = 2
+        while name in taken:
+            name = f"{step_name(step)}.{why}-{number}"
+            number += 1
+        self._files.mv(f"{self._root}/{step_name(step)}", f"{self._root}/{name}", recursive=True)
+        return name
+
+    def discard(self, step: int, why: str, *, keep_note: bool = False) -> None:
+        """Deletes the folder of a step. Cut off anywhere, it leaves a folder that says it is no checkpoint.
+
+        Args:
+            step: whose folder.
+            why: for people who find the folder half deleted.
+            keep_note: leave the note, for processes that wait for this folder's manifest.
+        """
+        name = step_name(step)
+        self.write(name, DISCARDED, why.encode())
+        self.delete(name, MANIFEST)
+        for path in self._files.ls(f"{self._root}/{name}", detail=False):
+            if not path.endswith(f"/{DISCARDED}"):
+                self._files.rm(path, recursive=True)
+        if not keep_note:
+            self._files.rm(f"{self._root}/{name}", recursive=True)

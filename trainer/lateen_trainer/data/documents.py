@@ -1,0 +1,193 @@
+"""From a file to its documents: text files hold one each, JSON lines one a line.
+
+A document comes in pieces of bounded length, so that a corpus in one file needs no more memory than any
+other.
+"""
+
+import codecs
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, cast
+
+import fsspec
+
+from lateen_trainer.data.compression import decompressed, is_broken, suffixes
+from lateen_trainer.data.source import SourceFile, explained
+from lateen_trainer.errors import DataError, UserError
+
+PIECE = 1 << 20
+"""Characters (of text) or bytes at which a document is cut into pieces."""
+
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_NOT_TEXT = (".parquet", ".arrow", ".tar", ".tgz", ".zip", ".npy", ".npz", ".bin", ".pdf", ".pkl", ".pt")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A document, or a part of a long one."""
+
+    text: str | bytes
+    ends_document: bool
+
+
+def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: str) -> Iterator[Piece]:
+    """The documents of a file, in order, in pieces; documents without any text are left out.
+
+    `.jsonl`, `.ndjson` and `.json` files hold one JSON object a line; all others are text and one document.
+    Both may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+
+    Bytes that are not UTF-8 reach a tokenizer of bytes as they are. A tokenizer of text gets U+FFFD in their
+    place, and one warning a file says where.
+
+    Text is cut where a line ends between two characters that are not white space. The pre-tokenizers of
+    GPT-2 and its successors cut there too, so that pieces give the tokens of the whole.
+
+    Args:
+        file: what to read.
+        text_key: field of a JSON record that holds the text.
+        as_bytes: pieces are bytes rather than str.
+        field: the job's field that names the file, for messages.
+
+    Raises:
+        DataError: the file is cut off or corrupt, a line is no JSON object, or a record has no text.
+        UserError: the file cannot be read, or is of a kind that holds no text.
+    """
+    content, compression = suffixes(file.url)
+    if content in _NOT_TEXT:
+        raise UserError(
+            f"{field} names {file.url!r}: files of the kind {content} cannot be read, expected text or "
+            "JSON lines (.jsonl), compressed or not."
+        )
+    with explained(field, file.url), fsspec.open(file.path, "rb") as raw:
+        try:
+            stream = decompressed(cast(IO[bytes], raw), compression)
+            if content in _JSON_LINES:
+                yield from _json_lines(stream, file.url, text_key, as_bytes)
+            elif as_bytes:
+                yield from _with_end(_full_pieces(stream))
+            else:
+                yield from _with_end(_cut(_decoded(stream, file.url)))
+        except Exception as error:
+            if not is_broken(error):
+                raise
+            raise DataError(
+                f"{file.url} cannot be decompressed: {error}. It is cut off or corrupt ({file.size:,} bytes): expected "
+                "a whole file. Copy it anew, or exclude it with a pattern that starts with `!`."
+            ) from error
+
+
+def _full_pieces(stream: IO[bytes]) -> Iterator[bytes]:
+    """Pieces of PIECE bytes, however little a server sends at once: a build that goes on counts pieces."""
+    piece = bytearray()
+    while chunk := stream.read(PIECE - len(piece)):
+        piece += chunk
+        if len(piece) == PIECE:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def _decoded(stream: IO[bytes], url: str) -> Iterator[str]:
+    """UTF-8 text of a stream, with U+FFFD for what is none."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    offset = 0
+    ended = False
+    while not ended:
+        chunk = stream.read(PIECE)
+        ended = not chunk
+        state = decoder.getstate()
+        try:
+            text = decoder.decode(chunk, final=ended)
+        except UnicodeDecodeError as error:
+            position = offset - len(state[0]) + error.start
+            log.warning("%s is not UTF-8 at byte %d: such bytes become U+FFFD", url, position)
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            decoder.setstate(state)
+            text = decoder.decode(chunk, final=ended)
+        offset += len(chunk)
+        if text:
+            yield text
+
+
+def _cut(chunks: Iterator[str]) -> Iterator[str]:
+    """The same text in pieces that end with lines, as far as lines are no longer than a piece."""
+    held = ""
+    for chunk in chunks:
+        held += chunk
+        while len(held) > PIECE:
+            at = _cut_position(held)
+            yield held[:at]
+            held = held[at:]
+    if held:
+        yield held
+
+
+def _cut_position(text: str) -> int:
+    """Where to cut a text longer than a piece: the last good place within it."""
+    line_end = text.rfind("\n", 0, PIECE)
+    newline = line_end
+    while newline > 0:
+        if not text[newline - 1].isspace() and not text[newline + 1].isspace():
+            return newline + 1
+        newline = text.rfind("\n", 0, newline)
+    return line_end + 1 if line_end >= 0 else PIECE
+
+
+def _with_end(pieces: Iterator[str] | Iterator[bytes]) -> Iterator[Piece]:
+    """Marks the last piece of a document."""
+    held = next(pieces, None)
+    if held is None:
+        return
+    for piece in pieces:
+        yield Piece(held, ends_document=False)
+        held = piece
+    yield Piece(held, ends_document=True)
+
+
+def _json_lines(stream: IO[bytes], url: str, text_key: str, as_bytes: bool) -> Iterator[Piece]:
+    for number, line in enumerate(stream, start=1):
+        if line.isspace():
+            continue
+        text = _without_surrogates(_text_of(line, number, url, text_key))
+        if as_bytes:
+            content = text.encode()
+            yield from _with_end(content[at : at + PIECE] for at in range(0, len(content), PIECE))
+        elif text:
+            yield from _with_end(_cut(iter([text])))
+
+
+def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
+    """The text of a JSON record.
+
+    Raises:
+        DataError: the line is no JSON object, or has no text under `text_key`.
+    """
+    try:
+        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueErrors: UnicodeDecodeError and JSONDecodeError
+        raise DataError(
+            f"{url}, line {number}, is not JSON: {error}. Expected one JSON object a line; "
+            f"the line begins {line[:60]!r}."
+        ) from error
+    if not isinstance(record, dict):
+        raise DataError(f"{url}, line {number}, holds a JSON {type(record).__name__}: expected one JSON object a line.")
+    text = record.get(text_key)
+    if not isinstance(text, str):
+        problem = f"holds a {type(text).__name__} under {text_key!r}" if text_key in record else f"has no {text_key!r}"
+        raise DataError(
+            f"{url}, line {number}, {problem}: expected the text there. Its fields are {sorted(record)!r}; "
+            "name the right one in spec.data.textKey."
+        )
+    return text
+
+
+def _without_surrogates(text: str) -> str:
+    # JSON can escape half a surrogate pair ("\ud800"), which is no text and has no UTF-8.
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

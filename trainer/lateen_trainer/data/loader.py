@@ -1,0 +1,105 @@
+"""Batches of token sequences, fetched ahead of the training loop."""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.order import BatchOrder
+from lateen_trainer.data.sequences import check_enough, read_sequences
+
+Rows = slice | np.ndarray
+"""Which rows of a global batch: those that this process's devices hold."""
+
+
+class Loader:
+    """The batches of training: any of them, at any time, from nothing but its step.
+
+    Args:
+        cache: the training tokens.
+        batch_size: B, sequences in a step over all processes.
+        seq_len: S, tokens of a sequence.
+        seed: of the order.
+
+    Raises:
+        UserError: the cache has not enough tokens for one batch.
+    """
+
+    def __init__(self, cache: TokenCache, *, batch_size: int, seq_len: int, seed: int):
+        self.order = BatchOrder(check_enough(cache, seq_len, batch_size), batch_size, seed)
+        self.seq_len = seq_len
+        self._cache = cache
+
+    def batch(self, step: int) -> np.ndarray:
+        """The global batch of a step: int32 (B, S + 1)."""
+        return self.rows(step, slice(None))
+
+    def rows(self, step: int, rows: Rows) -> np.ndarray:
+        """Some rows of the global batch of a step, and no others are read: int32 (rows, S + 1)."""
+        return read_sequences(self._cache, self.order.indices(step)[rows], self.seq_len)
+
+    def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
+        """The batches of the steps from `start` to before `stop`, read ahead by a thread."""
+        return Prefetcher(self, start, stop, rows=rows, depth=depth)
+
+
+class Prefetcher:
+    """Iterates over (step, int32 (rows, S + 1)) while a thread reads up to `depth` batches ahead.
+
+    Use it in a `with` statement, or call `close`. An error of the thread is raised where its batch would
+    have come.
+    """
+
+    def __init__(self, loader: Loader, start: int, stop: int, *, rows: Rows, depth: int):
+        self._loader = loader
+        self._steps = range(start, stop)
+        self._rows = rows
+        self._queue: queue.Queue[tuple[int, np.ndarray] | BaseException | None] = queue.Queue(maxsize=depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="batch prefetch", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Prefetcher":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        return self
+
+    def __next__(self) -> tuple[int, np.ndarray]:
+        if self._closed.is_set():
+            raise StopIteration
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            self.close()
+            raise item
+        if item is None:
+            self.close()
+            raise StopIteration
+        return item
+
+    def close(self) -> None:
+        """Ends the thread, which finishes the batch that it is reading. May be called more than once."""
+        self._closed.set()
+        while self._thread.is_alive():
+            # The thread may be waiting for room in the queue.
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                self._thread.join(timeout=0.01)
+
+    def _read(self) -> None:
+        try:
+            for step in self._steps:
+                batch = self._loader.rows(step, self._rows)
+                self._queue.put((step, batch))
+                if self._closed.is_set():
+                    return
+        except BaseException as error:  # whatever it is, it belongs to the consumer
+            self._queue.put(error)
+        else:
+            self._queue.put(None)

@@ -1,0 +1,131 @@
+"""Reading runs of tokens from a cache's array: mapped from local shards, or fetched by TensorStore."""
+
+from pathlib import Path
+from typing import Protocol
+
+import google_crc32c
+import numpy as np
+import tensorstore as ts
+
+from lateen_trainer.data.layout import CRC_BYTES, Layout
+from lateen_trainer.errors import DataError
+
+_ENTRY_BYTES = 16
+"""Of the index at a shard's end, a chunk: offset and length, little-endian uint64 each."""
+
+
+class TokenReader(Protocol):
+    """Reads runs of tokens. Safe to use from several threads at once."""
+
+    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """`length` tokens from each of `starts`: int32 (starts, length).
+
+        Raises:
+            DataError: a chunk is lost or corrupt.
+        """
+        ...
+
+
+class StoredTokens:
+    """Fetches chunks by TensorStore, which checks their CRC: works for all places, costs a request a row."""
+
+    def __init__(self, array: ts.TensorStore, where: str):
+        self._array = array
+        self._where = where
+
+    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        rows = np.empty((len(starts), length), np.int32)
+        try:
+            with ts.Batch() as batch:  # merges requests for neighbouring chunks
+                pending = [self._array[start : start + length].read(batch=batch) for start in starts.tolist()]
+            for row, tokens in zip(rows, pending, strict=True):
+                row[:] = tokens.result()
+        except ValueError as error:
+            if str(error).startswith(("DATA_LOSS", "NOT_FOUND")):
+                raise _corrupt(self._where, str(error)) from error
+            raise
+        return rows
+
+
+class MappedTokens:
+    """Maps the shards of a local cache into memory: a row costs a copy. CRCs are checked at first touch."""
+
+    def __init__(self, folder: Path, *, tokens: int, dtype: np.dtype, layout: Layout):
+        """Maps the array in `folder`, of `tokens` tokens.
+
+        Raises:
+            DataError: a shard is lost, cut off, or its index is corrupt.
+        """
+        self._folder = folder
+        self._dtype = dtype
+        self._layout = layout
+        chunks = -(-tokens // layout.chunk)
+        self._shards: list[np.ndarray] = []
+        self._offsets: list[int] = []
+        for number in range(-(-tokens // layout.shard)):
+            count = min(layout.chunks_per_shard, chunks - number * layout.chunks_per_shard)
+            shard, offsets = self._map(number, count)
+            self._shards.append(shard)
+            self._offsets += offsets
+        self._checked = bytearray(chunks)
+
+    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        rows = np.empty((len(starts), length), np.int32)
+        for row, start in zip(rows, starts.tolist(), strict=True):
+            self._copy(row, start)
+        return rows
+
+    def _copy(self, row: np.ndarray, start: int) -> None:
+        """Fills `row` with the tokens from `start` on, chunk by chunk."""
+        done, length, size = 0, len(row), self._layout.chunk
+        while done < length:
+            chunk, within = divmod(start + done, size)
+            if not self._checked[chunk]:
+                self._check(chunk)
+            count = min(size - within, length - done)
+            offset = self._offsets[chunk] + within
+            row[done : done + count] = self._shards[chunk // self._layout.chunks_per_shard][offset : offset + count]
+            done += count
+
+    def _path(self, shard: int) -> Path:
+        return self._folder / "c" / str(shard)
+
+    def _map(self, number: int, count: int) -> tuple[np.ndarray, list[int]]:
+        """A shard as an array of tokens, and at which of them each of its first `count` chunks begins."""
+        path = self._path(number)
+        index_bytes = self._layout.chunks_per_shard * _ENTRY_BYTES + CRC_BYTES
+        try:
+            size = path.stat().st_size
+            if size <= index_bytes or size % self._dtype.itemsize:
+                raise _corrupt(str(path), f"it is {size} bytes long")
+            shard = np.asarray(np.memmap(path, self._dtype, mode="r"))
+        except OSError as error:
+            raise _corrupt(str(path), f"it cannot be read: {error.strerror}") from error
+        index = shard.view(np.uint8)[-index_bytes:].tobytes()
+        entries, crc = index[:-CRC_BYTES], index[-CRC_BYTES:]
+        if google_crc32c.value(entries) != int.from_bytes(crc, "little"):
+            raise _corrupt(str(path), "the CRC of its index is wrong")
+        spans = np.frombuffer(entries, "<u8").reshape(-1, 2)[:count].tolist()
+        chunk_bytes = self._layout.chunk * self._dtype.itemsize + CRC_BYTES
+        for offset, length in spans:
+            if length != chunk_bytes or offset + length > size - index_bytes or offset % self._dtype.itemsize:
+                raise _corrupt(str(path), "a chunk is missing")
+        return shard, [offset // self._dtype.itemsize for offset, _ in spans]
+
+    def _check(self, chunk: int) -> None:
+        number = chunk // self._layout.chunks_per_shard
+        begin = self._offsets[chunk] * self._dtype.itemsize
+        end = begin + self._layout.chunk * self._dtype.itemsize
+        raw = self._shards[number].view(np.uint8)
+        if google_crc32c.value(raw[begin:end].tobytes()) != int.from_bytes(
+            raw[end : end + CRC_BYTES].tobytes(), "little"
+        ):
+            raise _corrupt(str(self._path(number)), f"the CRC of chunk {chunk} is wrong")
+        self._checked[chunk] = 1
+
+
+def _corrupt(where: str, problem: str) -> DataError:
+    return DataError(
+        f"The cache of tokens is corrupt: {where}: {problem}. Delete the cache's folder; it is built anew, "
+        "with the same tokens, at the next start."
+    )

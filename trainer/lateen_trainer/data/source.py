@@ -1,0 +1,120 @@
+"""A file that text is read from, and what can go wrong on the way to it, in words that say what to do."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from lateen_trainer.errors import TrainerError, UserError
+
+_CREDENTIALS = {
+    "gs": "On Google Cloud give the pods' service account (spec.compute.serviceAccount) the role Storage "
+    "Object User on the bucket; on your own machine run `gcloud auth application-default login`.",
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (spec.compute.secrets), or give the pods' "
+    "service account a role that may read the bucket.",
+}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a data set."""
+
+    url: str
+    """What messages call it; files are ordered by it."""
+
+    path: str
+    """What fsspec opens."""
+
+    size: int
+    """Bytes as stored; 0 where a server does not say."""
+
+    stamp: str
+    """Changes when the content does: an object's ETag or generation, a local file's modification time."""
+
+
+def digest(files: Iterable[SourceFile]) -> str:
+    """Hex digest of a list of files, in order.
+
+    The folder plays no part: the same files moved elsewhere are the same data. The name does, since its
+    suffix says how a file is read.
+    """
+    rows = [[PurePosixPath(file.url).name, file.size, file.stamp] for file in files]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def to_json(files: Iterable[SourceFile]) -> list[dict[str, object]]:
+    """The files as the cache's ledger lists them."""
+    return [{name: value for name, value in asdict(file).items() if name != "path"} for file in files]
+
+
+@contextmanager
+def explained(field: str, url: str) -> Iterator[None]:
+    """Turns what file systems raise about `url` into an error that names the field and says what to do.
+
+    Raises:
+        UserError: there is no such file or bucket, no access to it, or a package is missing.
+        TrainerError: the server cannot be reached, or answers with an error of its own.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{field} names {url!r}, which does not exist: expected a file that this machine can see. "
+            f"Correct the path (relative ones start at the working directory, {Path.cwd()}) or the bucket."
+        ) from error
+    except PermissionError as error:
+        raise UserError(
+            f"{field} names {url!r}, which user {os.getuid()} may not read: expected read permission on "
+            f"the file and its folders. Change the permissions or run as another user. ({error})"
+        ) from error
+    except ImportError as error:
+        raise UserError(
+            f"{field} names {url!r}: this scheme needs a package that is not installed. {error}."
+        ) from error
+    except TrainerError:
+        raise
+    except Exception as error:
+        known = _remote_error(field, url, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _remote_error(field: str, url: str, error: Exception) -> TrainerError | None:
+    """The error of a remote file system in our words; None: it is none that we know.
+
+    The classes are told by their module's name, so that a client library is imported only where it is used.
+    """
+    scheme = url.partition("://")[0].lower().replace("gcs", "gs").replace("s3a", "s3")
+    package = type(error).__module__.partition(".")[0]
+    code = _http_status(error)
+    if code in (401, 403) or _is_credentials_error(error):
+        hint = _CREDENTIALS.get(scheme, "Supply credentials that may read it.")
+        return UserError(f"{field} names {url!r}, but access is denied: {_first_line(error)} {hint}")
+    if code == 404:
+        return UserError(
+            f"{field} names {url!r}, which does not exist: {_first_line(error)} Correct the name of the bucket or file."
+        )
+    if package in ("aiohttp", "botocore", "gcsfs", "requests") or isinstance(error, ConnectionError | TimeoutError):
+        return TrainerError(f"{field} names {url!r}, whose server fails: {_first_line(error)}")
+    return None
+
+
+def _http_status(error: Exception) -> int | None:
+    if type(error) is OSError and str(error).startswith("Forbidden: "):  # how gcsfs says it
+        return 403
+    code = getattr(error, "code", None) or getattr(error, "status", None)  # gcsfs, aiohttp
+    return int(code) if isinstance(code, int | str) and str(code).isdigit() else None
+
+
+def _is_credentials_error(error: Exception) -> bool:
+    module, name = type(error).__module__, type(error).__name__
+    return module.startswith("google.auth") or (module.startswith("botocore") and "Credentials" in name)
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    return f"{text[:300]}."

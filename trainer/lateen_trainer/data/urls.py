@@ -1,0 +1,208 @@
+"""From the patterns in a job to the list of files: braces, globs, exclusions, any fsspec URL."""
+
+import difflib
+import logging
+import re
+import stat
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import braceexpand
+import fsspec
+from fsspec.utils import glob_translate
+
+from lateen_trainer.data import stdlib
+from lateen_trainer.data.source import SourceFile, explained
+from lateen_trainer.errors import UserError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_LOCAL = ("", "file", "local")
+_STAMPS = ("etag", "ETag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
+"""Where the file systems of fsspec keep what changes with a file's content, the strongest first."""
+_LOOKUPS = 16
+"""Files that are looked up at once: each costs a round trip to an object store."""
+
+log = logging.getLogger(__name__)
+
+
+def expand_urls(patterns: Sequence[str], *, field: str) -> list[SourceFile]:
+    """The files that `patterns` name, sorted by URL, each once.
+
+    A pattern is a path (relative to the working directory) or a URL of any scheme that fsspec knows, or
+    `python-stdlib://`. Braces are expanded first (`{1..128}`, `{a,b}`), then globs (`*`, `**`, `?`,
+    `[..]`); as in a shell, globs leave hidden files out. What a pattern with a leading `!` matches is taken
+    out again, wherever in the list it stands.
+
+    Args:
+        patterns: `spec.data.trainUrls` or its like.
+        field: the job's field that holds them, for messages.
+
+    Raises:
+        UserError: a pattern is malformed or matches nothing, a file cannot be seen, or all files are
+            excluded.
+        TrainerError: an object store cannot be reached.
+    """
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    if not wanted:
+        raise UserError(
+            f"{field} is {list(patterns)!r}: expected at least one path or URL of a file to read, "
+            "such as data/*.jsonl.gz."
+        )
+    found: dict[str, SourceFile] = {}
+    for pattern in wanted:
+        found |= {file.url: file for file in _expand(pattern, field)}
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    kept = _without(found, excluded, field)
+    return [kept[url] for url in sorted(kept)]
+
+
+def _expand(pattern: str, field: str) -> list[SourceFile]:
+    """The files of one pattern. Each alternative of its braces must match something."""
+    singles = _expand_braces(pattern, field)
+    with ThreadPoolExecutor(_LOOKUPS) as pool:
+        found = list(pool.map(lambda single: _look_up(single, field), singles))
+    for single, files in zip(singles, found, strict=True):
+        if not files:
+            origin = "" if single == pattern else f" (from {pattern!r})"
+            raise UserError(
+                f"{field} holds {single!r}{origin}, which matches no file: expected at least one. Relative "
+                f"paths start at the working directory, {Path.cwd()}; `*` stays within a folder, `**/` goes "
+                "below it."
+            )
+    return [file for files in found for file in files]
+
+
+def _expand_braces(pattern: str, field: str) -> list[str]:
+    if not pattern.strip():
+        raise UserError(f"{field} holds the empty pattern {pattern!r}: expected a path or URL.")
+    try:
+        return list(braceexpand.braceexpand(pattern, escape=False))
+    except ValueError as error:
+        raise UserError(
+            f"{field} holds {pattern!r}: {error}. Expected braces in pairs, as in train_{{1..128}}.jsonl "
+            "or {a,b}.txt."
+        ) from error
+
+
+def _look_up(single: str, field: str) -> list[SourceFile]:
+    """The files of one pattern without braces."""
+    scheme = _scheme(single, field)
+    if scheme == stdlib.SCHEME:
+        matches = _matcher(_canonical(single, scheme), scheme, field)
+        paths = [path for path in stdlib.paths() if matches(f"{scheme}://{path}")]
+        return [stdlib.source_file(path) for path in paths]
+    with explained(field, single):
+        filesystem, path = fsspec.url_to_fs(single)
+        if not _is_glob(single, scheme):
+            return [_source_file(path, filesystem.info(path), scheme, _canonical(single, scheme), field)]
+        _matcher(single, scheme, field)  # its message about `**` is better
+        found = filesystem.glob(path, detail=True)
+        return [
+            _source_file(name, info, scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
+            for name, info in found.items()
+            if not _is_hidden(name, path) and not _is_folder(name, info, scheme)
+        ]
+
+
+def _scheme(single: str, field: str) -> str:
+    """The scheme of a URL, empty for a path.
+
+    Raises:
+        UserError: nothing that we know reads URLs of this scheme.
+    """
+    match = _SCHEME.match(single)
+    if match is None:
+        return ""
+    scheme = match[1].lower()
+    known = [stdlib.SCHEME, *fsspec.available_protocols()]
+    if scheme not in known:
+        near = difflib.get_close_matches(scheme, known, n=1)
+        hint = f"Did you mean {near[0]}://?" if near else f"{stdlib.SCHEME}:// is known too."
+        raise UserError(
+            f"{field} holds {single!r}: the scheme {match[1]}:// is unknown, expected a path or a URL that "
+            f"fsspec reads, such as gs://, s3:// or https://. {hint}"
+        )
+    return scheme
+
+
+def _canonical(single: str, scheme: str) -> str:
+    """The one spelling of a URL or pattern, by which files are ordered and exclusions compared."""
+    if scheme == stdlib.SCHEME:
+        return single if single.partition("://")[2] else f"{scheme}://**/*.py"
+    filesystem, path = fsspec.url_to_fs(single)
+    return path if scheme in _LOCAL else filesystem.unstrip_protocol(path)
+
+
+def _is_glob(single: str, scheme: str) -> bool:
+    # In http URLs `?` starts the query and brackets are data.
+    return any(mark in single for mark in ("*" if scheme.startswith("http") else "*?["))
+
+
+def _matcher(canonical: str, scheme: str, field: str) -> Callable[[str], Any]:
+    """Function that says whether a canonical URL matches."""
+    if not _is_glob(canonical, scheme):
+        return lambda url: url == canonical
+    try:
+        return re.compile(glob_translate(canonical)).match
+    except ValueError as error:
+        raise UserError(
+            f"{field} holds {canonical!r}: {error}. Expected `**` between slashes, as in data/**/*.txt."
+        ) from error
+
+
+def _is_hidden(name: str, pattern: str) -> bool:
+    """Whether the glob reached `name` through a leading dot that the pattern does not spell out."""
+    return name.count("/.") > pattern.count("/.")
+
+
+def _is_folder(name: str, info: dict[str, Any], scheme: str) -> bool:
+    # fsspec calls a link to a folder "other"; such links are not followed.
+    if info["type"] == "other" and scheme in _LOCAL:
+        return Path(name).is_dir()
+    return info["type"] == "directory"
+
+
+def _source_file(path: str, info: dict[str, Any], scheme: str, url: str, field: str) -> SourceFile:
+    """Describes the file that a file system calls `path` and we call `url`.
+
+    Raises:
+        UserError: it is a folder, a device, or a link to nothing.
+    """
+    if scheme in _LOCAL:
+        with explained(field, url):
+            status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            return SourceFile(url, path, status.st_size, str(status.st_mtime_ns))
+    elif info["type"] != "directory":
+        stamp = next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+        return SourceFile(url, url, int(info.get("size") or 0), stamp)
+    raise UserError(
+        f"{field} names {url!r}, which is a folder or a device: expected files. To read all files of a folder, "
+        f"write {url.rstrip('/')}/*, or {url.rstrip('/')}/**/* with all folders below it."
+    )
+
+
+def _without(found: dict[str, SourceFile], patterns: list[str], field: str) -> dict[str, SourceFile]:
+    """`found` less the files that one of `patterns` matches.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    kept = found
+    for pattern in patterns:
+        matchers = []
+        for single in _expand_braces(pattern, field):
+            scheme = _scheme(single, field)
+            matchers.append(_matcher(_canonical(single, scheme), scheme, field))
+        before = kept
+        kept = {url: file for url, file in before.items() if not any(matches(url) for matches in matchers)}
+        if len(kept) == len(before):
+            log.warning("%s: the exclusion %r takes no file out", field, "!" + pattern)
+    if not kept:
+        raise UserError(
+            f"{field}: its exclusions {['!' + pattern for pattern in patterns]!r} take out all "
+            f"{len(found)} files that the other patterns match: expected at least one to remain."
+        )
+    return kept

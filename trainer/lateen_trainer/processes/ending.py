@@ -1,0 +1,102 @@
+"""The end of a process: the outcome is decided once, written down, and the process leaves."""
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+from lateen_api.outcome import MEANING, ExitCode, Outcome
+
+STDERR = 2
+
+
+class Ending:
+    """Decides how the process ends. Several threads may want to; the first one has its way.
+
+    Args:
+        termination_log: file for the outcome's JSON; None: no file.
+    """
+
+    def __init__(self, termination_log: str | None):
+        self._termination_log = termination_log
+        self._lock = threading.Lock()
+        self._decided = threading.Event()
+        self.outcome: Outcome | None = None
+
+    def decide(self, outcome: Outcome, *, details: str = "") -> bool:
+        """Writes the outcome down, unless there is one already.
+
+        Args:
+            details: for the log, before the line that sums it up (a traceback).
+
+        Returns:
+            whether this call decided it.
+        """
+        with self._lock:
+            if self.outcome is not None:
+                return False
+            self.outcome = outcome
+        if self._termination_log is not None:
+            try:
+                write_whole(Path(self._termination_log), outcome.to_json())
+            except OSError as error:
+                details += f"The outcome could not be written to {self._termination_log}: {error}\n"
+        say(details + summary(outcome) + "\n")
+        self._decided.set()
+        return True
+
+    def wait(self, timeout: float) -> Outcome | None:
+        """The outcome, once it is written down; None: there is none within `timeout` seconds."""
+        self._decided.wait(timeout)
+        return self.outcome
+
+
+def summary(outcome: Outcome) -> str:
+    """The outcome in a line."""
+    parts = [f"lateen trainer: {MEANING[outcome.exit_code]} (exit code {int(outcome.exit_code)})"]
+    if outcome.step is not None:
+        parts.append(f"at step {outcome.step}")
+    if outcome.checkpoint is not None:
+        parts.append(f"last checkpoint {outcome.checkpoint}")
+    return ", ".join(parts) + ": " + outcome.message
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees all of it or nothing.
+
+    A pod's termination log is a mount point, which cannot be replaced: it is written in place.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        path.write_text(text)
+
+
+def say(text: str) -> None:
+    """Writes to stderr from any thread: past Python's lock on it, which a stuck main thread may hold, and
+    not into a pipe that nobody reads."""
+    data = text.encode(errors="replace")
+    while data and select.select([], [STDERR], [], 1.0)[1]:
+        data = data[os.write(STDERR, data[: select.PIPE_BUF]) :]
+
+
+def leave(exit_code: ExitCode) -> NoReturn:
+    """Ends the process now. Python's own end would wait for threads and for jax's peers, and could change
+    the code."""
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(1.0)
+    os._exit(exit_code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

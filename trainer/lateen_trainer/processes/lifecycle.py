@@ -1,0 +1,169 @@
+"""What the training loop holds of its process: meet the peers, show signs of life, ask whether to stop."""
+
+import logging
+import re
+import threading
+import traceback
+from types import TracebackType
+from typing import Self
+
+import jax
+from lateen_api.environment import ProcessEnvironment
+from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.progress import Phase
+from lateen_api.spec import RecoverySpec
+from lateen_api.spec.section import duration_seconds
+
+from lateen_trainer.errors import TrainerError
+from lateen_trainer.processes.accelerator import choose_devices, keep_compiled_programs
+from lateen_trainer.processes.ending import Ending
+from lateen_trainer.processes.guardian import LOSS_FOLLOWS, Guardian
+from lateen_trainer.processes.join import Peers, join
+
+BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
+"""What jax raises (as ValueError) when a collective on CPU loses a peer."""
+
+log = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """A trainer process from its first line to its exit code.
+
+        with Lifecycle(environment) as life:
+            job = ...                                  # a UserError here ends with code 40
+            peers = life.join(job.spec.recovery, devices_per_host=2)
+            life.beat(Phase.COMPILING, step)
+            for step in range(start, stop):
+                ...
+                life.beat(Phase.TRAINING, step + 1)
+                if life.should_stop():
+                    save(); life.committed(name, step + 1); life.saved(); break
+        leave(life.exit_code)
+
+    What leaves the block is turned into an exit code and the termination message: nothing → DONE (or SAVED
+    after `saved()`), TrainerError → its code, JobError → USER_ERROR, anything else → ERROR with its
+    traceback. The block never raises; a process with peers waits at its end until all of them are done.
+
+    Some ends do not come from the block: a lost peer, a hang, a stop before training began and the end of the
+    grace make the watching thread write the outcome and leave at once, wherever the main thread is.
+    """
+
+    def __init__(self, environment: ProcessEnvironment):
+        self._environment = environment
+        self._ending = Ending(environment.termination_log)
+        self._guardian = Guardian(self._ending)
+        self._peers = Peers(environment.process_id, environment.process_count)
+        self._saved = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How the block ended; to be read after it."""
+        assert self._ending.outcome is not None, "the exit code is known once the block has ended"
+        return self._ending.outcome.exit_code
+
+    def __enter__(self) -> Self:
+        self._guardian.start()
+        return self
+
+    def join(self, recovery: RecoverySpec, *, devices_per_host: int | None) -> Peers:
+        """Sets jax up and meets the other processes. Call it before jax's first use.
+
+        Args:
+            recovery: heartbeat time-out, hang bound, grace and start deadline.
+            devices_per_host: jax CPU devices of this process; None: the accelerator's own (GPU, TPU).
+
+        Raises:
+            LostPeerError: not all processes came within `recovery.startDeadline`, or one left meanwhile.
+            UserError: the coordinator's port is taken, or process 0 belongs to another job.
+        """
+        self._guardian.configure(recovery)
+        choose_devices(devices_per_host)
+        keep_compiled_programs()
+        if self._peers.process_count > 1:
+            heartbeat = duration_seconds(recovery.heartbeat_timeout)
+            join(
+                self._environment,
+                recovery,
+                met=lambda links: self._guardian.connect(links, hub=self._peers.first, heartbeat_timeout=heartbeat),
+            )
+        return self._peers
+
+    def beat(self, phase: Phase, step: int) -> None:
+        """A sign of life from the loop: what it is at, and the steps trained. It costs next to nothing.
+
+        In training a step that does not end within `recovery.hangAfter` ends the process; in the other phases
+        every call counts, and more time is allowed (see `watchdog`).
+        """
+        self._guardian.beat(phase, step)
+
+    def committed(self, checkpoint: str, step: int) -> None:
+        """Names the last committed checkpoint and the steps trained at it. May be called from any thread."""
+        self._guardian.committed(checkpoint, step)
+
+    def should_stop(self) -> bool:
+        """Whether to save and stop now: True at the same call in all processes once any of them got SIGTERM.
+
+        All processes must call it at the same places in the same order: at every step's end, and between the
+        batches of an evaluation. It costs a lock; only after a SIGTERM does it wait, for one round trip.
+        """
+        return self._guardian.agreement.should_stop()
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a stop is under way. For decisions of this process alone; `should_stop` is the agreed
+        one."""
+        return self._guardian.agreement.requested
+
+    def saved(self) -> None:
+        """Says that the block ends because of SIGTERM, with its state saved: exit code SAVED."""
+        self._saved = True
+
+    def stale(self) -> str | None:
+        """Why the loop counts as not alive, or None. For /healthz."""
+        return self._guardian.stale()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        several = self._peers.process_count > 1
+        outcome, details = self._outcome_of(error)
+        if error is None:
+            self._guardian.complete()
+        elif outcome.exit_code in (ExitCode.ERROR, ExitCode.LOST_PEER) and several:
+            # A collective fails when a peer is gone. The watching thread hears which one it is, and leaves.
+            self._ending.wait(LOSS_FOLLOWS)
+        if not self._ending.decide(outcome, details=details):
+            threading.Event().wait()  # the watching thread is leaving, with its own outcome
+        if error is not None:
+            self._guardian.tell_peers(outcome)
+        elif jax.distributed.is_initialized():
+            _disconnect_jax()
+        self._guardian.stop()
+        return True
+
+    def _outcome_of(self, error: BaseException | None) -> tuple[Outcome, str]:
+        """How the block ended, and details for the log."""
+        make = self._guardian.outcome
+        match error:
+            case None if self._saved:
+                return make(ExitCode.SAVED, "SIGTERM arrived; the step was finished and its state saved."), ""
+            case None:
+                return make(ExitCode.DONE, "All steps are trained."), ""
+            case TrainerError():
+                return make(error.exit_code, str(error)), ""
+            case JobError():
+                return make(ExitCode.USER_ERROR, str(error)), ""
+        if BROKEN_CONNECTION.search(str(error)):
+            return make(ExitCode.LOST_PEER, f"The connection to a peer broke: {error}"), ""
+        details = "".join(traceback.format_exception(error))
+        return make(ExitCode.ERROR, f"{type(error).__name__}: {error}"), details
+
+
+def _disconnect_jax() -> None:
+    """Lets go of jax's coordination service together with the peers, all of which are done. What fails now is
+    noted only: the outcome is decided."""
+    try:
+        jax.distributed.shutdown()
+    except jax.errors.JaxRuntimeError as error:
+        log.warning("jax.distributed did not shut down cleanly: %s", error)

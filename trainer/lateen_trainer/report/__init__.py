@@ -1,0 +1,1 @@
+"""What a trainer tells the world: trackers, progress, metrics."""

@@ -1,0 +1,78 @@
+"""`metrics.jsonl`: one JSON object a line, each step once, numbers to the last bit.
+
+    {"step": 41, "attempt": 2, "loss": 3.0718631744384766, "grad_norm": 0.7303}
+
+A float32 is written as the shortest decimal of its float64 value, so reading it and rounding to float32
+gives the same bits. What is not finite is written as protobuf's JSON mapping does: "NaN", "Infinity" or
+"-Infinity" as text, since JSON itself has no such numbers; `float(value)` reads all of them.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class JsonLinesTracker:
+    """Writes a run's metrics to a file. For process 0 alone.
+
+    Args:
+        path: the file; its folder is made if it is missing. attempt: number of the attempt, written into
+        each line. start_step: the step that this attempt starts from. Lines of later steps, which an
+        attempt wrote that was
+            lost before its next checkpoint, are removed: their steps are trained anew.
+    """
+
+    def __init__(self, path: Path, *, attempt: int, start_step: int):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drop_steps_from(path, start_step)
+        self._attempt = attempt
+        # Line buffered: a line is there as soon as it is logged, and a killed process leaves at most half
+        # of one.
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Writes a line."""
+        numbers = {name: as_json(float(value)) for name, value in metrics.items()}
+        self._file.write(json.dumps({"step": step, "attempt": self._attempt, **numbers}, allow_nan=False) + "\n")
+
+    def finish(self) -> None:
+        """Closes the file, once it is on the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def as_json(value: float) -> float | str:
+    """A number as strict JSON has it; what is not finite as text."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def drop_steps_from(path: Path, step: int) -> None:
+    """Removes the lines of `step` and later ones, and a last line that was cut off. The file is replaced as a
+    whole, so that a reader sees the old or the new one."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and _step_of(line) < step]
+    if kept == lines:
+        return
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.writelines(kept)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; infinity for what is no line of ours (half of one, say), which goes."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf

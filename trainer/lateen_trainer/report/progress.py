@@ -1,0 +1,124 @@
+"""Where the run is: updated by the loop, read by the metrics server."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from lateen_api.progress import Phase, Progress
+
+WINDOW = 50
+"""Steps over which speed is averaged."""
+
+
+class ProgressState:
+    """The state behind /progress. All methods may be called from any thread.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._progress = Progress(phase=Phase.STARTING, since=clock())
+        self._recent: deque[float] = deque(maxlen=WINDOW)  # seconds of the last steps
+        self._tokens_per_step = 0
+        self._flops_per_token: float | None = None
+        self._peak_flops: float | None = None
+
+    def configure(
+        self,
+        *,
+        of: int,
+        step: int,
+        tokens_per_step: int,
+        flops_per_token: float | None = None,
+        peak_flops: float | None = None,
+    ) -> None:
+        """What is known once the job is planned and the state is restored.
+
+        Args:
+            of: steps in all.
+            step: steps trained already.
+            tokens_per_step: tokens of a batch.
+            flops_per_token: training FLOPs a token; None: no MFU.
+            peak_flops: peak FLOP/s of all devices together; None: no MFU.
+        """
+        with self._lock:
+            self._tokens_per_step = tokens_per_step
+            self._flops_per_token = flops_per_token
+            self._peak_flops = peak_flops
+            self._change(of=of, step=step, tokens=step * tokens_per_step)
+
+    def enter(self, phase: Phase, detail: str | None = None) -> None:
+        """A phase begins; in the same phase, only what it is at has changed."""
+        with self._lock:
+            begun = {} if phase is self._progress.phase else {"since": self._clock()}
+            self._change(phase=phase, detail=detail, **begun)
+
+    def trained(self, step: int, *, loss: float | None = None) -> None:
+        """A step ended. Its time counts for the speed if all of it was training: neither the first step,
+        which is compiled, nor evaluation and saving do.
+
+        Args:
+            step: steps trained now.
+            loss: of the last step: nats a token.
+        """
+        with self._lock:
+            now = self._clock()
+            if self._progress.phase is Phase.TRAINING:
+                self._recent.append(now - self._progress.since)
+            self._change(
+                phase=Phase.TRAINING,
+                detail=None,
+                since=now,
+                step=step,
+                tokens=step * self._tokens_per_step,
+                loss=loss,
+                tokens_per_second=(speed := self._speed()),
+                mfu=self._utilisation(speed),
+            )
+
+    def evaluated(self, validation_loss: float) -> None:
+        """An evaluation ended: nats a token."""
+        with self._lock:
+            self._change(validation_loss=validation_loss)
+
+    def committed(self, checkpoint: str, step: int) -> None:
+        """A checkpoint of `step` steps is committed."""
+        with self._lock:
+            self._change(last_checkpoint=checkpoint, last_checkpoint_step=step)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens of a batch; 0 before `configure`."""
+        return self._tokens_per_step
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens trained on a second, averaged over the last `WINDOW` steps; None: no step was timed yet."""
+        return self._progress.tokens_per_second
+
+    @property
+    def mfu(self) -> float | None:
+        """Model FLOPs utilisation, 0 to 1 (Chowdhery et al., https://arxiv.org/abs/2204.02311, appendix B);
+        None: not known."""
+        return self._progress.mfu
+
+    def snapshot(self) -> Progress:
+        """The present state."""
+        return self._progress
+
+    def _speed(self) -> float | None:
+        elapsed = sum(self._recent)
+        return self._tokens_per_step * len(self._recent) / elapsed if elapsed > 0 else None
+
+    def _utilisation(self, tokens_per_second: float | None) -> float | None:
+        if tokens_per_second is None or self._flops_per_token is None or self._peak_flops is None:
+            return None
+        return self._flops_per_token * tokens_per_second / self._peak_flops
+
+    def _change(self, **fields: object) -> None:
+        """Called with the lock held. Readers see the old or the new object, never a mixture."""
+        self._progress = self._progress.model_copy(update=fields)

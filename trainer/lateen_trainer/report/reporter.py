@@ -1,0 +1,95 @@
+"""All that a run says about itself, in one hand: progress, numbers, signs of life."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from lateen_api.environment import ProcessEnvironment
+from lateen_api.plan import Plan
+from lateen_api.progress import Phase
+
+from lateen_trainer.processes.lifecycle import Lifecycle
+from lateen_trainer.report.metrics_server import MetricsServer
+from lateen_trainer.report.progress import ProgressState
+from lateen_trainer.report.prometheus import PrometheusTracker
+from lateen_trainer.report.tracker import Tracker, Trackers
+
+
+class Reporter:
+    """Takes what the loop reports and passes it to whoever wants it.
+
+    Args:
+        life: gets a sign of life with everything that moves.
+        environment: who this process is, and where its metrics are served.
+        host: address that the metrics server listens on.
+        steps: of the whole run.
+    """
+
+    def __init__(self, life: Lifecycle, environment: ProcessEnvironment, *, host: str, steps: int):
+        self._life = life
+        self._progress = ProgressState()
+        self._steps = steps
+        self._step = 0
+        prometheus = PrometheusTracker(self._progress, process_id=environment.process_id, attempt=environment.attempt)
+        self._trackers = Trackers([prometheus])
+        self._server = MetricsServer(
+            host,
+            environment.metrics_port,
+            metrics=prometheus,
+            stale=life.stale,
+            progress=self._progress if environment.process_id == 0 else None,
+        )
+        self._resources = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._resources.enter_context(self._server)
+        self._resources.callback(lambda: self._trackers.finish())
+        self.phase(Phase.STARTING)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    def add(self, trackers: Sequence[Tracker]) -> None:
+        """From now on these get the numbers too."""
+        self._trackers = Trackers([self._trackers, *trackers])
+
+    def begin(self, plan: Plan, step: int) -> None:
+        """The run goes on from `step` on the planned devices."""
+        self._step = step
+        peak = plan.peak_flops_per_device
+        self._progress.configure(
+            of=self._steps,
+            step=step,
+            tokens_per_step=plan.tokens_per_step,
+            flops_per_token=plan.flops_per_token,
+            peak_flops=None if peak is None else peak * plan.devices,
+        )
+
+    def phase(self, phase: Phase, detail: str | None = None) -> None:
+        """What the process is at; with the same phase again: that it moves."""
+        self._progress.enter(phase, detail)
+        self._life.beat(phase, self._step)
+
+    def trained(self, step: int, metrics: Mapping[str, float]) -> None:
+        """The numbers of step `step` (from 0), which has been trained."""
+        self._step = step + 1
+        self._progress.trained(step + 1, loss=metrics["loss"])
+        self._life.beat(Phase.TRAINING, step + 1)
+        rates = {"tokens_per_second": self._progress.tokens_per_second, "mfu": self._progress.mfu}
+        self._trackers.log(
+            {**metrics, **{name: value for name, value in rates.items() if value is not None}}, step=step
+        )
+
+    def evaluated(self, step: int, loss: float) -> None:
+        """The validation loss after step `step` (from 0)."""
+        self._progress.evaluated(loss)
+        self._trackers.log({"validation_loss": loss}, step=step)
+
+    def committed(self, checkpoint: str, step: int) -> None:
+        """A checkpoint after `step` steps is committed."""
+        self._progress.committed(checkpoint, step)
+        self._life.committed(checkpoint, step)

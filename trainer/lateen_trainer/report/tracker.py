@@ -1,0 +1,53 @@
+"""Where a run's numbers go."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class Tracker(Protocol):
+    """Takes the numbers of a run, step by step."""
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """Takes numbers that belong to a step.
+
+        Args:
+            metrics: by name (`report.names`). Scalars of numpy and jax are converted with `float`.
+            step: number of the step from 0. A restart from a checkpoint logs the steps after it again.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Makes sure that all is written. Nothing may be logged afterwards."""
+        ...
+
+
+class Trackers:
+    """Several trackers as one.
+
+    Args:
+        trackers: each gets everything, in this order.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]):
+        self._trackers = tuple(trackers)
+
+    def log(self, metrics: Mapping[str, float], *, step: int) -> None:
+        """As `Tracker.log`. The first tracker that fails ends it."""
+        numbers = {name: float(value) for name, value in metrics.items()}
+        for tracker in self._trackers:
+            tracker.log(numbers, step=step)
+
+    def finish(self) -> None:
+        """Finishes all of them, also when one fails.
+
+        Raises:
+            ExceptionGroup: of all that failed.
+        """
+        errors = []
+        for tracker in self._trackers:
+            try:
+                tracker.finish()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("trackers could not be finished", errors)

@@ -1,0 +1,117 @@
+"""Where things are kept: folders named by a path or URL, as TensorStore key-value stores.
+
+The cache of tokens and the checkpoints both live in such folders. A folder is a plain path (relative to the
+working directory, `~` is the home directory), `file:///path`, `gs://bucket/path` or `memory://name`
+(kept in a `tensorstore.Context`, for tests).
+"""
+
+import difflib
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lateen_trainer.errors import UserError
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SCHEMES = ("file", "gs", "memory")
+
+
+def join(url: str, *parts: str) -> str:
+    """`parts` below the folder `url`, with single slashes between."""
+    # A root ("/", "gs://") keeps its slashes; there is nothing before them to separate.
+    base = url if url.endswith("://") else url.rstrip("/") + "/"
+    return base + "/".join(part.strip("/") for part in parts)
+
+
+def local_path(url: str) -> Path | None:
+    """The absolute path of a folder on this machine; None: it is elsewhere."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        return Path(url).expanduser().absolute()
+    scheme, rest = match.groups()
+    # As fsspec reads it, which opens the sources: no percent-decoding, and no host in front of the path.
+    return Path(rest).expanduser().absolute() if scheme.lower() == "file" else None
+
+
+def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
+    """TensorStore's description of the folder `url`: its keys are the names of files below it.
+
+    Args:
+        url: path or URL of a folder.
+        field: the job's field that names it, for messages (`spec.data.cacheDir`).
+
+    Raises:
+        UserError: the scheme is none that TensorStore can write to, or the bucket is missing.
+    """
+    path = local_path(url)
+    if path is not None:
+        return {"driver": "file", "path": f"{str(path).rstrip('/')}/"}
+    scheme, rest = _URL.fullmatch(url).groups()  # type: ignore[union-attr]  # a URL, or it were a path
+    bucket, _, key = rest.partition("/")
+    key = key.strip("/")
+    match scheme.lower():
+        case "memory":
+            return {"driver": "memory", "path": rest.strip("/") + "/"}
+        case "gs" if bucket:
+            return {"driver": "gcs", "bucket": bucket, "path": f"{key}/" if key else ""}
+        case "gs":
+            raise UserError(f"{field} is {url!r}: the bucket is missing, expected gs://bucket/path.")
+    near = difflib.get_close_matches(scheme.lower(), [*_SCHEMES, "gcs"], n=1)
+    hint = f" Did you mean {'gs' if near[0] == 'gcs' else near[0]}://?" if near else ""
+    raise UserError(
+        f"{field} is {url!r}: {scheme}:// cannot be written to, expected a path, file://, or gs://bucket/path.{hint}"
+    )
+
+
+@contextmanager
+def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[None]:
+    """Turns what TensorStore raises about the folder `url` into an error that says what to do.
+
+    Args:
+        url: path or URL of the folder.
+        field: the job's field that names it.
+        needed: bytes that are about to be written, for the message when the disk is full.
+
+    Raises:
+        UserError: the disk is full, access is denied, or there can be no such folder.
+    """
+    try:
+        yield
+    except ValueError as error:  # what TensorStore raises for all of its absl::Status codes
+        what = _known_error(str(error), url, needed)
+        if what is None:
+            raise
+        raise UserError(f"{field} is {url!r}: {what} ({error})") from error
+
+
+def _known_error(text: str, url: str, needed: int | None) -> str | None:
+    """What went wrong and what to do about it; None: it is no error of the user's."""
+    if any(f"[os_error_code='{number}']" in text for number in (errno.ENOSPC, errno.EDQUOT)):
+        need = "" if needed is None else f" about {needed:,} bytes more are needed,"
+        return f"the disk is full:{need} {_free_bytes(url):,} are free. Make room, or name a folder elsewhere."
+    if any(f"[os_error_code='{number}']" in text for number in (errno.EACCES, errno.EPERM, errno.EROFS)):
+        return f"user {os.getuid()} may not write there. Change its permissions, or name a folder elsewhere."
+    if f"[os_error_code='{errno.ENOTDIR}']" in text:
+        return "a part of it is a file: expected a folder. Name a folder elsewhere."
+    if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
+        return (
+            "access is denied. Give the pods' service account (spec.compute.serviceAccount) the role Storage "
+            "Object User on the bucket; on your own machine run `gcloud auth application-default login`."
+        )
+    if text.startswith("NOT_FOUND") and local_path(url) is None:
+        return "there is no such bucket. Correct its name, or create it."
+    return None
+
+
+def _free_bytes(url: str) -> int:
+    """Free bytes of the disk that holds a folder, which need not exist yet. 0: it is not on this machine."""
+    path = local_path(url)
+    if path is None:
+        return 0
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return shutil.disk_usage(existing).free
