@@ -12,9 +12,6 @@ from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import make_optimizer
 from lateen_trainer.step.train_step import StepSettings
 
-GATHERED_BYTES = 1 << 30
-"""A model whose parameters and gradients need less than this is gathered once a step rather than layer by layer."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -39,7 +36,7 @@ class Run:
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
-            gather_once=plan.parameters * 8 <= GATHERED_BYTES,
+            gather_once=plan.gather_once,
             dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
         )
         return Run(spec, plan, config, settings)

@@ -4,6 +4,7 @@ from lateen_api.errors import JobError
 from lateen_api.plan.transformer import axis_sizes
 from lateen_api.precision import Precision, parse_precision
 from lateen_api.spec import DataSpec, JobSpec, LMTrainingJob
+from lateen_api.spec.section import duration_seconds
 from lateen_api.wording import closest, listing, show
 
 _ORIGIN = {
@@ -65,6 +66,20 @@ def check_trainer(spec: JobSpec) -> list[JobError]:
             ("perDeviceEvalParallelism", spec.trainer.per_device_eval_parallelism),
         )
         if value == 0
+    ]
+
+
+def check_durations(spec: JobSpec) -> list[JobError]:
+    """Times that must be longer than nothing."""
+    return [
+        JobError(f"spec.{field}", f"{show(text)} is no time at all: expected more, such as {example}.")
+        for field, text, example in (
+            ("checkpoint.saveInterval", spec.checkpoint.save_interval, "15m"),
+            ("recovery.hangAfter", spec.recovery.hang_after, "10m"),
+            ("recovery.heartbeatTimeout", spec.recovery.heartbeat_timeout, "30s"),
+            ("recovery.startDeadline", spec.recovery.start_deadline, "30m"),
+        )
+        if duration_seconds(text) == 0
     ]
 
 

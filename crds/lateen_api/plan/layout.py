@@ -8,6 +8,7 @@ from lateen_api.plan.fleet import Fleet
 from lateen_api.plan.lanes import choose_lanes, is_power_of_two
 from lateen_api.plan.memory import MemoryModel
 from lateen_api.plan.result import Memory, MeshShape
+from lateen_api.plan.units import bytes_
 from lateen_api.precision import Precision
 from lateen_api.spec import JobSpec
 from lateen_api.wording import listing
@@ -17,6 +18,10 @@ CPU_TOKENS_PER_MICROBATCH = 1024
 
 COMFORTABLE_MEMORY = 0.8
 """Part of a device's memory up to which the microbatch is made larger when the plan may choose."""
+
+
+TOO_MUCH_MEMORY = 1.2
+"""Estimate, in parts of a device's memory, from which a job is refused. Up to it the estimate may be wrong."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,9 @@ class Planner:
         memory = MemoryModel(
             model=self.spec.model,
             vocab_size=self.vocab_size,
+            batch_size=self.spec.trainer.train_batch_size,
             precision=self.precision,
             mesh=mesh,
-            kind=self.fleet.accelerator.kind,
             available=self.fleet.device_memory(devices_per_host),
         )
         lanes = self._lanes(mesh.data, memory) if self._is_elastic else None
@@ -158,7 +163,7 @@ class Planner:
 
     def _check_memory(self, layout: Layout, memory: MemoryModel) -> None:
         used = layout.memory
-        if used.available is None or used.total <= used.available:
+        if used.available is None or used.total <= TOO_MUCH_MEMORY * used.available:
             return
         owner = (
             "spec.compute.memory gives it"
@@ -166,9 +171,9 @@ class Planner:
             else f"{self.fleet.accelerator.name} has"
         )
         numbers = (
-            f"would need {_size(used.total)} of memory a device (parameters {_size(used.parameters)}, optimizer "
-            f"{_size(used.optimizer)}, gradients {_size(used.gradients)}, activations {_size(used.activations)}), "
-            f"but {owner} {_size(used.available)}"
+            f"would need {bytes_(used.total)} of memory a device (parameters {bytes_(used.parameters)}, optimizer "
+            f"{bytes_(used.optimizer)}, gradients {bytes_(used.gradients)}, activations {bytes_(used.activations)}), "
+            f"but {owner} {bytes_(used.available)}"
         )
         smaller = [n for n in _divisors(layout.microbatch) if memory.estimate(n).total <= used.available]
         if smaller and self.spec.trainer.per_device_parallelism > 0:
@@ -215,7 +220,3 @@ def _divisors_near(number: int, wished: int) -> list[int]:
 def _near(number: int, unit: int) -> str:
     below = number // unit * unit
     return f"{below} or {below + unit}" if below else f"{unit}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -4,15 +4,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
-from lateen_api.plan.checks import check_data, check_model, check_name, check_trainer, read_precision
+from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.fleet import Fleet, read_fleet
-from lateen_api.plan.layout import Planner
+from lateen_api.plan.layout import Layout, Planner
+from lateen_api.plan.memory import gathers_once
 from lateen_api.plan.result import Plan
 from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_count, steps_of
 from lateen_api.plan.transformer import parameter_count, training_flops_per_token
+from lateen_api.plan.units import bytes_
 from lateen_api.plan.vocabulary import ASSUMED_VOCAB_SIZE, known_vocab_size
 from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.unavailable import check_available
+
+TIGHT_MEMORY = 0.9
+"""Estimate, in parts of a device's memory, from which there is a warning."""
 
 T = TypeVar("T")
 
@@ -38,6 +43,7 @@ def make_plan(
         *check_data(spec.data),
         *check_model(spec, vocab_size),
         *check_trainer(spec),
+        *check_durations(spec),
         *check_schedule(spec),
     ]
     precision = _collect(errors, lambda: read_precision(spec))
@@ -58,6 +64,7 @@ def make_plan(
     is_tpu = fleet.accelerator.kind == "tpu"
     trainer = spec.trainer
     tokens_per_step = trainer.train_batch_size * spec.model.seq_len
+    parameters = parameter_count(spec.model, vocab_size)
     eval_parallelism = trainer.per_device_eval_parallelism
     return Plan(
         accelerator=fleet.accelerator.name,
@@ -74,19 +81,20 @@ def make_plan(
         eval_microbatch=eval_parallelism if eval_parallelism > 0 else layout.microbatch,
         accumulation_steps=layout.accumulation_steps,
         lanes=layout.lanes,
+        gather_once=gathers_once(parameters),
         param_dtype=precision.params,
         compute_dtype=precision.compute,
         tokens_per_step=tokens_per_step,
         total_tokens=tokens_per_step * trainer.num_train_steps,
         vocab_size=vocab_size,
-        parameters=parameter_count(spec.model, vocab_size),
+        parameters=parameters,
         flops_per_token=training_flops_per_token(spec.model, vocab_size),
         peak_flops_per_device=fleet.accelerator.peak_flops,
         memory=layout.memory,
         warmup_steps=steps_of(spec.optimizer.warmup, trainer.num_train_steps),
         decay_steps=decay_steps(spec.optimizer, trainer.num_train_steps),
         evaluations=evaluation_count(spec),
-        warnings=[*warnings, *_warnings(spec, fleet, precision.compute)],
+        warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute)],
     )
 
 
@@ -109,7 +117,7 @@ def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str]]:
     ]
 
 
-def _warnings(spec: JobSpec, fleet: Fleet, compute_dtype: str) -> list[str]:
+def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str) -> list[str]:
     warnings = []
     if spec.trainer.lanes is not None and spec.trainer.reproducibility == "fast":
         warnings.append("spec.trainer.lanes is not used: spec.trainer.reproducibility is fast.")
@@ -118,4 +126,10 @@ def _warnings(spec: JobSpec, fleet: Fleet, compute_dtype: str) -> list[str]:
     ranged = fleet.fewest != fleet.most
     if ranged and not fleet.fewest <= fleet.hosts <= fleet.most:
         warnings.append(f"{fleet.hosts} hosts are outside what the job allows, {fleet.fewest} to {fleet.most}.")
+    memory = layout.memory
+    if memory.available is not None and memory.total > TIGHT_MEMORY * memory.available:
+        warnings.append(
+            f"Memory may run out: a device needs about {bytes_(memory.total)} of {bytes_(memory.available)}. "
+            "A smaller spec.trainer.perDeviceParallelism, more hosts or a larger spec.trainer.modelAxisSize need less."
+        )
     return warnings

@@ -88,6 +88,9 @@ class Plan(_Part):
     lanes: int | None
     """Fixed pieces of a batch in elastic mode, each one microbatch; None: the mode is fast."""
 
+    gather_once: bool
+    """Gather all parameters once a step rather than layer by layer in each microbatch."""
+
     param_dtype: str
     """Type of parameters and optimizer state."""
 

@@ -28,6 +28,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "evalMicrobatch": 16,
         "accumulationSteps": 1,
         "lanes": None,
+        "gatherOnce": True,
         "paramDtype": "float32",
         "computeDtype": "bfloat16",
         "tokensPerStep": 524_288,
@@ -91,7 +92,7 @@ def test_hosts_are_those_within_the_range_that_divide_the_batch():
 def test_hosts_on_which_the_model_does_not_fit_are_left_out():
     plan = make_plan(
         small(
-            "model={hiddenDim: 2048, numHeads: 16, numLayers: 24}",
+            "model={hiddenDim: 2048, numHeads: 16, numLayers: 32}",
             "compute={accelerator: nvidia-l4, gpusPerHost: 1, hosts: 4, minHosts: 1}",
         )
     )

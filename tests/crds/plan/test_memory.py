@@ -1,8 +1,10 @@
-"""The estimate of memory. How near it comes to what XLA allots is measured in tests/trainer (memory of a step)."""
+"""The estimate of memory."""
 
 from crds.jobs import small
 from lateen_api.plan import make_plan
 from lateen_api.plan.result import Memory
+
+PARAMETERS = 124_439_808
 
 
 def memory_of(*overrides: str, gpus: int = 1) -> Memory:
@@ -12,16 +14,31 @@ def memory_of(*overrides: str, gpus: int = 1) -> Memory:
 
 def test_state_is_four_bytes_a_parameter_and_two_moments():
     memory = memory_of()
-    assert memory.parameters == 4 * 124_439_808
-    assert memory.optimizer == 8 * 124_439_808
+    assert (memory.parameters, memory.optimizer) == (4 * PARAMETERS, 8 * PARAMETERS)
 
 
 def test_state_is_divided_over_the_devices():
-    assert memory_of(gpus=8).parameters == 4 * 124_439_808 // 8
+    memory = memory_of(gpus=8)
+    assert (memory.parameters, memory.optimizer) == (PARAMETERS // 2, PARAMETERS)
 
 
-def test_activations_are_not():
-    assert memory_of(gpus=8).activations == memory_of().activations
+def test_gradients_are_added_up_if_there_are_several_microbatches():
+    assert memory_of().gradients == 8 * PARAMETERS
+    assert memory_of("trainer.trainBatchSize=8").gradients == 4 * PARAMETERS
+
+
+def test_gradients_of_a_small_model_are_whole_until_they_are_reduced():
+    assert memory_of(gpus=8).gradients == 8 * PARAMETERS + PARAMETERS // 2
+
+
+def test_gradients_of_a_large_model_are_divided():
+    large = "model={hiddenDim: 1024, numHeads: 16, numLayers: 24}"
+    assert memory_of(large, gpus=8).gradients == 354_823_168
+
+
+def test_activations_are_not_divided():
+    gathered = 2 * PARAMETERS
+    assert memory_of(gpus=8).activations == memory_of().activations + gathered
 
 
 def test_total_is_the_sum():
@@ -29,12 +46,19 @@ def test_total_is_the_sum():
     assert memory.total == memory.parameters + memory.optimizer + memory.gradients + memory.activations
 
 
+def test_activations_grow_with_the_microbatch():
+    one, two = (memory_of(f"trainer.perDeviceParallelism={size}").activations for size in (8, 16))
+    kept, block = 12, 17
+    assert two - one == 8 * 1024 * 768 * 2 * (kept + block)
+
+
 def test_keeping_all_activations_takes_more():
     assert memory_of("model.gradientCheckpointing=false").activations > 2 * memory_of().activations
 
 
-def test_attention_in_float32_keeps_its_scores():
-    assert memory_of("model.upcastAttn=true").activations > memory_of().activations + 2**30
+def test_dropout_of_attention_weights_keeps_them():
+    weights = 3 * 4 * 8 * 12 * 1024 * 1024
+    assert memory_of("model.attnPdrop=0.1").activations == memory_of().activations + weights
 
 
 def test_memory_of_a_cpu_host_is_shared_by_its_devices():
@@ -44,3 +68,11 @@ def test_memory_of_a_cpu_host_is_shared_by_its_devices():
 
 def test_memory_of_a_cpu_host_is_not_known_unless_the_pod_asks_for_some():
     assert make_plan(small()).memory.available is None
+
+
+def test_tight_memory_gets_a_warning():
+    plan = make_plan(small("compute={accelerator: nvidia-l4, gpusPerHost: 1}", "trainer.perDeviceParallelism=512"))
+    assert plan.warnings == [
+        "Memory may run out: a device needs about 24.1 GiB of 22.0 GiB. A smaller "
+        "spec.trainer.perDeviceParallelism, more hosts or a larger spec.trainer.modelAxisSize need less."
+    ]

@@ -9,10 +9,7 @@ Hsu et al., https://arxiv.org/abs/2410.10989).
 import jax
 import jax.numpy as jnp
 from haliax import NamedArray
-
-LOGITS_IN_A_CHUNK = 1 << 26
-"""Entries of the logits that exist at once. Fewer cost time: every chunk reads and writes the gradient of the whole
-head, and with GPT-2's vocabulary chunks below 1,024 positions cost more than they save."""
+from lateen_api.plan.memory import LOGITS_IN_A_CHUNK
 
 
 def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArray, weights: NamedArray) -> jax.Array:

@@ -1,0 +1,23 @@
+"""The example that a newcomer runs first."""
+
+from pathlib import Path
+
+import pytest
+
+NANO = Path(__file__).parents[2] / "docs" / "examples" / "nano.yaml"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nano_learns_python(lateen_run):
+    """Three minutes on two cores: that the first thing a user sees is true."""
+    run = lateen_run(job=NANO, name="nano")
+
+    assert run.finish(seconds=800) == 0, run.output
+
+    result = run.result()
+    assert result["validationLoss"] < 2.2
+    assert result["unigramEntropy"] == pytest.approx(3.07, abs=0.3)
+    assert result["attempts"] == 1
+    assert f"validation loss: {result['validationLoss']:.4f}" in run.output
+    assert "unigram entropy" in run.output

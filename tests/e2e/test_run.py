@@ -1,0 +1,96 @@
+"""Runs that end well whatever happens on the way.
+
+Each takes some ten seconds, most of them imports and compilation in the processes that it starts; nothing smaller
+shows that supervisor, processes, data, checkpoints and report hold together.
+"""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+STEPS = 60
+
+
+def test_a_killed_process_costs_no_step_and_changes_no_loss(lateen_run):
+    undisturbed = lateen_run("--hosts", "2", "--run-dir", "undisturbed")
+    assert undisturbed.finish() == 0, undisturbed.output
+    run = lateen_run("--hosts", "2", "--run-dir", "killed")
+
+    run.wait_for_step(25)
+    os.kill(run.trainers()[1], signal.SIGKILL)
+
+    assert run.finish() == 0, run.output
+    result = run.result()
+    assert (result["attempts"], result["steps"]) == (2, STEPS)
+    assert "SIGKILL" in result["ledger"][0]["cause"]
+    assert list(run.steps()) == list(range(STEPS))
+    assert run.steps() == undisturbed.steps()
+    assert result["validationLoss"] == undisturbed.result()["validationLoss"]
+    attempts = {line["step"]: line["attempt"] for line in run.lines()}
+    assert {attempts[step] for step in range(20)} == {1}
+    assert {attempts[step] for step in range(30, STEPS)} == {2}
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(lateen_run):
+    undisturbed = lateen_run("--run-dir", "undisturbed")
+    assert undisturbed.finish() == 0, undisturbed.output
+    run = lateen_run("--run-dir", "stopped")
+    run.wait_for_step(13)
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish(seconds=60) != 0
+    assert "lateen run" in run.output
+    trained = len(run.steps())
+    assert 13 <= trained < STEPS
+
+    resumed = lateen_run("--run-dir", "stopped")
+
+    assert resumed.finish() == 0, resumed.output
+    lines = [line for line in resumed.lines() if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(STEPS))
+    assert resumed.result()["ledger"][-1]["firstStep"] == trained
+    assert resumed.steps() == undisturbed.steps()
+
+
+def test_a_run_goes_on_at_another_width(lateen_run):
+    undisturbed = lateen_run("--run-dir", "undisturbed")
+    assert undisturbed.finish() == 0, undisturbed.output
+    run = lateen_run("--hosts", "2", "--run-dir", "resized")
+    run.wait_for_step(13)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish(seconds=60) != 0
+
+    resumed = lateen_run("--hosts", "1", "--run-dir", "resized")
+
+    assert resumed.finish() == 0, resumed.output
+    assert list(resumed.steps()) == list(range(STEPS))
+    np.testing.assert_allclose(list(resumed.steps().values()), list(undisturbed.steps().values()), rtol=1e-4)
+
+
+def test_a_complete_run_is_not_trained_again(lateen_run):
+    first = lateen_run()
+    assert first.finish() == 0, first.output
+    lines = first.lines()
+
+    again = lateen_run()
+
+    assert again.finish(seconds=20) == 0
+    assert "complete" in again.output
+    assert again.lines() == lines
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_left_alone(lateen_run, tmp_path):
+    first = lateen_run("--set", "spec.trainer.numTrainSteps=20")
+    assert first.finish() == 0, first.output
+    before = sorted((tmp_path / "runs" / "small" / "checkpoints").iterdir())
+    shared = f"spec.checkpoint.path={first.folder}/checkpoints"
+
+    other = lateen_run("--run-dir", "other", "--set", shared, "--set", "spec.model.hiddenDim=64")
+
+    assert other.finish() == 40, other.output
+    assert "spec.checkpoint.path" in other.output
+    assert "[257, 32]" in other.output or "(257, 32)" in other.output
+    assert sorted((tmp_path / "runs" / "small" / "checkpoints").iterdir()) == before
