@@ -6,20 +6,21 @@ from html import escape
 from lateen_operator.local.losses import Points
 
 WIDTH, HEIGHT = 720, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 48, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 60, 48
+_TRAINING, _VALIDATION, _UNIGRAM = "#2563a8", "#d9541e", "#888"
 _MOST_DOTS = 600
 
-_STYLE = """\
-text { font: 12px system-ui, sans-serif; fill: #444 }
-.title { font-size: 15px; font-weight: 600; fill: #222 }
-.grid { stroke: #ddd; stroke-width: 1 }
-.training { fill: none; stroke: #2563a8; stroke-width: 1.5; stroke-linejoin: round }
-.validation { fill: none; stroke: #d9541e; stroke-width: 1.5; stroke-dasharray: 5 3 }
-.unigram { stroke: #888; stroke-width: 1; stroke-dasharray: 2 3 }
-.validation-dot { fill: #d9541e }
-@media (prefers-color-scheme: dark) {
-  .paper { fill: #16181c } text { fill: #b8bcc4 } .title { fill: #eee } .grid { stroke: #333 }
-}"""
+_STYLE = f"""\
+text {{ font: 12px system-ui, sans-serif; fill: #444 }}
+.title {{ font-size: 15px; font-weight: 600; fill: #222 }}
+.grid {{ stroke: #ddd; stroke-width: 1 }}
+.training {{ fill: none; stroke: {_TRAINING}; stroke-width: 1.5; stroke-linejoin: round }}
+.validation {{ fill: none; stroke: {_VALIDATION}; stroke-width: 1.5; stroke-dasharray: 5 3 }}
+.unigram {{ stroke: {_UNIGRAM}; stroke-width: 1; stroke-dasharray: 2 3 }}
+.validation-dot {{ fill: {_VALIDATION} }}
+@media (prefers-color-scheme: dark) {{
+  .paper {{ fill: #16181c }} text {{ fill: #b8bcc4 }} .title {{ fill: #eee }} .grid {{ stroke: #333 }}
+}}"""
 
 
 def loss_chart(title: str, training: Points, validation: Points, unigram_entropy: float | None = None) -> str:
@@ -45,19 +46,20 @@ def loss_chart(title: str, training: Points, validation: Points, unigram_entropy
         path = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
         return f'<polyline class="{name}" points="{path}"/>'
 
-    parts = [f'<text class="title" x="{_LEFT}" y="26">{escape(title)}</text>']
+    parts = [f'<text class="title" x="{_LEFT}" y="24">{escape(title)}</text>']
     for tick in y_ticks:
         parts.append(f'<path class="grid" d="M{_LEFT} {y(tick):.1f}H{WIDTH - _RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>')
     parts += [
-        f'<text x="{x(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick:,g}</text>' for tick in x_ticks
+        f'<text x="{x(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick:,.10g}</text>'
+        for tick in x_ticks
     ]
     parts.append(f'<text x="{WIDTH / 2:.0f}" y="{HEIGHT - 10}" text-anchor="middle">step</text>')
-    legend = ["training"]
+    legend = [("training", _TRAINING)]
     if unigram_entropy:
         level = f"{y(unigram_entropy):.1f}"
         parts.append(f'<path class="unigram" d="M{_LEFT} {level}H{WIDTH - _RIGHT}"/>')
-        legend.append("unigram entropy (dotted)")
+        legend.append(("unigram entropy (dotted)", _UNIGRAM))
     parts.append(line("training", _thinned(training)))
     if validation:
         parts.append(line("validation", _thinned(validation)))
@@ -65,8 +67,9 @@ def loss_chart(title: str, training: Points, validation: Points, unigram_entropy
             f'<circle class="validation-dot" cx="{x(step):.1f}" cy="{y(value):.1f}" r="2.5"/>'
             for step, value in _thinned(validation)
         ]
-        legend.insert(1, "validation (dashed)")
-    parts.append(f'<text x="{WIDTH - _RIGHT}" y="26" text-anchor="end">nats a token: {", ".join(legend)}</text>')
+        legend.insert(1, ("validation (dashed)", _VALIDATION))
+    entries = ", ".join(f'<tspan style="fill: {colour}">{name}</tspan>' for name, colour in legend)
+    parts.append(f'<text x="{_LEFT}" y="42">nats a token: {entries}</text>')
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',

@@ -42,8 +42,10 @@ class Probe:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops asking. Does not wait for an answer that is under way."""
+        """Stops asking. The thread is over then, so that the processes of the next attempt are forked from a program
+        with a single thread; with process 0 gone it has nothing to wait for."""
         self._closed.set()
+        self._thread.join(timeout=2 * TIMEOUT_SECONDS)
 
     def _poll(self) -> None:
         while not self._closed.wait(self._interval()):

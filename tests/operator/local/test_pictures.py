@@ -68,7 +68,7 @@ class TestSvg:
         root = ElementTree.fromstring(loss_chart("nano <1>: loss", training, [(100, 4.6), (200, 3.7)], 3.2))
         lines = {line.get("class"): line.get("points", "").split() for line in root.iter(SVG + "polyline")}
         assert (len(lines["training"]), len(lines["validation"])) == (300, 2)
-        texts = [text.text for text in root.iter(SVG + "text")]
+        texts = ["".join(text.itertext()) for text in root.iter(SVG + "text")]
         assert texts[0] == "nano <1>: loss"
         assert [text for text in texts if text in ("0", "100", "200", "300")] == ["0", "100", "200", "300"]
         assert "nats a token: training, validation (dashed), unigram entropy (dotted)" in texts
