@@ -37,10 +37,14 @@ class ProcessEnvironment:
     """This process's host within the slice (LATEEN_HOST_INDEX)."""
 
     coordinator: str | None = None
-    """`host:port` of jax.distributed's coordinator, which process 0 serves (LATEEN_COORDINATOR). None: one process."""
+    """`host:port` at which process 0 waits for the others (LATEEN_COORDINATOR). jax.distributed's own service gets a
+    free port that process 0 chooses and tells the others there. None: one process."""
 
     metrics_port: int = 0
     """Port of /metrics, /healthz and /progress; 0: any free one, written to the log (LATEEN_METRICS_PORT)."""
+
+    metrics_host: str = "0.0.0.0"
+    """Address that they are served on: all of a pod's, loopback on a shared machine (LATEEN_METRICS_HOST)."""
 
     run_dir: str = "."
     """Folder for metrics.jsonl and, by default, cache and checkpoints (LATEEN_RUN_DIR)."""
@@ -69,6 +73,7 @@ class ProcessEnvironment:
             "HOST_INDEX": self.host_index,
             "COORDINATOR": self.coordinator,
             "METRICS_PORT": self.metrics_port,
+            "METRICS_HOST": self.metrics_host,
             "RUN_DIR": self.run_dir,
             "TERMINATION_LOG": self.termination_log,
         }
@@ -98,6 +103,7 @@ class ProcessEnvironment:
             host_index=_integer(environ, "HOST_INDEX", default=0, least=0, below=hosts_per_slice),
             coordinator=environ.get(PREFIX + "COORDINATOR"),
             metrics_port=_integer(environ, "METRICS_PORT", default=0, least=0, below=65536),
+            metrics_host=environ.get(PREFIX + "METRICS_HOST", "0.0.0.0"),
             run_dir=environ.get(PREFIX + "RUN_DIR", "."),
             termination_log=environ.get(PREFIX + "TERMINATION_LOG"),
         )

@@ -38,9 +38,7 @@ class Shape:
         from lateen_api.plan import training_flops_per_token
         from lateen_api.spec import ModelSpec
 
-        spec = ModelSpec(
-            hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len
-        )
+        spec = ModelSpec(hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len)
         return training_flops_per_token(spec, self.vocab) * self.batch * self.seq_len
 
 

@@ -22,7 +22,7 @@ spec:
     tokenizer: bytes
     trainUrls: ["python-stdlib://json/*.py", "python-stdlib://email/*.py"]
     validationUrls: ["python-stdlib://asyncio/base_*.py"]
-  optimizer: {learningRate: 1e-2, warmup: 5}
+  optimizer: {learningRate: 3e-3, warmup: 5}
   trainer: {numTrainSteps: 60, trainBatchSize: 8, stepsPerEval: 30, maxEvalBatches: 4}
   checkpoint: {saveInterval: 1h, keep: [{every: 10}]}
   compute: {accelerator: cpu, devicesPerHost: 2}

@@ -10,6 +10,8 @@ from lateen_api.environment import PREFIX, ProcessEnvironment, ProcessEnvironmen
 from lateen_api.load import load_job
 from lateen_api.outcome import ExitCode
 
+from lateen_trainer.processes import Lifecycle, leave
+
 
 @click.command()
 @click.argument("job_file", type=click.Path(path_type=Path), required=False)
@@ -27,12 +29,12 @@ def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
     except ProcessEnvironmentError as error:
         click.echo(error, err=True)
         sys.exit(ExitCode.USER_ERROR)
-    sys.exit(run_process(environment, overrides))
+    # Not sys.exit: jax's own shutdown would wait for peers that are gone.
+    leave(run_process(environment, overrides))
 
 
 def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()) -> ExitCode:
     """Trains as one process of an attempt; how it ended."""
-    from lateen_trainer.processes.lifecycle import Lifecycle
 
     with Lifecycle(environment) as life:
         from lateen_api.plan import make_plan
@@ -43,8 +45,7 @@ def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()
         job = load_job(environment.job_file, overrides)
         plan = make_plan(job, hosts=environment.process_count)
         on_cpu = plan.accelerator_kind == "cpu"
-        host = os.environ.get(PREFIX + "METRICS_HOST", "0.0.0.0")
-        with Reporter(life, environment, host=host, steps=job.spec.trainer.num_train_steps) as report:
+        with Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report:
             peers = life.join(job.spec.recovery, devices_per_host=plan.devices_per_host if on_cpu else None)
             train_job(job, environment, life, peers, report)
     return life.exit_code

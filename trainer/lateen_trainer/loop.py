@@ -3,8 +3,9 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -221,7 +222,7 @@ class _Unread:
     """A step that the device is at work on."""
 
     step: int
-    metrics: dict[str, jax.Array]
+    metrics: Mapping[str, Any]
     vote: jax.Array
     waited: float
     """Seconds that the loop waited for the batch."""

@@ -7,6 +7,7 @@ https://arxiv.org/abs/1909.08053).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import haliax as hax
 import jax
@@ -19,7 +20,7 @@ MODEL = "model"
 LAYERS = "layers"
 
 
-def make_mesh(data: int, model: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(data: int, model: int, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of `data` × `model` devices. Devices of one process lie together, and the model axis is the inner
     one, so that tensor parallelism stays within a host where it can."""
     devices = jax.devices() if devices is None else devices
@@ -81,7 +82,7 @@ class ShardingRules:
         data = self.data_axis(axes)
         return PartitionSpec(*(DATA if i == data else None for i in range(len(axes))))
 
-    def sharding(self, leaf: NamedArray | jax.Array | jax.ShapeDtypeStruct) -> NamedSharding:
+    def sharding(self, leaf: Any) -> NamedSharding:
         """The sharding of one leaf of the training state; arrays without names are on every device."""
         axes = leaf.axes if isinstance(leaf, NamedArray) else ()
         return NamedSharding(self.mesh, self.spec(axes))

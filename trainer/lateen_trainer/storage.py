@@ -95,7 +95,7 @@ def _known_error(text: str, url: str, needed: int | None) -> str | None:
         need = "" if needed is None else f" about {needed:,} bytes more are needed,"
         return f"the disk is full:{need} {_free_bytes(url):,} are free. Make room, or name a folder elsewhere."
     if any(f"[os_error_code='{number}']" in text for number in (errno.EACCES, errno.EPERM, errno.EROFS)):
-        return f"user {os.getuid()} may not write there. Change its permissions, or name a folder elsewhere."
+        return f"user {os.geteuid()} may not read or write there. Change its permissions, or name a folder elsewhere."
     if f"[os_error_code='{errno.ENOTDIR}']" in text:
         return "a part of it is a file: expected a folder. Name a folder elsewhere."
     if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):

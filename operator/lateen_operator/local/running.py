@@ -120,6 +120,7 @@ def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_po
         host_index=host,
         coordinator=f"127.0.0.1:{coordinator}" if launch.hosts > 1 else None,
         metrics_port=metrics_port,
+        metrics_host="127.0.0.1",
         run_dir=str(folder.path),
         termination_log=str(termination_log),
     )

@@ -78,7 +78,9 @@ def restore_and_save_on(folder: str) -> None:
     print(json.dumps({"restored": step}), flush=True)
     while True:
         step += 1
-        checkpoints.save(step, state_at(step), {"step": step}, block=True)
+        now = state_at(step)
+        print(json.dumps({"saving": step}), flush=True)
+        checkpoints.save(step, now, {"step": step}, block=True)
         print(json.dumps({"committed": step}), flush=True)
 
 

@@ -1,7 +1,10 @@
 """Small corpora, a small tokenizer, and a cache made of them."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 import tokenizers
 from lateen_api.spec import DataSpec
@@ -42,6 +45,18 @@ def bpe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bpe")
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """The test runs as a user who owns nothing; yields the user's number."""
+    for url in ("file:///", "memory://"):
+        fsspec.url_to_fs(url)  # imports modules, which nobody may not
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield os.geteuid()
+    os.seteuid(user)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import fsspec
 import numpy as np
 import pytest
 import tensorstore as ts
@@ -141,6 +142,22 @@ def test_a_split_without_urls_is_refused(tmp_path):
 def test_a_cache_dir_of_another_scheme_is_refused(spec):
     with pytest.raises(UserError, match=r"^spec\.data\.cacheDir is 's4://bucket/cache/train-"):
         prepare(spec, "s4://bucket/cache")
+
+
+@pytest.fixture
+def locked_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    return folder
+
+
+def test_a_cache_dir_that_may_not_be_written_is_named_with_the_user(locked_folder, layout, nobody):
+    fsspec.filesystem("memory").pipe("/prepare/a.txt", b"text")
+    spec = DataSpec(tokenizer="bytes", train_urls=["memory://prepare/a.txt"])
+    with pytest.raises(UserError) as raised:
+        prepare(spec, str(locked_folder), layout=layout)
+    assert str(raised.value).startswith(f"spec.data.cacheDir is '{locked_folder}")
+    assert f"user {nobody} may not read or write there. Change its permissions" in str(raised.value)
 
 
 def test_a_cache_dir_below_a_file_is_refused(spec, corpus, layout):

@@ -1,5 +1,6 @@
 """The standard library as a corpus."""
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -40,13 +41,15 @@ def test_links_and_foreign_folders_are_left_out(tmp_path):
         (tmp_path / name).write_text("")
     (tmp_path / "link.py").symlink_to("a.py")
     (tmp_path / "sub/loop").symlink_to(tmp_path)
-    assert list(stdlib.paths(tmp_path)) == ["a.py", "sub/d.py"]
+    found = stdlib.find(lambda url: True, tmp_path)
+    assert sorted(file.url for file in found) == ["python-stdlib://a.py", "python-stdlib://sub/d.py"]
 
 
 def test_the_stamp_is_of_the_content_alone(tmp_path):
     (tmp_path / "a.py").write_text("one")
-    before = stdlib.source_file("a.py", tmp_path)
-    (tmp_path / "a.py").touch()
-    assert stdlib.source_file("a.py", tmp_path) == before
+    (before,) = stdlib.find(lambda url: True, tmp_path)
+    os.utime(tmp_path / "a.py", (1, 1))
+    assert list(stdlib.find(lambda url: True, tmp_path)) == [before]
     (tmp_path / "a.py").write_text("two")
-    assert stdlib.source_file("a.py", tmp_path).stamp != before.stamp
+    (after,) = stdlib.find(lambda url: True, tmp_path)
+    assert after.stamp != before.stamp

@@ -127,6 +127,25 @@ def test_a_device_is_refused():
     assert "names '/dev/zero', which is a folder or a device: expected files" in message("/dev/zero")
 
 
+@pytest.fixture
+def locked_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that nobody but root may look into, with a file."""
+    path = tmp_path / "locked"
+    path.mkdir()
+    (path / "a.txt").write_text("a")
+    path.chmod(0)
+    yield path
+    path.chmod(0o700)
+
+
+def test_a_file_that_may_not_be_read_is_named_with_the_user(locked_folder, nobody):
+    text = message(f"{locked_folder}/a.txt")
+    assert text.startswith(
+        f"spec.data.trainUrls names '{locked_folder}/a.txt', which user {nobody} may not read: expected read "
+        "permission on the file and its folders. Change the permissions or run as another user."
+    )
+
+
 def test_all_files_excluded(folder):
     assert message("a*.txt", "!**/*.txt") == (
         "spec.data.trainUrls: its exclusions ['!**/*.txt'] take out all 2 files that the other patterns match: "

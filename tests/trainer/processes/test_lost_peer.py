@@ -24,6 +24,7 @@ RECOVERY = {"heartbeatTimeout": "3s", "hangAfter": "1m", "startDeadline": "1m"}
         (2, 1, SIGSTOP, HEARTBEAT + PROMPTLY, r"Process 1 has been silent for \d s\."),
         (2, 0, SIGSTOP, HEARTBEAT + PROMPTLY, r"Process 0 has been silent for \d s\."),
     ],
+    ids=["killed", "process 0 killed", "frozen", "process 0 frozen"],
 )
 def test_all_that_remain_leave_as_lost_peer(
     tmp_path: Path, processes: int, lost: int, what: Signals, within: float, message: str

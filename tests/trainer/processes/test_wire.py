@@ -58,8 +58,11 @@ def test_a_frozen_reader_never_blocks_the_sender():
         link.send("beat")
 
 
-def test_sending_to_a_closed_end_marks_the_link():
+def test_sending_to_a_closed_end_does_not_lose_what_it_had_said():
     link, there = pair()
+    there.sendall(b'{"kind": "all_done"}\n')
     there.close()
     link.send("beat")
+    link.send("beat")
+    assert link.receive() == [{"kind": "all_done"}]
     assert link.closed

@@ -67,7 +67,7 @@ def explained(field: str, url: str) -> Iterator[None]:
         ) from error
     except PermissionError as error:
         raise UserError(
-            f"{field} names {url!r}, which user {os.getuid()} may not read: expected read permission on "
+            f"{field} names {url!r}, which user {os.geteuid()} may not read: expected read permission on "
             f"the file and its folders. Change the permissions or run as another user. ({error})"
         ) from error
     except ImportError as error:

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import stat
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lateen_trainer.data.source import SourceFile
@@ -13,29 +14,17 @@ _FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
 """Folders below the standard library that are not part of it."""
 
 
-def paths(root: Path | None = None) -> Iterator[str]:
-    """Files of the standard library, relative to its folder. Links are left out, and so not followed."""
-    root = root or library()
+def find(matches: Callable[[str], object], root: Path | None = None) -> Iterator[SourceFile]:
+    """The files whose URL `matches`. Links are left out, and so not followed.
+
+    A file's stamp is the digest of its content: it is the same file whenever it was installed.
+    """
+    root = root or Path(sysconfig.get_path("stdlib"))
     for folder, folders, names in os.walk(root, followlinks=False):
-        folders[:] = sorted(name for name in folders if name not in _FOREIGN)
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink():
-                yield path.relative_to(root).as_posix()
-
-
-def source_file(relative: str, root: Path | None = None) -> SourceFile:
-    """One of `paths`. Its stamp is its content's digest: it is the same file whenever it was installed."""
-    path = (root or library()) / relative
-    content = path.read_bytes()
-    return SourceFile(
-        url=f"{SCHEME}://{relative}",
-        path=str(path),
-        size=len(content),
-        stamp=hashlib.sha256(content).hexdigest()[:16],
-    )
-
-
-def library() -> Path:
-    """Folder of the running Python's standard library."""
-    return Path(sysconfig.get_path("stdlib"))
+        folders[:] = [name for name in folders if name not in _FOREIGN]
+        for name in names:
+            path = os.path.join(folder, name)  # noqa: PTH118  # pathlib takes longer than reading the files
+            url = f"{SCHEME}://{os.path.relpath(path, root)}"
+            if matches(url) and stat.S_ISREG(os.lstat(path).st_mode):
+                content = Path(path).read_bytes()
+                yield SourceFile(url, path, len(content), hashlib.sha256(content).hexdigest()[:16])

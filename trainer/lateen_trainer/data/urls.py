@@ -90,9 +90,7 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
     """The files of one pattern without braces."""
     scheme = _scheme(single, field)
     if scheme == stdlib.SCHEME:
-        matches = _matcher(_canonical(single, scheme), scheme, field)
-        paths = [path for path in stdlib.paths() if matches(f"{scheme}://{path}")]
-        return [stdlib.source_file(path) for path in paths]
+        return list(stdlib.find(_matcher(_canonical(single, scheme), scheme, field)))
     with explained(field, single):
         filesystem, path = fsspec.url_to_fs(single)
         if not _is_glob(single, scheme):

@@ -35,11 +35,13 @@ def causal_attention(
         query, key, value = (x.astype(jnp.float32) for x in (query, key, value))
     query = (query * scale).astype(query.dtype)
     if dropout > 0.0 and dropout_key is not None:
-        out = _with_dropout(*_heads_first(query, key, value), dropout, dropout_key)
+        q, k, v = _heads_first(query, key, value)
+        out = _with_dropout(q, k, v, dropout, dropout_key)
     elif _has_fused_kernel(query):
-        arrays = (x.rearrange(("batch", "position", "heads", "head_size")).array for x in (query, key, value))
-        out = jax.nn.dot_product_attention(*arrays, scale=1.0, is_causal=True, implementation="cudnn")
-        return hax.named(out, query.resolve_axis(("batch", "position", "heads", "head_size")))
+        heads_inside = ("batch", "position", "heads", "head_size")
+        q, k, v = (x.rearrange(heads_inside).array for x in (query, key, value))
+        out = jax.nn.dot_product_attention(q, k, v, scale=1.0, is_causal=True, implementation="cudnn")
+        return hax.named(out, query.resolve_axis(heads_inside))
     else:
         out = blockwise_causal_attention(*_heads_first(query, key, value))
     return hax.named(out.astype(dtype), query.resolve_axis(("batch", "heads", "position", "head_size")))

@@ -4,7 +4,6 @@ Pre-norm blocks of causal attention and MLP, learned positions, input and output
 Weights, names and values agree with `transformers`' GPT2LMHeadModel.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import equinox as eqx
@@ -16,11 +15,9 @@ from jaxtyping import PRNGKeyArray
 from lateen_api.spec import ModelSpec
 
 from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear
 from lateen_trainer.models.stack import Stack
-
-Resolve = Callable[[eqx.Module], eqx.Module]
-"""Makes a block's parameters whole where only shards of them are at hand (FSDP gathers layer by layer)."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,7 @@ class Attention(eqx.Module):
         scale = self.config.HeadSize.size**-0.5
         if spec.scale_attn_by_inverse_layer_idx:
             scale = scale / (layer + 1.0).astype(q.dtype)
-        out = causal_attention(
-            q, k, v, scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key
-        )
+        out = causal_attention(q, k, v, scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key)
         return self.c_proj(out)
 
 

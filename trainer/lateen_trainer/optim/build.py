@@ -29,7 +29,7 @@ def is_decayed(model):
     single axis besides that of layers, are exempt.
     """
 
-    def decays(path, leaf: NamedArray) -> NamedArray:
+    def decays(path, leaf: NamedArray):
         is_bias = bool(path) and getattr(path[-1], "name", None) == "bias"
         axes = [axis for axis in leaf.axes if axis.name != LAYERS]
         return in_place_of(leaf, not is_bias and len(axes) > 1)

@@ -28,15 +28,10 @@ class AbortGuard:
         self._signal = ctypes.CDLL(None).signal
         self._signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
         self._signal.restype = ctypes.c_void_p
-        self._before: int | None = None
 
     def install(self) -> None:
-        """From now on `on_abort` is called."""
-        self._before = self._signal(signal.SIGABRT, ctypes.cast(self._handler, ctypes.c_void_p))
-
-    def remove(self) -> None:
-        """Puts back what was there before."""
-        self._signal(signal.SIGABRT, self._before)
+        """From now on `on_abort` is called, to the end of the process."""
+        self._signal(signal.SIGABRT, ctypes.cast(self._handler, ctypes.c_void_p))
 
     def _handle(self, _: int) -> None:
         self._on_abort()

@@ -16,10 +16,11 @@ from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
 from lateen_trainer.errors import TrainerError
-from lateen_trainer.processes.accelerator import choose_devices, keep_compiled_programs
+from lateen_trainer.processes.accelerator import choose_devices
 from lateen_trainer.processes.ending import Ending
 from lateen_trainer.processes.guardian import LOSS_FOLLOWS, Guardian
 from lateen_trainer.processes.join import Peers, join
+from lateen_trainer.processes.program_cache import keep_compiled_programs, write_from_every_process
 
 BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
 """What jax raises (as ValueError) when a collective on CPU loses a peer."""
@@ -79,7 +80,8 @@ class Lifecycle:
         """
         self._guardian.configure(recovery)
         choose_devices(devices_per_host)
-        keep_compiled_programs()
+        if keep_compiled_programs() is not None and devices_per_host is not None:
+            write_from_every_process()
         if self._peers.process_count > 1:
             heartbeat = duration_seconds(recovery.heartbeat_timeout)
             join(

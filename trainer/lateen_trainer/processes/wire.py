@@ -29,7 +29,8 @@ class Link:
         return self._connection.fileno()
 
     def send(self, kind: str, **fields: Any) -> None:
-        """Sends `{"kind": kind, **fields}`. An error marks the link as closed; whoever reads it sees that."""
+        """Sends `{"kind": kind, **fields}`. That the other side is gone shows in `receive`, behind all that it
+        has sent before."""
         line = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         try:
             sent = self._connection.send(line)
@@ -38,7 +39,6 @@ class Link:
             # noticed.
             return
         except OSError:
-            self.closed = True
             return
         if sent < len(line):
             # The rest would have to wait for a frozen peer, and half a line spoils all that follow.

@@ -22,11 +22,10 @@ class Reporter:
     Args:
         life: gets a sign of life with everything that moves.
         environment: who this process is, and where its metrics are served.
-        host: address that the metrics server listens on.
         steps: of the whole run.
     """
 
-    def __init__(self, life: Lifecycle, environment: ProcessEnvironment, *, host: str, steps: int):
+    def __init__(self, life: Lifecycle, environment: ProcessEnvironment, *, steps: int):
         self._life = life
         self._progress = ProgressState()
         self._steps = steps
@@ -34,7 +33,7 @@ class Reporter:
         prometheus = PrometheusTracker(self._progress, process_id=environment.process_id, attempt=environment.attempt)
         self._trackers = Trackers([prometheus])
         self._server = MetricsServer(
-            host,
+            environment.metrics_host,
             environment.metrics_port,
             metrics=prometheus,
             stale=life.stale,

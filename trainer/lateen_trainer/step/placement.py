@@ -22,7 +22,7 @@ class BatchPlacement:
         self._sharding = NamedSharding(rules.mesh, PartitionSpec(None, DATA))
         self._flat_sharding = NamedSharding(rules.mesh, PartitionSpec(DATA))
         indices = self._sharding.addressable_devices_indices_map((microbatches, self._width)).values()
-        columns = np.unique(np.concatenate([np.arange(self._width)[index[1]] for index in indices]))
+        columns = np.unique(np.concatenate([np.arange(self._width)[index[1]] for index in indices if index]))
         self.rows = (np.arange(microbatches)[:, None] * self._width + columns).reshape(-1)
         """Rows of the global batch that this process's devices hold."""
 

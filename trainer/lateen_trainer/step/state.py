@@ -1,6 +1,7 @@
 """The state of training, made in place on the mesh."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,23 +9,24 @@ import jax.numpy as jnp
 import optax
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.models.language_model import LanguageModel
 
 
 class TrainState(eqx.Module):
     """All that a step reads and writes, and so all that a checkpoint holds."""
 
     step: jax.Array  # [] int32: steps trained
-    model: eqx.Module  # parameters in float32
+    model: Any  # a LanguageModel with parameters in float32
     opt_state: optax.OptState
 
     @staticmethod
-    def init(make_model: Callable[[], eqx.Module], optimizer: optax.GradientTransformation) -> "TrainState":
-        model = make_model()
-        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model))  # pyright: ignore[reportArgumentType]
+    def init(make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation) -> "TrainState":
+        model: Any = make_model()
+        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model))
 
 
 def state_shapes(
-    make_model: Callable[[], eqx.Module], optimizer: optax.GradientTransformation, rules: ShardingRules
+    make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation, rules: ShardingRules
 ) -> TrainState:
     """Shapes and shardings of the state as ShapeDtypeStructs, without computing anything."""
     shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer))
@@ -36,7 +38,7 @@ def state_shapes(
 
 
 def init_state(
-    make_model: Callable[[], eqx.Module], optimizer: optax.GradientTransformation, rules: ShardingRules
+    make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation, rules: ShardingRules
 ) -> TrainState:
     """A new state, every device computing only its own shards. Values do not depend on the mesh."""
     shardings = rules.shardings(jax.eval_shape(lambda: TrainState.init(make_model, optimizer)))

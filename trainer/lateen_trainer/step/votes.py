@@ -17,13 +17,12 @@ class Votes:
     def __init__(self, mesh: Mesh):
         self._size = mesh.shape[DATA]
         self._sharding = NamedSharding(mesh, PartitionSpec(DATA))
+        self._local_size = np.unique(
+            [str(index) for index in self._sharding.addressable_devices_indices_map((self._size,)).values()]
+        ).size
         self._any = jax.jit(lambda votes: votes.any(), out_shardings=NamedSharding(mesh, PartitionSpec()))
 
     def cast(self, vote: bool) -> jax.Array:
         """[] bool, true if any process voted so. Reading it waits for the device."""
-        votes = jax.make_array_from_callback(
-            (self._size,),
-            self._sharding,
-            lambda index: np.full(len(range(*index[0].indices(self._size))), vote),
-        )
-        return self._any(votes)
+        mine = np.full(self._local_size, vote)
+        return self._any(jax.make_array_from_process_local_data(self._sharding, mine, (self._size,)))

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from lateen_trainer.processes.accelerator import cache_folder, cpu_fingerprint, keep_compiled_programs
+from lateen_trainer.processes.program_cache import cache_folder, cpu_fingerprint, keep_compiled_programs
+from trainer.processes.gang import Gang
 
 COUNT_COMPILATIONS = """
 import logging, sys
-from lateen_trainer.processes.accelerator import choose_devices, keep_compiled_programs
+from lateen_trainer.processes.accelerator import choose_devices
+from lateen_trainer.processes.program_cache import keep_compiled_programs
 choose_devices(2)
 folder = keep_compiled_programs()
 import jax
@@ -66,3 +68,20 @@ def test_a_second_start_compiles_nothing(tmp_path: Path):
     folder = f"{tmp_path}/{cpu_fingerprint()}"
     assert start() == [folder, "2", "False", "True"]
     assert start() == [folder, "2", "True", "False"]
+
+
+@pytest.mark.slow
+def test_a_second_start_of_several_processes_compiles_nothing_in_any(tmp_path: Path):
+    """A restart is as slow as its slowest process, and jax by itself keeps only process 0's programs."""
+    environ = {
+        "LATEEN_COMPILATION_CACHE": str(tmp_path / "xla"),
+        "JAX_DEBUG_LOG_MODULES": "jax._src.compiler",
+    }
+    recovery = {"heartbeatTimeout": "30s"}
+    for attempt in ("first", "second"):
+        (tmp_path / attempt).mkdir()
+        with Gang(tmp_path / attempt, 2, recovery=recovery, steps=1, environ=environ) as gang:
+            assert gang.exits(timeout=60)[0] == {0: 0, 1: 0}
+            hits = ["Persistent compilation cache hit for" in gang.log(number) for number in (0, 1)]
+            misses = ["PERSISTENT COMPILATION CACHE MISS" in gang.log(number) for number in (0, 1)]
+            assert (hits, misses) == (([False] * 2, [True] * 2) if attempt == "first" else ([True] * 2, [False] * 2))
