@@ -19,7 +19,6 @@ from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.errors import NotFiniteError
-from lateen_trainer.optim import learning_rate_schedule
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
 from lateen_trainer.report.reporter import Reporter
@@ -39,6 +38,7 @@ class Loop:
     for this loop.
 
     Args:
+        origin: what determines the order of the data; kept with every checkpoint.
         first: whether this is process 0, whose clock says when a checkpoint is due.
         validation_tokens: None: there is no evaluation.
     """
@@ -51,13 +51,14 @@ class Loop:
         checkpoints: Checkpoints,
         train_tokens: TokenCache,
         validation_tokens: TokenCache | None,
+        origin: Mapping[str, str | int],
         *,
         first: bool,
     ):
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
+        self._origin = origin
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
-        self._schedule = learning_rate_schedule(run.spec.optimizer, self._steps)
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules.mesh)
         self._policy = SavePolicy(
@@ -124,7 +125,7 @@ class Loop:
         if self._unread is None:
             return False
         unread, self._unread = self._unread, None
-        numbers = {name: float(value) for name, value in unread.metrics.items()}
+        numbers: dict[str, float] = {name: float(value) for name, value in unread.metrics.items()}
         now = time.perf_counter()
         if not math.isfinite(numbers[names.LOSS]):
             self._report.trained(unread.step, numbers)
@@ -139,7 +140,6 @@ class Loop:
             unread.step,
             {
                 **numbers,
-                names.LEARNING_RATE: float(self._schedule(unread.step)),
                 names.STEP_SECONDS: now - self._read_at,
                 names.DATA_WAIT_SECONDS: unread.waited,
             },
@@ -164,7 +164,7 @@ class Loop:
         began = time.perf_counter()
         self._report.phase(Phase.SAVING)
         try:
-            self._checkpoints.save(trained, state, {})
+            self._checkpoints.save(trained, state, self._origin)
             self._saved_step = trained
         except NotSavedError as error:
             log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
@@ -181,7 +181,7 @@ class Loop:
             log.error("%s", error)
             self._saved_step = None
         if self._saved_step != trained:
-            self._checkpoints.save(trained, state, {}, block=True)
+            self._checkpoints.save(trained, state, self._origin, block=True)
             self._saved_step = trained
         self._look_for_commit()
 

@@ -9,7 +9,7 @@ from lateen_api.spec import JobSpec
 
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
-from lateen_trainer.optim import make_optimizer
+from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.train_step import StepSettings
 
 
@@ -35,6 +35,7 @@ class Run:
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
+            learning_rate=learning_rate_schedule(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
             dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,

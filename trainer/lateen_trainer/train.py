@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
+from lateen_trainer.errors import UserError
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
 from lateen_trainer.processes.lifecycle import Lifecycle, Peers
@@ -24,6 +26,9 @@ from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState, init_state, state_shapes
+
+ORIGIN = {"data": "training data of digest", "seed": "spec.trainer.seed", "batch": "spec.trainer.trainBatchSize"}
+"""What determines the order of the data, in words."""
 
 PROMPT_TOKENS = 32
 SAMPLE_TOKENS = 200
@@ -44,13 +49,18 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     run = Run.build(spec, plan, tokenizer.vocab_size)
     checkpoints = open_checkpoints(job, run_dir, peers)
     report.phase(Phase.RESTORING)
-    state = restore_or_init(run, checkpoints)
+    origin = {
+        "data": train_tokens.ledger.digest,
+        "seed": spec.trainer.seed,
+        "batch": spec.trainer.train_batch_size,
+    }
+    state = restore_or_init(run, checkpoints, origin)
     start = int(state.step)
     report.begin(plan, start)
     if peers.first:
         report.add([JsonLinesTracker(run_dir / "metrics.jsonl", attempt=environment.attempt, start_step=start)])
 
-    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, first=peers.first)
+    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first)
     state, stopped = loop.run_from(state, start)
     if stopped:
         life.saved()
@@ -105,13 +115,29 @@ def open_checkpoints(job: LMTrainingJob, run_dir: Path, peers: Peers) -> Checkpo
     )
 
 
-def restore_or_init(run: Run, checkpoints: Checkpoints) -> TrainState:
-    """The newest good checkpoint's state, or a new one."""
+def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]) -> TrainState:
+    """The newest good checkpoint's state, or a new one.
+
+    Args:
+        origin: what determines the order of the data. A checkpoint of another origin is not gone on from, since the
+            rest of the run would skip some sequences and repeat others.
+
+    Raises:
+        UserError: the checkpoint's origin is another.
+    """
     settings = run.settings
     restored = checkpoints.restore(state_shapes(run.make_model, settings.optimizer, settings.rules))
     if restored is None:
         return init_state(run.make_model, settings.optimizer, settings.rules)
-    state, _ = restored
+    state, metadata = restored
+    for name, value in origin.items():
+        if metadata.get(name, value) != value:
+            raise UserError(
+                f"spec.checkpoint.path has a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) "
+                f"that was trained with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: expected the same, "
+                "or the run would repeat some of the data and skip some. Put it back, or name another "
+                "checkpoint.path (`lateen run --fresh` moves the old run aside)."
+            )
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
     return state
 

@@ -13,7 +13,7 @@ from lateen_api.precision import Precision
 from lateen_api.spec import JobSpec
 from lateen_api.wording import listing
 
-CPU_TOKENS_PER_MICROBATCH = 1024
+CPU_TOKENS_PER_MICROBATCH = 512
 """Tokens that a CPU device works on at once: more fall out of its caches, fewer waste time between products."""
 
 COMFORTABLE_MEMORY = 0.8

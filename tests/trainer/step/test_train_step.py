@@ -8,13 +8,15 @@ import pytest
 from lateen_api.spec import ModelSpec, OptimizerSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
-from lateen_trainer.optim import make_optimizer
+from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state, state_shapes
 from lateen_trainer.step.train_step import StepSettings, make_train_step
 
 CONFIG = Gpt2Config(ModelSpec(seq_len=16, hidden_dim=64, num_layers=2, num_heads=8), vocab_size=97)
-OPTIMIZER = make_optimizer(OptimizerSpec(learning_rate=1e-2), num_steps=10)
+SPEC = OptimizerSpec(learning_rate=1e-2)
+OPTIMIZER = make_optimizer(SPEC, num_steps=10)
+SCHEDULE = learning_rate_schedule(SPEC, num_steps=10)
 BATCH = 16
 STEPS = 4
 
@@ -30,7 +32,7 @@ def rules_of(data: int, model: int) -> ShardingRules:
 def train(data: int, model: int, *, gather_once: bool = False, microbatches: int = 1, dtype=jnp.float32):
     rules = rules_of(data, model)
     state = init_state(make_gpt2, OPTIMIZER, rules)
-    step = make_train_step(StepSettings(rules, OPTIMIZER, dtype, gather_once, dropout_key=None))
+    step = make_train_step(StepSettings(rules, OPTIMIZER, SCHEDULE, dtype, gather_once, dropout_key=None))
     placement = BatchPlacement(rules, BATCH, microbatches)
     rng = np.random.default_rng(0)
     losses = []

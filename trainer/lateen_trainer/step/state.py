@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from lateen_trainer.mesh import ShardingRules
-from lateen_trainer.models.language_model import LanguageModel
+
+MakeModel = Callable[[], Any]
+"""Makes a new LanguageModel."""
 
 
 class TrainState(eqx.Module):
@@ -20,14 +22,12 @@ class TrainState(eqx.Module):
     opt_state: optax.OptState
 
     @staticmethod
-    def init(make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation) -> "TrainState":
+    def init(make_model: MakeModel, optimizer: optax.GradientTransformation) -> "TrainState":
         model: Any = make_model()
         return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model))
 
 
-def state_shapes(
-    make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation, rules: ShardingRules
-) -> TrainState:
+def state_shapes(make_model: MakeModel, optimizer: optax.GradientTransformation, rules: ShardingRules) -> TrainState:
     """Shapes and shardings of the state as ShapeDtypeStructs, without computing anything."""
     shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer))
     return jax.tree.map(
@@ -37,9 +37,7 @@ def state_shapes(
     )
 
 
-def init_state(
-    make_model: Callable[[], LanguageModel], optimizer: optax.GradientTransformation, rules: ShardingRules
-) -> TrainState:
+def init_state(make_model: MakeModel, optimizer: optax.GradientTransformation, rules: ShardingRules) -> TrainState:
     """A new state, every device computing only its own shards. Values do not depend on the mesh."""
     shardings = rules.shardings(jax.eval_shape(lambda: TrainState.init(make_model, optimizer)))
     return jax.jit(lambda: TrainState.init(make_model, optimizer), out_shardings=shardings)()

@@ -19,6 +19,9 @@ class StepSettings:
 
     rules: ShardingRules
     optimizer: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    """The optimizer's schedule, for the report."""
+
     compute_dtype: jnp.dtype
     gather_once: bool
     dropout_key: PRNGKeyArray | None
@@ -29,7 +32,7 @@ def make_train_step(settings: StepSettings):
     """A compiled `(state, tokens) → (state, metrics)`; the old state's memory is given to the new one.
 
     tokens: [microbatch number, data × batch, position + 1], as `BatchPlacement` lays them out.
-    Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping.
+    Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping, `learning_rate`.
     """
     fsdp = Fsdp(settings.rules, settings.compute_dtype)
 
@@ -40,7 +43,11 @@ def make_train_step(settings: StepSettings):
         )
         updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model)
         model = optax.apply_updates(state.model, updates)
-        metrics = {"loss": loss, "grad_norm": optax.tree.norm(gradients)}
+        metrics = {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(gradients),
+            "learning_rate": jnp.float32(settings.learning_rate(state.step)),
+        }
         return TrainState(state.step + 1, model, opt_state), metrics
 
     return jax.jit(train_step, donate_argnums=0)
