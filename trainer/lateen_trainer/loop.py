@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,24 +96,28 @@ class Loop:
         trained, save_wanted = start, False
         with self._loader.prefetch(start, self._steps, rows=self._placement.rows) as batches:
             for step, rows, waited in _timed(batches):
+                noted = {names.DATA_WAIT_SECONDS: waited}
+                began = time.perf_counter()
                 state, metrics = self._train_step(state, self._placement.place(rows))
+                if step == start:
+                    noted[names.COMPILE_SECONDS] = time.perf_counter() - began
+                    self._read_at = time.perf_counter()
                 trained = step + 1
                 vote = self._votes.cast(self._first and self._policy.due(trained, time.time()))
                 save_wanted = self._read() or save_wanted
-                self._unread = _Unread(step, metrics, vote, waited)
+                self._unread = _Unread(step, metrics, vote, noted)
                 if save_wanted or is_permanent(trained, self._policy.keep):
                     self._save(state, trained)
                     save_wanted = False
-                if trained % self._steps_per_eval == 0 and trained < self._steps:
-                    self._evaluate(state, trained)
+                if trained % self._steps_per_eval == 0 and trained < self._steps and not self._evaluate(state, trained):
+                    break
                 if self._life.should_stop():
                     break
         self._read()
-        stopped = trained < self._steps
-        if not stopped:
-            self._evaluate(state, trained)
         self._save_for_good(state, trained)
-        return state, stopped
+        if trained < self._steps:
+            return state, True
+        return state, not self._evaluate(state, trained)
 
     def _read(self) -> bool:
         """Reads and reports the numbers of the step that was last handed to the device.
@@ -127,36 +131,45 @@ class Loop:
         unread, self._unread = self._unread, None
         numbers: dict[str, float] = {name: float(value) for name, value in unread.metrics.items()}
         now = time.perf_counter()
-        if not math.isfinite(numbers[names.LOSS]):
+        # The gradient too: a loss can be finite and its gradient not, and then the parameters no longer are.
+        if not (math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM])):
             self._report.trained(unread.step, numbers)
             last = self._checkpoints.last_committed_url
             raise NotFiniteError(
-                f"The loss of step {unread.step} is {numbers[names.LOSS]} (gradient norm {numbers[names.GRAD_NORM]}): "
-                "expected a finite number. Lower spec.optimizer.learningRate, lengthen spec.optimizer.warmup or "
-                f"use float32 (spec.trainer.mp). The last checkpoint from before it: {last or 'none'}."
+                f"The loss of step {unread.step} is {numbers[names.LOSS]}, the norm of its gradient "
+                f"{numbers[names.GRAD_NORM]}: expected finite numbers. Lower spec.optimizer.learningRate, lengthen "
+                "spec.optimizer.warmup or use float32 (spec.trainer.mp). The last checkpoint from before it: "
+                f"{last or 'none'}."
             )
         self.last_loss = numbers[names.LOSS]
         self._report.trained(
             unread.step,
             {
                 **numbers,
+                **unread.noted,
                 names.STEP_SECONDS: now - self._read_at,
-                names.DATA_WAIT_SECONDS: unread.waited,
             },
         )
         self._read_at = now
         return bool(unread.vote)
 
-    def _evaluate(self, state: TrainState, trained: int) -> None:
+    def _evaluate(self, state: TrainState, trained: int) -> bool:
+        """Evaluates, if there is something to evaluate on; False: all processes agreed to stop meanwhile."""
         if self._evaluation is None:
-            return
+            return True
         self._read()
         self._report.phase(Phase.EVALUATING)
-        # No interval of the evaluation's batches is a reason to stop here: the step's end is where all agree.
-        self.validation_loss = self._evaluation.loss(state, lambda: self._report.phase(Phase.EVALUATING))
+        total, sequences = 0.0, 0.0
+        for loss, weight in self._evaluation.batches(state):
+            total, sequences = total + loss, sequences + weight
+            self._report.phase(Phase.EVALUATING)
+            if self._life.should_stop():
+                return False
+        self.validation_loss = total / sequences
         self._report.evaluated(trained - 1, self.validation_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
+        return True
 
     def _save(self, state: TrainState, trained: int) -> None:
         """Begins a checkpoint; one that failed is reported, and training goes on."""
@@ -169,8 +182,9 @@ class Loop:
         except NotSavedError as error:
             log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
         self._policy = self._policy.saved(time.time())
+        self._report.noted(trained - 1, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
         self._report.phase(Phase.TRAINING)
-        log.info("Checkpoint of step %d: held up for %.0f ms", trained, 1000 * (time.perf_counter() - began))
+        self._read_at = time.perf_counter()
 
     def _save_for_good(self, state: TrainState, trained: int) -> None:
         """Sees to it that the state is committed before the run ends."""
@@ -192,29 +206,27 @@ class Loop:
 
 
 class Evaluation:
-    """The mean loss of the validation set."""
+    """The losses of the validation set."""
 
     def __init__(self, run: Run, tokens: TokenCache):
-        batch_size = run.plan.eval_microbatch * run.plan.mesh.data
+        self._batch_size = run.plan.eval_microbatch * run.plan.mesh.data
         self._seq_len = run.spec.model.seq_len
         self._batches = EvalBatches(
             tokens,
             seq_len=self._seq_len,
-            batch_size=batch_size,
+            batch_size=self._batch_size,
             max_batches=run.spec.trainer.max_eval_batches,
         )
-        self._placement = BatchPlacement(run.settings.rules, batch_size, microbatches=1)
+        self._placement = BatchPlacement(run.settings.rules, self._batch_size, microbatches=1)
         self._eval_step = make_eval_step(run.settings)
 
-    def loss(self, state: TrainState, moved: Callable[[], None]) -> float:
-        """Nats a token over all batches; `moved` is called after each."""
-        total = 0.0
+    def batches(self, state: TrainState) -> Iterator[tuple[float, float]]:
+        """Batch by batch, the sum over its sequences of their losses (nats a token), and how many they are."""
+        last = self._batches.num_sequences - (len(self._batches) - 1) * self._batch_size
         for number in range(len(self._batches)):
             rows, weights = self._batches.rows(number, self._placement.rows)
             loss = self._eval_step(state.model, self._placement.place_flat(rows), self._placement.place_flat(weights))
-            total += float(loss)
-            moved()
-        return total / (self._batches.num_sequences * self._seq_len)
+            yield float(loss) / self._seq_len, last if number == len(self._batches) - 1 else self._batch_size
 
 
 @dataclass(frozen=True)
@@ -224,8 +236,8 @@ class _Unread:
     step: int
     metrics: Mapping[str, Any]
     vote: jax.Array
-    waited: float
-    """Seconds that the loop waited for the batch."""
+    noted: Mapping[str, float]
+    """Numbers that the loop itself took."""
 
 
 def _timed(batches: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray, float]]:

@@ -10,6 +10,7 @@ from lateen_api.plan import Plan
 from lateen_api.progress import Phase
 
 from lateen_trainer.processes.lifecycle import Lifecycle
+from lateen_trainer.report import names
 from lateen_trainer.report.metrics_server import MetricsServer
 from lateen_trainer.report.progress import ProgressState
 from lateen_trainer.report.prometheus import PrometheusTracker
@@ -76,9 +77,9 @@ class Reporter:
     def trained(self, step: int, metrics: Mapping[str, float]) -> None:
         """The numbers of step `step` (from 0), which has been trained."""
         self._step = step + 1
-        self._progress.trained(step + 1, loss=metrics["loss"])
+        self._progress.trained(step + 1, loss=metrics[names.LOSS])
         self._life.beat(Phase.TRAINING, step + 1)
-        rates = {"tokens_per_second": self._progress.tokens_per_second, "mfu": self._progress.mfu}
+        rates = {names.TOKENS_PER_SECOND: self._progress.tokens_per_second, names.MFU: self._progress.mfu}
         self._trackers.log(
             {**metrics, **{name: value for name, value in rates.items() if value is not None}}, step=step
         )
@@ -86,7 +87,11 @@ class Reporter:
     def evaluated(self, step: int, loss: float) -> None:
         """The validation loss after step `step` (from 0)."""
         self._progress.evaluated(loss)
-        self._trackers.log({"validation_loss": loss}, step=step)
+        self.noted(step, {names.VALIDATION_LOSS: loss})
+
+    def noted(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Numbers that belong to step `step` (from 0) and come after its own."""
+        self._trackers.log(metrics, step=step)
 
     def committed(self, checkpoint: str, step: int) -> None:
         """A checkpoint after `step` steps is committed."""
