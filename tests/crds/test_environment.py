@@ -29,6 +29,7 @@ def test_what_is_not_known_is_not_written():
         "LATEEN_SLICE_INDEX": "0",
         "LATEEN_HOST_INDEX": "0",
         "LATEEN_METRICS_PORT": "0",
+        "LATEEN_METRICS_HOST": "0.0.0.0",
         "LATEEN_RUN_DIR": ".",
     }
 

@@ -42,7 +42,7 @@ def test_table_has_the_figures_with_their_units(job_file: Path):
         "parameters 859.0 k",
         "training 6.5 MFLOP a token",
         "batch 32 sequences, 8.2 k tokens",
-        "microbatch 4 sequences a device, 4 times a step",
+        "microbatch 2 sequences a device, 8 times a step",
         "tokens 3.3 G",
         "learning rate cosine, peak 0.0006",
         "evaluations none (no spec.data.validationUrls)",

@@ -49,8 +49,8 @@ def test_cpu_host_of_two_cores_gets_two_devices_and_small_microbatches():
     assert (plan.devices_per_host, plan.mesh, plan.microbatch, plan.accumulation_steps) == (
         2,
         MeshShape(data=2, model=1),
-        4,
-        4,
+        2,
+        8,
     )
 
 
@@ -127,7 +127,7 @@ def test_gpu_host_has_all_its_gpus_unless_told_otherwise():
 
 def test_evaluation_may_have_a_microbatch_of_its_own():
     plan = make_plan(nano("trainer.perDeviceEvalParallelism=16"))
-    assert (plan.microbatch, plan.eval_microbatch) == (4, 16)
+    assert (plan.microbatch, plan.eval_microbatch) == (2, 16)
 
 
 def test_given_vocabulary_counts_whatever_the_tokenizer_is_called():
