@@ -21,7 +21,8 @@ from lateen_trainer.data.unigram import unigram_entropy
 from lateen_trainer.errors import UserError
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
-from lateen_trainer.processes.lifecycle import Lifecycle, Peers
+from lateen_trainer.processes import Lifecycle, Peers
+from lateen_trainer.processes.ending import write_whole
 from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.run import Run
@@ -77,7 +78,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "unigramEntropy": unigram_entropy((validation_tokens or train_tokens).blocks()),
             "sample": text,
         }
-        write_summary(run_dir, summary)
+        write_whole(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
 
 
@@ -149,11 +150,3 @@ def sample_text(run: Run, state: TrainState, tokenizer: Tokenizer, tokens: Token
     key = jax.random.key(run.spec.trainer.seed)
     drawn = sample(state.model, prompt, length=new_tokens, key=key, stop=tokenizer.eos_id)
     return tokenizer.decode([*prompt, *drawn.tolist()])
-
-
-def write_summary(run_dir: Path, summary: dict) -> None:
-    """Leaves `summary.json` for whoever started the run; whole or not at all."""
-    path = run_dir / "summary.json"
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(summary, indent=2))
-    partial.replace(path)
