@@ -15,6 +15,7 @@ def check_available(spec: JobSpec) -> list[JobError]:
         (tracking.tensorboard, "tracking.tensorboard", "", "leave it out; metrics.jsonl has the same figures"),
         (recovery.on_nan == "skip", "recovery.onNaN", "skip ", "use stop"),
         (recovery.on_nan == "rollback", "recovery.onNaN", "rollback ", "use stop"),
+        (trainer.initialize_from, "trainer.initializeFrom", "", "leave it out, or go on with the other run itself"),
         (trainer.reproducibility == "elastic", "trainer.reproducibility", "elastic ", "use fast"),
     ]
     return [
