@@ -60,7 +60,7 @@ class Loop:
         self._origin = origin
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
         self._train_step = make_train_step(run.settings)
-        self._votes = Votes(rules.mesh)
+        self._votes = Votes(rules)
         self._policy = SavePolicy(
             duration_seconds(run.spec.checkpoint.save_interval), tuple(run.spec.checkpoint.keep), time.time()
         )

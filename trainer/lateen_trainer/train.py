@@ -68,14 +68,15 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         return
 
     report.phase(Phase.EXPORTING, "sample of text")
-    text = sample_text(run, state, tokenizer, validation_tokens or train_tokens)
+    shown = train_tokens if validation_tokens is None else validation_tokens
+    text = sample_text(run, state, tokenizer, shown)
     if peers.first:
         summary = {
             "step": int(state.step),
             "tokens": int(state.step) * plan.tokens_per_step,
             "trainLoss": loop.last_loss,
             "validationLoss": loop.validation_loss,
-            "unigramEntropy": unigram_entropy((validation_tokens or train_tokens).blocks()),
+            "unigramEntropy": unigram_entropy(shown.blocks()),
             "sample": text,
         }
         write_whole(run_dir / "summary.json", json.dumps(summary, indent=2))

@@ -61,7 +61,7 @@ def test_rows_lie_microbatch_by_microbatch():
 
 @pytest.mark.parametrize("vote", [True, False])
 def test_a_vote_is_what_was_cast(vote):
-    assert bool(Votes(make_mesh(4, 2)).cast(vote)) is vote
+    assert bool(Votes(rules_of(4, 2)).cast(vote)) is vote
 
 
 def test_a_sample_is_the_likeliest_continuation_at_temperature_zero():

@@ -2,9 +2,10 @@
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
-from lateen_trainer.mesh import DATA
+from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.step.placement import BatchPlacement
 
 
 class Votes:
@@ -14,15 +15,10 @@ class Votes:
     result when it is at hand anyway.
     """
 
-    def __init__(self, mesh: Mesh):
-        self._size = mesh.shape[DATA]
-        self._sharding = NamedSharding(mesh, PartitionSpec(DATA))
-        self._local_size = np.unique(
-            [str(index) for index in self._sharding.addressable_devices_indices_map((self._size,)).values()]
-        ).size
-        self._any = jax.jit(lambda votes: votes.any(), out_shardings=NamedSharding(mesh, PartitionSpec()))
+    def __init__(self, rules: ShardingRules):
+        self._placement = BatchPlacement(rules, rules.data_size, microbatches=1)
+        self._any = jax.jit(lambda votes: votes.any(), out_shardings=NamedSharding(rules.mesh, PartitionSpec()))
 
     def cast(self, vote: bool) -> jax.Array:
         """[] bool, true if any process voted so. Reading it waits for the device."""
-        mine = np.full(self._local_size, vote)
-        return self._any(jax.make_array_from_process_local_data(self._sharding, mine, (self._size,)))
+        return self._any(self._placement.place_flat(np.full(self._placement.rows.size, vote)))
