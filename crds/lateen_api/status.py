@@ -140,7 +140,10 @@ class AttemptStatus(_Part):
     """When its last process was gone; null: it runs."""
 
     cause: str | None = None
-    """Kind of its end: Done, Planned, Infrastructure, User, Data, Numerical."""
+    """Kind of its end: Done, Requested, Planned, Infrastructure, User, Data, Numerical."""
+
+    reason: str | None = Field(default=None, max_length=128)
+    """Why it ended, as one word for programs: SIGKILL, EvictionByEvictionAPI, NodeLost, Suspended, …"""
 
     exit_code: int | None = None
     """Exit code of the process that ended first, or whose end explains the others'."""
@@ -150,6 +153,27 @@ class AttemptStatus(_Part):
 
     message: str | None = Field(default=None, max_length=1024)
     """Why it ended, for people."""
+
+    first_step: int | None = Field(default=None, ge=0)
+    """Step that it went on from."""
+
+    step: int | None = Field(default=None, ge=0)
+    """Steps trained when last heard of."""
+
+    checkpoint_step: int | None = Field(default=None, ge=0)
+    """Step of the last checkpoint then."""
+
+    checkpoint: str | None = None
+    """The last checkpoint then."""
+
+    wanted_hosts: int | None = Field(default=None, ge=1)
+    """Hosts that the job asked for when it was started."""
+
+    next_hosts: int | None = Field(default=None, ge=1)
+    """Hosts of the attempt after it, when it ended in order to have another number of them."""
+
+    spec_digest: str | None = Field(default=None, max_length=64)
+    """Digest of the job that it was started with."""
 
     steps_lost: int | None = Field(default=None, ge=0)
     """Steps that had to be trained again."""

@@ -5,7 +5,7 @@ that an error of the job's own deserves. Restarts that got the job further come 
 wait longer and longer, up to a bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lateen_api.spec import RecoverySpec
@@ -45,6 +45,15 @@ class Attempt:
 
     checkpoint: str | None = None
 
+    wanted_hosts: int | None = None
+    """Hosts that the job asked for when the attempt was started."""
+
+    digest: str | None = None
+    """Digest of the job that it was started with."""
+
+    seconds_to_next_step: float | None = None
+    """Seconds from its end to the first step of the attempt after it."""
+
     @property
     def steps_lost(self) -> int:
         """Steps that the next attempt trains once more."""
@@ -56,6 +65,11 @@ class Start:
     """Start this attempt now."""
 
     number: int
+    hosts: int | None = None
+    """Hosts of it; None: whoever asked knows."""
+
+    avoid: tuple[str, ...] = ()
+    """Nodes that it should not run on."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,14 @@ class GiveUp:
 Action = Start | Wait | Finish | GiveUp
 
 
-def next_action(attempts: Sequence[Attempt], recovery: RecoverySpec, now: float, *, first: int = 1) -> Action:
+def next_action(
+    attempts: Sequence[Attempt],
+    recovery: RecoverySpec,
+    now: float,
+    *,
+    first: int = 1,
+    forgotten: Mapping[Kind, int] | None = None,
+) -> Action:
     """What follows the last attempt, which has ended (or none was made).
 
     Args:
@@ -91,6 +112,7 @@ def next_action(attempts: Sequence[Attempt], recovery: RecoverySpec, now: float,
         recovery: the budgets.
         now: seconds since the epoch.
         first: number of the first attempt, when there is none yet.
+        forgotten: what older attempts, which are no longer in the ledger, have taken from each budget.
 
     Raises:
         ValueError: the last attempt has no verdict.
@@ -106,8 +128,8 @@ def next_action(attempts: Sequence[Attempt], recovery: RecoverySpec, now: float,
         return GiveUp(last.verdict, "another attempt would end the same way")
     budget = charged_to(attempts, len(attempts) - 1)
     field, limit = _limit(budget, recovery)
-    used = spent(attempts, budget)
-    if used > limit:
+    used = spent(attempts, budget) + (forgotten or {}).get(budget, 0)
+    if budget is not Kind.DONE and used > limit:
         return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
     until = last.ended_at + backoff_seconds(attempts)
     return Start(last.number + 1) if now >= until else Wait(until)
@@ -126,7 +148,7 @@ def charged_to(attempts: Sequence[Attempt], index: int) -> Kind:
     same place: the machine is to blame for the first, the program for the second.
     """
     verdict = attempts[index].verdict
-    if verdict is None or verdict.kind is Kind.DONE:
+    if verdict is None or verdict.kind in (Kind.DONE, Kind.REQUESTED):
         return Kind.DONE
     if verdict.kind is Kind.PLANNED:
         return Kind.PLANNED
@@ -138,6 +160,8 @@ def charged_to(attempts: Sequence[Attempt], index: int) -> Kind:
 def backoff_seconds(attempts: Sequence[Attempt]) -> float:
     """How long to wait after the last attempt: nothing when it got further than all before it, else 1 s, 2 s,
     4 s, … with each further one that did not, up to a minute."""
+    if charged_to(attempts, len(attempts) - 1) is Kind.DONE:
+        return 0.0
     stuck = 0
     for index in reversed(range(len(attempts))):
         if _broke_ground(attempts, index):

@@ -14,9 +14,12 @@ from lateen_api.outcome import MEANING, ExitCode, Outcome
 
 
 class Kind(StrEnum):
-    """What an end says about the job. Each kind but `DONE` has a budget of its own (`spec.recovery`)."""
+    """What an end says about the job. Budgets of `spec.recovery` pay for `PLANNED`, `INFRASTRUCTURE` and the rest."""
 
     DONE = "Done"
+    REQUESTED = "Requested"
+    """Suspended, resized or changed: as the job's owner asked, or by a rule of theirs. No budget pays for it."""
+
     PLANNED = "Planned"
     """Preempted, evicted or asked to leave: nobody's fault."""
 
@@ -54,6 +57,9 @@ class End:
     asked: bool = False
     """The process had been told to leave by whoever runs the attempt before it ended."""
 
+    node: str | None = None
+    """Node that it ran on."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -72,6 +78,15 @@ class Verdict:
     retry: bool = True
     """False: another attempt would end the same way."""
 
+    reason: str = ""
+    """The cause as one word for programs: `SIGKILL`, `EvictionByEvictionAPI`, `NodeLost`, `Suspended`, …"""
+
+    node: str | None = None
+    """Node of the process that decided."""
+
+    next_hosts: int | None = None
+    """Hosts of the next attempt, when it ended in order to have another number of them."""
+
 
 def shell_exit_code(code: int) -> int:
     """The code as a shell gives it: 128 + signal for subprocess's negative codes."""
@@ -87,6 +102,12 @@ def signal_name(code: int) -> str | None:
         return None
 
 
+POD_DELETED = "PodDeleted"
+"""Reason of an end whose pod was deleted, and not by the operator."""
+
+NODE_LOST = "NodeLost"
+"""Reason of an end that nobody reported: the machine was silent past the time at which it had to be over."""
+
 # Reasons of pods and of DisruptionTarget (Kubernetes 1.36). They outweigh exit codes, which are 137 or 143
 # then.
 _PLANNED_REASONS = frozenset(
@@ -97,10 +118,11 @@ _PLANNED_REASONS = frozenset(
         "Evicted",
         "NodeShutdown",
         "Terminated",
+        POD_DELETED,
     }
 )
 _INFRASTRUCTURE_REASONS = frozenset(
-    {"OOMKilled", "NodeLost", "ContainerStatusUnknown", "DeletionByPodGC", "DeletionByTaintManager"}
+    {"OOMKilled", NODE_LOST, "ContainerStatusUnknown", "DeletionByPodGC", "DeletionByTaintManager"}
 )
 
 _KINDS = {
@@ -145,9 +167,20 @@ def kind_of(end: End) -> Kind:
     return Kind.USER
 
 
-def is_echo(end: End) -> bool:
-    """True for an end that only follows from another one."""
-    return end.asked or end.exit_code == ExitCode.LOST_PEER
+def may_retry(kind: Kind, exit_code: int) -> bool:
+    """False where another attempt would end the same way."""
+    return kind in (Kind.REQUESTED, Kind.PLANNED, Kind.INFRASTRUCTURE) or exit_code not in _FINAL
+
+
+def is_echo(end: End, others: Sequence[End] = ()) -> bool:
+    """True for an end that only follows from another one.
+
+    All processes save and leave together when one is told to: the one whose end the platform explains is the cause.
+    """
+    if end.asked or end.exit_code == ExitCode.LOST_PEER:
+        return end.reason is None or end.asked
+    explained = any(other.reason is not None and not other.asked for other in others)
+    return explained and end.reason is None and end.exit_code in (ExitCode.SAVED, ExitCode.NOT_SAVED)
 
 
 def classify(ends: Sequence[End]) -> Verdict:
@@ -168,7 +201,7 @@ def classify(ends: Sequence[End]) -> Verdict:
         if end.process == 0 and end.exit_code == ExitCode.DONE:
             return _verdict(end)
     bad = [end for end in in_time if end.exit_code != ExitCode.DONE]
-    causes = [end for end in bad if not is_echo(end)]
+    causes = [end for end in bad if not is_echo(end, bad)]
     return _verdict((causes or bad or in_time)[0])
 
 
@@ -179,8 +212,17 @@ def _verdict(end: End) -> Verdict:
         exit_code=code,
         message=f"process {end.process} {_ending(end)}",
         process=end.process,
-        retry=code not in _FINAL,
+        retry=may_retry(kind_of(end), code),
+        reason=end.reason or _word(code),
+        node=end.node,
     )
+
+
+def _word(code: int) -> str:
+    """`SIGKILL`, `UserError`, `Exit3`: an exit code as one word."""
+    if code in _KINDS:
+        return "".join(part.capitalize() for part in ExitCode(code).name.split("_"))
+    return signal_name(code) or f"Exit{code}"
 
 
 def _ending(end: End) -> str:
@@ -189,6 +231,12 @@ def _ending(end: End) -> str:
     name = signal_name(code)
     if end.reason == "OOMKilled":
         return "was killed because the machine ran out of memory"
+    if end.reason == NODE_LOST:
+        return f"is lost with its node{f' {end.node}' if end.node else ''}, which does not answer"
+    if end.reason in _PLANNED_REASONS | _INFRASTRUCTURE_REASONS:
+        node = f" on node {end.node}" if end.node else ""
+        saved = ", after it had saved its state" if code == ExitCode.SAVED else ""
+        return f"had to leave{node} ({end.reason}){saved}"
     if code == ExitCode.DONE:
         return "is done"
     if name == "SIGKILL" or name in _ASKING_SIGNALS:

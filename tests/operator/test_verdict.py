@@ -121,7 +121,7 @@ def test_the_message_says_what_the_process_said():
         (-11, None, "process 3 crashed by SIGSEGV"),
         (143, None, "process 3 was killed by SIGTERM"),
         (137, "OOMKilled", "process 3 was killed because the machine ran out of memory"),
-        (137, "Evicted", "process 3 was killed by SIGKILL (Evicted)"),
+        (137, "Evicted", "process 3 had to leave (Evicted)"),
         (127, None, "process 3 could not be started (exit code 127)"),
         (0, None, "process 3 is done"),
     ],

@@ -19,6 +19,7 @@ def entry(attempt: Attempt) -> dict[str, Any]:
         "outcome": verdict.kind.value if verdict else "Running",
         "exitCode": verdict.exit_code if verdict else None,
         "cause": verdict.message if verdict else None,
+        "reason": verdict.reason if verdict else None,
         "process": verdict.process if verdict else None,
         "firstStep": attempt.first_step,
         "step": attempt.step,
@@ -52,13 +53,14 @@ def read(folder: RunFolder) -> list[Attempt]:
 def _attempt(fields: dict[str, Any]) -> Attempt:
     seconds = fields["seconds"] or 0.0
     if fields["outcome"] == "Running":
-        verdict = Verdict(Kind.INFRASTRUCTURE, 137, "`lateen run` was killed")
+        verdict = Verdict(Kind.INFRASTRUCTURE, 137, "`lateen run` was killed", reason="SIGKILL")
     else:
         verdict = Verdict(
             kind=Kind(fields["outcome"]),
             exit_code=fields["exitCode"],
             message=fields["cause"],
             process=fields["process"],
+            reason=fields.get("reason") or "",
         )
     return Attempt(
         number=fields["number"],

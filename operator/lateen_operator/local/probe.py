@@ -3,7 +3,7 @@
 import http.client
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lateen_api.progress import Phase, Progress
 
@@ -23,6 +23,9 @@ class Answers:
 
     progress: Progress | None = None
     """The last answer."""
+
+    moved_at: float | None = None
+    """When the answers last changed."""
 
 
 class Probe:
@@ -52,9 +55,10 @@ class Probe:
             progress = ask(self._port)
             before = self.answers
             if progress is not None:
-                self.answers = Answers(silent_since=None, progress=progress)
+                moved_at = before.moved_at if progress == before.progress else self._clock()
+                self.answers = Answers(silent_since=None, progress=progress, moved_at=moved_at)
             elif before.silent_since is None:
-                self.answers = Answers(silent_since=self._clock(), progress=before.progress)
+                self.answers = replace(before, silent_since=self._clock())
 
     def _interval(self) -> float:
         progress = self.answers.progress

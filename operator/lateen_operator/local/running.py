@@ -1,22 +1,19 @@
 """An attempt while it runs: its processes, how they ended so far, and what process 0 says."""
 
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lateen_api.environment import PREFIX, ProcessEnvironment
-from lateen_api.progress import Phase, Progress
 
 from lateen_operator.attempts import Attempt
+from lateen_operator.heard import heard, left
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.ports import free_ports
 from lateen_operator.local.probe import Answers, Probe
 from lateen_operator.local.process import TrainerProcess
+from lateen_operator.observation import Process
 from lateen_operator.verdict import End, Verdict
-
-_CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
-_BEFORE_STATE = (Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING)
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,10 @@ class RunningAttempt:
         self._probe = Probe(metrics[0], clock)
 
     @property
-    def running(self) -> frozenset[int]:
-        """Processes that have not ended."""
-        return frozenset(process.number for process in self._processes)
+    def processes(self) -> tuple[Process, ...]:
+        """All processes, those that have ended too."""
+        alive = [Process(process.number) for process in self._processes]
+        return (*alive, *(Process(end.process, running=False, end=end) for end in self.ends))
 
     @property
     def answers(self) -> Answers:
@@ -78,16 +76,17 @@ class RunningAttempt:
         self._processes = [process for process in self._processes if process not in ended]
         self.ends += tuple(ended.values())
 
-    def tell(self) -> None:
+    def tell(self, cause: Verdict | None = None) -> None:
         """SIGTERM to all."""
         self.told_at = self._clock()
+        self.cause = cause
         for process in self._processes:
             process.terminate()
 
     def kill(self, cause: Verdict | None) -> None:
         """SIGKILL to all."""
         self.killed = True
-        self.cause = cause
+        self.cause = cause or self.cause
         for process in self._processes:
             process.kill()
 
@@ -103,9 +102,9 @@ class RunningAttempt:
 
     def record(self, verdict: Verdict | None = None) -> Attempt:
         """The ledger's entry as of now; with a verdict, for good."""
-        attempt = _heard(self._attempt, self.answers.progress)
+        attempt = heard(self._attempt, self.answers.progress)
         for end in self.ends:
-            attempt = _left(attempt, end)
+            attempt = left(attempt, end)
         self._attempt = attempt
         return attempt if verdict is None else replace(attempt, verdict=verdict, ended_at=self._clock())
 
@@ -134,43 +133,3 @@ def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_po
         termination_log=termination_log,
         inherit=launch.inherit,
     )
-
-
-def _heard(attempt: Attempt, progress: Progress | None) -> Attempt:
-    """The entry after this report."""
-    if progress is None or progress.phase in _BEFORE_STATE:
-        return attempt
-    first = attempt.first_step
-    if first is None:
-        # A first report from the midst of training comes late; the checkpoint says where it began.
-        first = progress.last_checkpoint_step or 0 if progress.phase is Phase.TRAINING else progress.step
-    attempt = replace(attempt, first_step=first, step=progress.step)
-    if progress.last_checkpoint_step is not None:
-        attempt = replace(attempt, checkpoint_step=progress.last_checkpoint_step, checkpoint=progress.last_checkpoint)
-    return attempt
-
-
-def _left(attempt: Attempt, end: End) -> Attempt:
-    """The entry after this end: a termination message is newer than the last report."""
-    outcome = end.outcome
-    if outcome is None or outcome.step is None:
-        return attempt
-    first = attempt.first_step
-    attempt = replace(
-        attempt,
-        first_step=(attempt.checkpoint_step or 0) if first is None else first,
-        step=max(outcome.step, attempt.step or 0),
-    )
-    if outcome.checkpoint is None:
-        return attempt
-    return replace(
-        attempt,
-        checkpoint=outcome.checkpoint,
-        checkpoint_step=_step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step),
-    )
-
-
-def _step_of(checkpoint: str, *, otherwise: int | None) -> int | None:
-    """The step of a checkpoint from its name, `…/step-00000020`: termination messages do not say it elsewhere."""
-    match = _CHECKPOINT_NAME.search(checkpoint)
-    return int(match[1]) if match else otherwise

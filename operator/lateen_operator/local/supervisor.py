@@ -1,4 +1,4 @@
-"""Runs a job on this machine to its end: observes, asks `decide`, applies the answer, and again."""
+"""Runs a job on this machine to its end: observes, asks `reconcile`, applies the answer, and again."""
 
 import sys
 import time
@@ -10,12 +10,13 @@ from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.local import ledger, wording
-from lateen_operator.local.decide import Close, Decision, Kill, Observation, Patience, Stop, Tell, decide
 from lateen_operator.local.interrupts import Interrupts
 from lateen_operator.local.losses import LossCurve, read_metrics
 from lateen_operator.local.messages import between_attempts, going_on, stopping
 from lateen_operator.local.running import Launch, RunningAttempt
 from lateen_operator.local.view import Display, View
+from lateen_operator.observation import Observation, Target
+from lateen_operator.reconcile import Close, Decision, Kill, Patience, Stop, Tell, reconcile
 
 # -P: a file `random.py` in the user's folder must not take the place of Python's own.
 TRAINER = (sys.executable, "-P", "-m", "lateen_api.cli", "train")
@@ -98,9 +99,7 @@ class Supervisor:
         heard = 0
         while True:
             seen = self._observe(len(interrupts.requests))
-            decision = decide(
-                seen, self._recovery, self._clock(), patience=self._patience, first=len(self._earlier) + 1
-            )
+            decision = reconcile(seen, self._clock(), patience=self._patience, first=len(self._earlier) + 1)
             if isinstance(decision, Finish | GiveUp | Stop):
                 return Ending(self._ledger, decision, tuple(interrupts.requests))
             if len(interrupts.requests) > heard:
@@ -117,21 +116,23 @@ class Supervisor:
 
     def _observe(self, stop_requests: int) -> Observation:
         running = self._running
+        target = Target(self._recovery, self._launch.hosts)
         if running is None:
-            return Observation(self._attempts, stop_requests=stop_requests)
+            return Observation(target, self._attempts, stop_requests=stop_requests)
         running.observe()
         self._attempts = (*self._attempts[:-1], running.record())
         answers = running.answers
         return Observation(
-            attempts=self._attempts,
-            running=running.running,
-            ends=running.ends,
+            target,
+            self._attempts,
+            processes=running.processes,
             stop_requests=stop_requests,
             told_at=running.told_at,
             killed=running.killed,
             cause=running.cause,
+            progress=answers.progress,
             silent_since=answers.silent_since,
-            answered=answers.progress is not None,
+            moved_at=answers.moved_at,
         )
 
     def _apply(self, decision: Decision) -> None:
@@ -139,8 +140,8 @@ class Supervisor:
         match decision:
             case Start(number=number):
                 self._start(number)
-            case Tell() if running:
-                running.tell()
+            case Tell(cause=cause) if running:
+                running.tell(cause)
             case Kill(cause=cause) if running:
                 running.kill(cause)
             case Close(verdict=verdict) if running:

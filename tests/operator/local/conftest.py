@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from lateen_api.spec import LMTrainingJob, RecoverySpec
 from lateen_operator.attempts import Attempt
-from lateen_operator.local.decide import Patience
 from lateen_operator.local.folder import RunFolder, write_json
 from lateen_operator.local.running import Launch
 from lateen_operator.local.supervisor import Supervisor
 from lateen_operator.local.view import View
+from lateen_operator.reconcile import Patience
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 

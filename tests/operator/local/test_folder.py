@@ -111,6 +111,7 @@ class TestLedger:
             "outcome": "Infrastructure",
             "exitCode": 137,
             "cause": "process 1 was killed by SIGKILL",
+            "reason": "SIGKILL",
             "process": 1,
             "firstStep": 100,
             "step": 120,

@@ -10,7 +10,7 @@ import pytest
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp
 from lateen_operator.local import ledger
-from lateen_operator.local.decide import Patience, Stop
+from lateen_operator.reconcile import Patience, Stop
 from lateen_operator.verdict import Kind
 
 IMPATIENT = Patience(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
@@ -147,7 +147,7 @@ class TestStopping:
         assert ending.decision == Stop()
         assert ending.exit_code == code
         [attempt] = ending.attempts
-        assert attempt.verdict.kind is Kind.PLANNED
+        assert attempt.verdict.kind is Kind.REQUESTED
         assert attempt.step == attempt.checkpoint_step >= 5
         assert all(is_gone(pid) for pid in pids_of(scene.folder.path))
 
@@ -158,7 +158,7 @@ class TestStopping:
         scene.display.watch = None
         ending = scene.supervisor(hosts=2, earlier=stopped.attempts, compile_seconds=0.6).run()
         assert ending.decision == Finish()
-        assert outcomes(ending.attempts) == [(1, Kind.PLANNED), (2, Kind.DONE)]
+        assert outcomes(ending.attempts) == [(1, Kind.REQUESTED), (2, Kind.DONE)]
         assert ending.attempts[1].first_step == stopped.attempts[0].step
 
     def test_processes_that_do_not_save_in_time_are_killed(self, stage):

@@ -1,0 +1,72 @@
+"""What is told as an event: changes between one status and the next, each once. Pure.
+
+Progress is no event: it stands in the status. So a job of a thousand steps tells as little as one of ten.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
+
+from lateen_operator.verdict import Kind
+
+_WARNINGS = frozenset({Kind.INFRASTRUCTURE, Kind.USER, Kind.DATA, Kind.NUMERICAL})
+_TOLD_CONDITIONS = {
+    ConditionType.SUSPENDED: "Normal",
+    ConditionType.COMPLETE: "Normal",
+    ConditionType.FAILED: "Warning",
+    ConditionType.DEGRADED: "Warning",
+}
+"""Conditions whose becoming true is an event, and of which type."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of Kubernetes, to be written about the job."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+def events(previous: JobStatus | None, status: JobStatus) -> list[Event]:
+    """What happened between two statuses of a job, in order."""
+    previous = previous or JobStatus()
+    told = _attempts(previous.attempts, status.attempts)
+    before = {condition.type: condition for condition in previous.conditions}
+    for condition in status.conditions:
+        told += _condition(before.get(condition.type), condition)
+    return told
+
+
+def _attempts(before: Sequence[AttemptStatus], after: Sequence[AttemptStatus]) -> list[Event]:
+    known = {entry.number: entry for entry in before}
+    told = []
+    for entry in after:
+        old = known.get(entry.number)
+        if old is None:
+            hosts = "one host" if entry.hosts == 1 else f"{entry.hosts} hosts"
+            told.append(Event("Normal", "AttemptStarted", f"Attempt {entry.number} starts on {hosts}."))
+        if entry.ended is not None and (old is None or old.ended is None):
+            kind = Kind(entry.cause) if entry.cause else Kind.INFRASTRUCTURE
+            at = f" at step {entry.step:,}" if entry.step else ""
+            lost = f", {entry.steps_lost} steps are trained again" if entry.steps_lost else ""
+            told.append(
+                Event(
+                    "Warning" if kind in _WARNINGS else "Normal",
+                    f"Attempt{kind.value}",
+                    f"Attempt {entry.number} ended{at}{lost}: {entry.message}.",
+                )
+            )
+    return told
+
+
+def _condition(before: Condition | None, after: Condition) -> list[Event]:
+    if after.type is ConditionType.ACCEPTED:
+        changed = before is None or (before.status, before.message) != (after.status, after.message)
+        return [Event("Warning", after.reason, after.message)] if after.status == "False" and changed else []
+    if after.type not in _TOLD_CONDITIONS or after.status != "True" or (before and before.status == "True"):
+        return []
+    kind = _TOLD_CONDITIONS[after.type]
+    return [Event("Warning" if kind == "Warning" else "Normal", after.reason, after.message)]

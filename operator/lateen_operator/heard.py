@@ -1,0 +1,52 @@
+"""What is learnt of an attempt while it runs: from process 0's reports, and from what processes leave when they end."""
+
+import re
+from dataclasses import replace
+
+from lateen_api.progress import Phase, Progress
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.verdict import End
+
+_CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
+_BEFORE_STATE = (Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING)
+
+
+def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
+    """The ledger's entry after this report."""
+    if progress is None or progress.phase in _BEFORE_STATE:
+        return attempt
+    first = attempt.first_step
+    if first is None:
+        # A first report from the midst of training comes late; the checkpoint says where it began.
+        first = progress.last_checkpoint_step or 0 if progress.phase is Phase.TRAINING else progress.step
+    attempt = replace(attempt, first_step=first, step=progress.step)
+    if progress.last_checkpoint_step is not None:
+        attempt = replace(attempt, checkpoint_step=progress.last_checkpoint_step, checkpoint=progress.last_checkpoint)
+    return attempt
+
+
+def left(attempt: Attempt, end: End) -> Attempt:
+    """The entry after this end: a termination message is newer than the last report."""
+    outcome = end.outcome
+    if outcome is None or outcome.step is None:
+        return attempt
+    first = attempt.first_step
+    attempt = replace(
+        attempt,
+        first_step=(attempt.checkpoint_step or 0) if first is None else first,
+        step=max(outcome.step, attempt.step or 0),
+    )
+    if outcome.checkpoint is None:
+        return attempt
+    return replace(
+        attempt,
+        checkpoint=outcome.checkpoint,
+        checkpoint_step=_step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step),
+    )
+
+
+def _step_of(checkpoint: str, *, otherwise: int | None) -> int | None:
+    """The step of a checkpoint from its name, `…/step-00000020`: termination messages do not say it elsewhere."""
+    match = _CHECKPOINT_NAME.search(checkpoint)
+    return int(match[1]) if match else otherwise

@@ -1,0 +1,116 @@
+"""What a decision about a job depends on, told alike by a cluster and by this machine."""
+
+import math
+from dataclasses import dataclass, field
+
+from lateen_api.errors import JobError
+from lateen_api.progress import Progress
+from lateen_api.spec import RecoverySpec
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.verdict import End, Kind, Verdict
+
+
+@dataclass(frozen=True)
+class Process:
+    """One trainer process of the attempt that runs, from before it has a machine until it has ended."""
+
+    number: int
+    """Slice index × hosts of a slice + host index."""
+
+    placed: bool = True
+    """It has a machine."""
+
+    running: bool = True
+    """Its program runs."""
+
+    end: End | None = None
+    node: str | None = None
+    waiting_for: str | None = None
+    """Why it does not run yet, for people: `ErrImagePull: …`."""
+
+    waiting_since: float | None = None
+    """When it got its machine, while its program does not run: seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the job asks for now."""
+
+    recovery: RecoverySpec
+    hosts: int
+    host_counts: tuple[int, ...] = ()
+    """Numbers of hosts that it may run on, fewest first. Empty: only `hosts`."""
+
+    resize_after: float | None = None
+    """Seconds without capacity after which it goes on with fewer hosts; None: it waits, and never resizes itself."""
+
+    steps: int | None = None
+    """Steps in all; None: whatever the trainer says is the end."""
+
+    digest: str | None = None
+    """Digest of all that an attempt is built from; None: it cannot change while the job is watched."""
+
+    ttl: float | None = None
+    """Seconds after its end at which the job is deleted; None: never."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that a decision depends on. Times are seconds since the epoch."""
+
+    target: Target
+    attempts: tuple[Attempt, ...] = ()
+    """The ledger, oldest first; the last one has no verdict while it runs."""
+
+    forgotten: dict[Kind, int] = field(default_factory=dict)
+    """What attempts that are no longer in the ledger have taken from each budget."""
+
+    processes: tuple[Process, ...] = ()
+    """All processes of the attempt that runs."""
+
+    refusal: JobError | None = None
+    """Why the job cannot run as it is written now. An attempt of its former text may go on."""
+
+    stop_requests: int = 0
+    """How often it was asked to stop: Ctrl-C here, `spec.suspend` in a cluster."""
+
+    told_at: float | None = None
+    """When the attempt's processes were told to leave."""
+
+    killed: bool = False
+    """They were killed, or will be by the platform when their time is over."""
+
+    cause: Verdict | None = None
+    """Verdict that a `Tell` or `Kill` carried: it stands, whatever the processes' ends look like."""
+
+    progress: Progress | None = None
+    """What process 0 said last."""
+
+    silent_since: float | None = None
+    """Since when process 0 has not answered on /progress; None: it did when last asked."""
+
+    moved_at: float | None = None
+    """When what process 0 says last changed."""
+
+    scouts_placed: int = 0
+    """Hosts beyond the attempt's own that are known to be free for it."""
+
+    look_again: float = math.inf
+    """When the observation itself changes by the passing of time alone."""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that runs."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.verdict is None else None
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """Ends of the processes that have ended."""
+        return tuple(process.end for process in self.processes if process.end is not None)
+
+    @property
+    def alive(self) -> tuple[Process, ...]:
+        """Processes that have not ended."""
+        return tuple(process for process in self.processes if process.end is None)

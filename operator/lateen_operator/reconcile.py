@@ -1,0 +1,268 @@
+"""What to do next with a job: a pure function from what is observed to one decision.
+
+Whoever runs the job (the operator in a cluster, `lateen run` on this machine) observes, asks here, applies the
+answer, and asks again. A decision names one thing to do, so the whole life of a job can be read off this file.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode
+from lateen_api.progress import Phase
+from lateen_api.spec.section import duration_seconds
+
+from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action
+from lateen_operator.avoidance import nodes_to_avoid
+from lateen_operator.observation import Observation, Process
+from lateen_operator.verdict import Kind, Verdict, classify
+from lateen_operator.width import fewer_hosts, more_hosts, next_hosts
+
+UNTIL_SOMETHING_HAPPENS = math.inf
+
+_HANGS, _HANGS_PLUS = 2.0, 10.0
+"""Times `hangAfter`, and seconds on top, without a new word after which a process that answers hangs all the same: it
+watches over its own steps, and this is for a watchdog that hangs with it."""
+
+_UNWATCHED_PHASES = (Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.EXPORTING, Phase.DONE)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long processes that should be leaving are given, in seconds."""
+
+    peers_leave: float = 5.0
+    """For the peers of a process that died to notice and leave by themselves."""
+
+    peers_save: float = 5.0
+    """From SIGTERM to SIGKILL for such peers: without the one that died they can hardly save anything."""
+
+    stragglers: float = 60.0
+    """For the peers of process 0 after that has left with everything done."""
+
+    margin: float = 5.0
+    """From the end of `recovery.graceSeconds` to SIGKILL: a save that is nearly written is worth it."""
+
+
+@dataclass(frozen=True)
+class Tell:
+    """Send SIGTERM to the processes that run: save, and leave."""
+
+    cause: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Send SIGKILL to the processes that run."""
+
+    cause: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Close:
+    """Write the attempt's verdict into the ledger."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Rest without being complete, as was asked."""
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Create nothing: the job cannot run as it is written."""
+
+    error: JobError
+
+
+@dataclass(frozen=True)
+class Expire:
+    """Delete the job: its time to live after the end is over."""
+
+
+Decision = Tell | Kill | Close | Start | Wait | Finish | GiveUp | Stop | Refuse | Expire
+
+
+def reconcile(seen: Observation, now: float, *, patience: Patience | None = None, first: int = 1) -> Decision:
+    """The next thing to do.
+
+    Args:
+        seen: the state of affairs.
+        now: seconds since the epoch.
+        patience: bounds for processes that should leave.
+        first: number of the first attempt.
+    """
+    patience = patience or Patience()
+    if seen.attempt is None:
+        return _between_attempts(seen, now, first)
+    if not seen.alive:
+        return Close(_verdict(seen))
+    if seen.killed:
+        return Wait(UNTIL_SOMETHING_HAPPENS)
+    if seen.stop_requests > 1:
+        return Kill()
+    return _while_running(seen, now, patience)
+
+
+def _verdict(seen: Observation) -> Verdict:
+    """What the ends say; or, when we ended the attempt, why, with what the ends say of the save."""
+    if not seen.ends:
+        return seen.cause or Verdict(
+            Kind.PLANNED, ExitCode.NOT_SAVED, "all its processes disappeared at once", reason="Deleted"
+        )
+    judged = classify(seen.ends)
+    if seen.cause is None or judged.kind is Kind.DONE:
+        return judged
+    if seen.cause.kind is Kind.REQUESTED:
+        return replace(seen.cause, exit_code=judged.exit_code)
+    return seen.cause
+
+
+def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
+    target, attempts = seen.target, seen.attempts
+    last = attempts[-1] if attempts else None
+    if last and last.verdict and last.verdict.kind is Kind.DONE and not _has_more_steps(seen):
+        return _at_the_end(seen, Finish(), now)
+    if seen.refusal is not None:
+        return Refuse(seen.refusal)
+    # A changed job gets its restarts anew, and may run again although it failed as it was before.
+    counted = [attempt for attempt in attempts if attempt.digest == target.digest]
+    if counted and (last is not counted[-1] or counted[-1].verdict is None or counted[-1].verdict.kind is Kind.DONE):
+        counted = []
+    fresh = last.number + 1 if last else first
+    action = next_action(counted, target.recovery, now, first=fresh, forgotten=seen.forgotten if counted else None)
+    if isinstance(action, GiveUp) and (not seen.stop_requests or _own_fault(action.verdict)):
+        # A job that was asked to stop and then failed by itself has failed: its owner wants to know.
+        return _at_the_end(seen, action, now)
+    if seen.stop_requests:
+        return Stop()
+    if isinstance(action, Start):
+        return Start(action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now))
+    return action
+
+
+def _has_more_steps(seen: Observation) -> bool:
+    steps, last = seen.target.steps, seen.attempts[-1]
+    return steps is not None and last.step is not None and last.step < steps
+
+
+def _at_the_end(seen: Observation, ending: Finish | GiveUp, now: float) -> Decision:
+    ttl, ended_at = seen.target.ttl, seen.attempts[-1].ended_at
+    if ttl is not None and ended_at is not None and now >= ended_at + ttl:
+        return Expire()
+    return ending
+
+
+def _own_fault(verdict: Verdict) -> bool:
+    return verdict.kind in (Kind.USER, Kind.DATA, Kind.NUMERICAL)
+
+
+def _while_running(seen: Observation, now: float, patience: Patience) -> Decision:
+    recovery = seen.target.recovery
+    if seen.stop_requests or (seen.told_at is not None and seen.cause is not None):
+        grace = recovery.grace_seconds + patience.margin
+        stopped = Verdict(Kind.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
+        return _tell_then_kill(seen, now, tell_at=now, grace=grace, cause=stopped)
+    failed = [end.at for end in seen.ends if end.exit_code not in (ExitCode.DONE, ExitCode.SAVED)]
+    if failed:
+        return _tell_then_kill(seen, now, tell_at=min(failed) + patience.peers_leave, grace=patience.peers_save)
+    saved = [end.at for end in seen.ends if end.exit_code == ExitCode.SAVED]
+    if saved:
+        # Somebody else sent SIGTERM to the trainers; all of them agree on the step at which they leave.
+        return _tell_then_kill(seen, now, tell_at=min(saved) + recovery.grace_seconds, grace=patience.margin)
+    done = [end.at for end in seen.ends if end.process == 0]
+    if done:
+        return _tell_then_kill(seen, now, tell_at=min(done) + patience.stragglers, grace=patience.margin)
+    return _change(seen) or _starting(seen, now) or _watch(seen, now)
+
+
+def _tell_then_kill(
+    seen: Observation, now: float, *, tell_at: float, grace: float, cause: Verdict | None = None
+) -> Decision:
+    if seen.told_at is None:
+        return Tell(cause) if now >= tell_at else Wait(tell_at)
+    kill_at = seen.told_at + grace
+    return Kill(seen.cause) if now >= kill_at else Wait(kill_at)
+
+
+def _change(seen: Observation) -> Decision | None:
+    """The attempt makes room for one of another shape."""
+    attempt, target = seen.attempt, seen.target
+    if attempt is None or seen.refusal is not None:
+        return None
+    if target.digest is not None and attempt.digest is not None and target.digest != attempt.digest:
+        return Tell(_requested("SpecChanged", "the job's spec was changed"))
+    if attempt.wanted_hosts not in (None, target.hosts) and attempt.hosts != target.hosts:
+        return Tell(
+            _resize("Resized", f"{_hosts(target.hosts)} are asked for instead of {attempt.hosts}", target.hosts)
+        )
+    larger = more_hosts(seen)
+    if larger is not None:
+        return Tell(_resize("CapacityBack", f"there are machines for {_hosts(larger)} again", larger))
+    return None
+
+
+def _starting(seen: Observation, now: float) -> Decision | None:
+    """While some processes do not run yet: none that has a machine waits for ever for those that have none."""
+    attempt, target = seen.attempt, seen.target
+    late = [process for process in seen.processes if not process.running]
+    if attempt is None or not late:
+        return None
+    looks = []
+    since = [process.waiting_since for process in seen.processes if process.waiting_since is not None]
+    if any(not process.placed for process in late) and target.resize_after is not None:
+        fewer = fewer_hosts(seen)
+        if fewer is not None:
+            at = attempt.started_at + target.resize_after
+            if now >= at:
+                short = f"only {_hosts(sum(p.placed for p in seen.processes))} of {attempt.hosts} found a machine"
+                return Tell(_resize("CapacityAway", f"{short} (spec.compute.resizeAfter)", fewer))
+            looks.append(at)
+    if since:
+        deadline = target.recovery.start_deadline
+        at = min(since) + duration_seconds(deadline)
+        if now >= at:
+            cause = f"not all processes ran within {deadline} (spec.recovery.startDeadline): {_late(late)}"
+            return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, cause, reason="StartDeadline"))
+        looks.append(at)
+    return Wait(min(looks, default=UNTIL_SOMETHING_HAPPENS))
+
+
+def _watch(seen: Observation, now: float) -> Decision:
+    """A process that is frozen answers nobody. One that answers watches over its own steps."""
+    recovery = seen.target.recovery
+    if seen.silent_since is not None:
+        answered = seen.progress is not None
+        field = "hangAfter" if answered else "startDeadline"
+        limit = recovery.hang_after if answered else recovery.start_deadline
+        until = seen.silent_since + duration_seconds(limit)
+        said = f"process 0 gave no answer for {limit} (spec.recovery.{field})"
+    elif seen.moved_at is not None and seen.progress is not None and seen.progress.phase not in _UNWATCHED_PHASES:
+        limit = duration_seconds(recovery.hang_after) * _HANGS + _HANGS_PLUS
+        until = seen.moved_at + limit
+        said = f"process 0 told nothing new for {limit:.0f} s (more than twice spec.recovery.hangAfter)"
+    else:
+        return Wait(UNTIL_SOMETHING_HAPPENS)
+    if now < until:
+        return Wait(until)
+    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=0, reason="Hang"))
+
+
+def _requested(reason: str, message: str) -> Verdict:
+    return Verdict(Kind.REQUESTED, ExitCode.SAVED, message, reason=reason)
+
+
+def _resize(reason: str, message: str, hosts: int) -> Verdict:
+    return replace(_requested(reason, message), next_hosts=hosts)
+
+
+def _late(processes: list[Process]) -> str:
+    first = processes[0]
+    others = f", and {len(processes) - 1} others" if len(processes) > 1 else ""
+    return f"process {first.number} waits: {first.waiting_for or 'its program has not started'}{others}"
+
+
+def _hosts(number: int) -> str:
+    return "one host" if number == 1 else f"{number} hosts"

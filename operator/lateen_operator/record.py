@@ -1,0 +1,76 @@
+"""Attempts as the job's status keeps them, and back."""
+
+from datetime import UTC, datetime
+
+from lateen_api.status import AttemptStatus
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.verdict import Kind, Verdict, may_retry
+
+_LONGEST_MESSAGE = 1024
+
+
+def to_status(attempt: Attempt) -> AttemptStatus:
+    """The ledger's entry."""
+    verdict = attempt.verdict
+    return AttemptStatus(
+        number=attempt.number,
+        hosts=attempt.hosts,
+        started=timestamp(attempt.started_at),
+        ended=None if attempt.ended_at is None else timestamp(attempt.ended_at),
+        cause=verdict and verdict.kind.value,
+        reason=(verdict and verdict.reason) or None,
+        exit_code=verdict and verdict.exit_code,
+        node=verdict and verdict.node,
+        message=verdict and verdict.message[:_LONGEST_MESSAGE],
+        first_step=attempt.first_step,
+        step=attempt.step,
+        checkpoint_step=attempt.checkpoint_step,
+        checkpoint=attempt.checkpoint,
+        wanted_hosts=attempt.wanted_hosts,
+        next_hosts=verdict and verdict.next_hosts,
+        spec_digest=attempt.digest,
+        steps_lost=attempt.steps_lost if verdict is not None and verdict.kind is not Kind.DONE else None,
+        seconds_to_next_step=attempt.seconds_to_next_step,
+    )
+
+
+def from_status(entry: AttemptStatus) -> Attempt:
+    """The attempt that `to_status` wrote."""
+
+    verdict = None
+    if entry.cause is not None:
+        exit_code = 1 if entry.exit_code is None else entry.exit_code
+        verdict = Verdict(
+            kind=Kind(entry.cause),
+            exit_code=exit_code,
+            message=entry.message or "",
+            retry=may_retry(Kind(entry.cause), exit_code),
+            reason=entry.reason or "",
+            node=entry.node,
+            next_hosts=entry.next_hosts,
+        )
+    return Attempt(
+        number=entry.number,
+        hosts=entry.hosts,
+        started_at=seconds(entry.started),
+        ended_at=None if entry.ended is None else seconds(entry.ended),
+        verdict=verdict,
+        first_step=entry.first_step,
+        step=entry.step,
+        checkpoint_step=entry.checkpoint_step,
+        checkpoint=entry.checkpoint,
+        wanted_hosts=entry.wanted_hosts,
+        digest=entry.spec_digest,
+        seconds_to_next_step=entry.seconds_to_next_step,
+    )
+
+
+def timestamp(at: float) -> str:
+    """Seconds since the epoch as Kubernetes writes them, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """Kubernetes' time as seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,48 @@
+"""On how many hosts a job goes on: fewer when machines stay away, more when they come back. Pure.
+
+Sizes are those that the plan allows. A job resizes itself only where `compute.resizeAfter` says so; a change of
+`compute.hosts` is followed always. Free machines are found by scouts: pods that ask for what a host of the job would
+get and do nothing. So the scheduler itself says whether there is room, and a cluster that can grow does.
+"""
+
+from collections.abc import Sequence
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.observation import Observation, Target
+
+
+def next_hosts(attempts: Sequence[Attempt], target: Target) -> int:
+    """Hosts of the attempt after those of the ledger."""
+    last = attempts[-1] if attempts else None
+    if last is None or last.wanted_hosts != target.hosts:
+        return target.hosts
+    chosen = last.verdict.next_hosts if last.verdict and last.verdict.next_hosts else last.hosts
+    return chosen if chosen in target.host_counts else target.hosts
+
+
+def fewer_hosts(seen: Observation) -> int | None:
+    """Most hosts, fewer than the attempt has, for which it found machines; None: there are not enough even for the
+    fewest."""
+    attempt = seen.attempt
+    placed = sum(process.placed for process in seen.processes)
+    fitting = [count for count in seen.target.host_counts if count <= placed and attempt and count < attempt.hosts]
+    return max(fitting, default=None)
+
+
+def scouts_wanted(seen: Observation) -> int:
+    """Hosts for which free machines should be looked for: those up to the next larger size."""
+    attempt, target = seen.attempt, seen.target
+    if attempt is None or target.resize_after is None or seen.told_at is not None or seen.ends or seen.refusal:
+        return 0
+    if not all(process.running for process in seen.processes):
+        return 0
+    larger = [count for count in target.host_counts if count > attempt.hosts]
+    return min(larger, default=attempt.hosts) - attempt.hosts
+
+
+def more_hosts(seen: Observation) -> int | None:
+    """The next larger size, once there are free machines for it."""
+    attempt, wanted = seen.attempt, scouts_wanted(seen)
+    if attempt is None or not wanted or seen.scouts_placed < wanted:
+        return None
+    return attempt.hosts + wanted

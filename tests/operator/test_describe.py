@@ -1,0 +1,229 @@
+"""The status that people read, from what was observed and decided."""
+
+from dataclasses import replace
+
+import pytest
+from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.progress import Phase, Progress
+from lateen_api.spec import RecoverySpec
+from lateen_api.status import AttemptStatus, ConditionType, JobStatus
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
+from lateen_operator.describe import describe, forgotten, short_duration
+from lateen_operator.events import Event, events
+from lateen_operator.heard import heard, left
+from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.reconcile import Close, Refuse, Stop, Tell
+from lateen_operator.record import from_status, seconds, timestamp, to_status
+from lateen_operator.verdict import End, Kind, Verdict, classify
+
+T0 = seconds("2030-01-31T12:00:00Z")
+TARGET = Target(RecoverySpec(), hosts=2, host_counts=(1, 2))
+RUNNING = Attempt(1, 2, started_at=T0, wanted_hosts=2)
+TRAINING = Progress(
+    phase=Phase.TRAINING, since=T0 + 60, step=100, of=1000, tokens=10_000, loss=2.123456789, tokens_per_second=50.0
+)
+TWO = Observation(TARGET, (RUNNING,), processes=(Process(0), Process(1)), progress=TRAINING)
+QUIET = Wait(float("inf"))
+LOST = Verdict(Kind.INFRASTRUCTURE, 137, "process 1 is lost", reason="NodeLost", node="n1")
+
+
+def status_of(seen: Observation, decision=QUIET, previous: JobStatus | None = None, now: float = T0 + 60) -> JobStatus:
+    return describe(seen, decision, previous, plan=None, generation=3, now=now)
+
+
+def condition(status: JobStatus, kind: ConditionType):
+    return next(condition for condition in status.conditions if condition.type is kind)
+
+
+def holding(status: JobStatus) -> set[str]:
+    return {condition.type.value for condition in status.conditions if condition.status == "True"}
+
+
+class TestStates:
+    def test_training(self):
+        status = status_of(TWO)
+        assert (status.state, status.hosts, status.attempt_count) == ("Training", 2, 1)
+        assert holding(status) == {"Accepted", "Running"}
+
+    def test_queued_tells_for_what_it_waits(self):
+        waiting = Process(1, placed=False, running=False, waiting_for="0/3 nodes are available")
+        status = status_of(replace(TWO, processes=(Process(0), waiting), progress=None))
+        assert status.state == "Queued"
+        assert condition(status, ConditionType.QUEUED).message == (
+            "1 of 2 hosts have a machine: 0/3 nodes are available."
+        )
+
+    def test_starting_names_a_picture_that_cannot_be_pulled(self):
+        waiting = Process(1, running=False, waiting_for="ErrImagePull: no such image")
+        status = status_of(replace(TWO, processes=(Process(0), waiting), progress=None))
+        assert (status.state, condition(status, ConditionType.RUNNING).message) == (
+            "Starting",
+            "1 of 2 processes do not run yet: ErrImagePull: no such image.",
+        )
+
+    def test_refused_says_why_and_that_nothing_runs(self):
+        error = JobError("spec.model.numHeads", "5 does not divide 128")
+        status = status_of(Observation(TARGET, refusal=error), Refuse(error))
+        assert status.state == "Refused"
+        assert condition(status, ConditionType.ACCEPTED).message == "spec.model.numHeads: 5 does not divide 128"
+        assert holding(status) == set()
+
+    def test_suspended(self):
+        assert holding(status_of(Observation(TARGET), Stop())) == {"Accepted", "Suspended"}
+
+    def test_complete(self):
+        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0)
+        assert holding(status_of(Observation(TARGET, (done,)), Finish())) == {"Accepted", "Complete"}
+
+    def test_failed_carries_the_cause(self):
+        verdict = classify([End(0, 40, at=T0, outcome=Outcome(ExitCode.USER_ERROR, "no file x"))])
+        failed = replace(RUNNING, verdict=verdict, ended_at=T0)
+        status = status_of(Observation(TARGET, (failed,)), GiveUp(verdict, "another attempt would end the same way"))
+        assert (status.state, condition(status, ConditionType.FAILED).reason) == ("Failed", "UserError")
+        assert condition(status, ConditionType.FAILED).message == (
+            "Process 0 ended with exit code 40 (the job cannot run as written): no file x. "
+            "There is no further attempt: another attempt would end the same way."
+        )
+
+    def test_stopping(self):
+        asked = Verdict(Kind.REQUESTED, 42, "it was asked to stop", reason="Stopped")
+        assert status_of(TWO, Tell(asked)).state == "Stopping"
+
+    def test_fewer_hosts_than_wanted_are_degraded(self):
+        seen = replace(TWO, attempts=(replace(RUNNING, hosts=1),), processes=(Process(0),))
+        message = condition(status_of(seen), ConditionType.DEGRADED).message
+        assert message == "It runs on 1 of 2 hosts until there are machines."
+
+
+class TestConditions:
+    def test_keep_the_time_of_their_last_change(self):
+        first = status_of(TWO)
+        later = status_of(TWO, previous=first, now=T0 + 100)
+        assert later.conditions == first.conditions
+        assert condition(later, ConditionType.RUNNING).last_transition_time == "2030-01-31T12:01:00.000Z"
+
+    def test_a_round_that_learns_nothing_writes_the_same_status(self):
+        first = status_of(TWO)
+        assert status_of(TWO, previous=first).model_dump() == first.model_dump()
+
+
+class TestProgress:
+    def test_is_rounded_and_has_an_eta(self):
+        progress = status_of(TWO).progress
+        assert progress is not None
+        assert (progress.step, progress.percent, progress.loss, progress.eta) == (100, 10, 2.1235, "30m")
+
+    def test_stays_when_nobody_answers(self):
+        first = status_of(TWO)
+        assert status_of(replace(TWO, progress=None), previous=first).progress == first.progress
+
+    def test_ends_with_the_last_words_of_the_attempt(self):
+        first = status_of(TWO)
+        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0, step=1000)
+        after = status_of(Observation(TARGET, (done,)), Finish(), previous=first)
+        assert after.progress is not None
+        assert (after.progress.step, after.progress.percent, after.progress.eta) == (1000, 100, None)
+
+
+class TestLedger:
+    def test_a_start_is_an_entry(self):
+        ended = replace(RUNNING, verdict=LOST, ended_at=T0 + 50, checkpoint="c/step-9", checkpoint_step=9)
+        status = status_of(Observation(TARGET, (ended,)), Start(2, 1))
+        assert [(entry.number, entry.hosts, entry.cause) for entry in status.attempts] == [
+            (1, 2, "Infrastructure"),
+            (2, 1, None),
+        ]
+        assert status.last_checkpoint is not None
+        assert status.last_checkpoint.step == 9
+
+    def test_a_close_is_the_end_of_one_when_its_last_process_ended(self):
+        dead = (Process(0, end=End(0, 44, at=T0 + 31)), Process(1, end=End(1, 137, at=T0 + 30)))
+        attempt = replace(RUNNING, first_step=0, step=25, checkpoint_step=20)
+        seen = Observation(TARGET, (attempt,), processes=dead)
+        [entry] = status_of(seen, Close(LOST)).attempts
+        assert (entry.ended, entry.reason, entry.node, entry.steps_lost) == (
+            "2030-01-31T12:00:31.000Z",
+            "NodeLost",
+            "n1",
+            5,
+        )
+
+    def test_the_time_to_the_next_step_is_noted_at_the_attempt_before(self):
+        ended = replace(RUNNING, verdict=LOST, ended_at=T0 + 50)
+        present = Attempt(2, 2, started_at=T0 + 52, wanted_hosts=2, first_step=99, step=100)
+        seen = replace(TWO, attempts=(ended, present))
+        assert status_of(seen).attempts[0].seconds_to_next_step == 10.0
+
+    def test_only_the_newest_attempts_are_kept_and_the_budgets_know_the_others(self):
+        ended = [replace(RUNNING, number=n, verdict=LOST, ended_at=T0 + n) for n in range(1, 31)]
+        status = status_of(Observation(TARGET, tuple(ended)), Wait(T0 + 99))
+        assert [entry.number for entry in status.attempts] == list(range(11, 31))
+        assert status.budgets.infrastructure_failures == 30
+        kept = tuple(from_status(entry) for entry in status.attempts)
+        assert forgotten(status, kept)[Kind.INFRASTRUCTURE] == 10
+
+    def test_an_entry_is_read_as_it_was_written(self):
+        attempt = replace(RUNNING, verdict=replace(LOST, next_hosts=1), ended_at=T0 + 1, first_step=1, digest="d")
+        assert from_status(to_status(attempt)) == attempt
+        assert from_status(AttemptStatus(number=1, hosts=1, started=timestamp(T0))).verdict is None
+
+
+class TestGoodput:
+    def test_is_the_part_of_the_time_that_went_into_steps_that_count(self):
+        first = replace(RUNNING, verdict=LOST, ended_at=T0 + 100, first_step=0, step=100, checkpoint_step=80)
+        second = Attempt(2, 2, started_at=T0 + 100, first_step=80, step=180, wanted_hosts=2)
+        first = replace(first, seconds_to_next_step=20.0)
+        seen = replace(TWO, attempts=(first, second))
+        assert status_of(seen, now=T0 + 200).goodput == pytest.approx((80 + 80) / 200)
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [(0, "0s"), (45, "45s"), (60, "1m"), (7800, "2h10m"), (86_400, "1d"), (273_600, "3d4h"), (86_460, "1d")],
+)
+def test_durations_are_short(length, text):
+    assert short_duration(length) == text
+
+
+class TestEvents:
+    def test_the_life_of_an_attempt(self):
+        empty, started = JobStatus(), status_of(Observation(TARGET), Start(1, 2))
+        assert events(empty, started) == [Event("Normal", "AttemptStarted", "Attempt 1 starts on 2 hosts.")]
+        training = status_of(TWO, previous=started)
+        assert events(started, training) == []
+        attempt = replace(RUNNING, first_step=0, step=1000, checkpoint_step=995)
+        dead = replace(TWO, attempts=(attempt,), processes=(Process(0, end=End(0, 137, at=T0 + 1)),))
+        ended = status_of(dead, Close(LOST), previous=training)
+        assert events(training, ended) == [
+            Event(
+                "Warning",
+                "AttemptInfrastructure",
+                "Attempt 1 ended at step 1,000, 5 steps are trained again: process 1 is lost.",
+            )
+        ]
+
+    def test_progress_is_none(self):
+        first = status_of(TWO)
+        further = replace(TWO, progress=TRAINING.model_copy(update={"step": 200}))
+        assert events(first, status_of(further, previous=first)) == []
+
+    def test_a_refusal_is_told_once(self):
+        error = JobError("spec.model.numHeads", "5 does not divide 128")
+        refused = status_of(Observation(TARGET, refusal=error), Refuse(error))
+        assert events(None, refused) == [Event("Warning", "Refused", "spec.model.numHeads: 5 does not divide 128")]
+        assert events(refused, refused) == []
+
+
+class TestHeard:
+    def test_reports_before_the_state_is_there_say_nothing(self):
+        assert heard(RUNNING, Progress(phase=Phase.RESTORING, since=T0)) == RUNNING
+
+    def test_the_first_report_says_where_it_began(self):
+        compiling = Progress(phase=Phase.COMPILING, since=T0, step=40, of=100)
+        assert heard(RUNNING, compiling).first_step == 40
+
+    def test_a_termination_message_is_newer(self):
+        outcome = Outcome(ExitCode.SAVED, "saved", step=50, checkpoint="x/step-00000050")
+        attempt = left(heard(RUNNING, TRAINING), End(0, 42, at=T0, outcome=outcome))
+        assert (attempt.step, attempt.checkpoint_step) == (100, 50)
