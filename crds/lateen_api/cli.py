@@ -7,6 +7,11 @@ import click
 COMMANDS = {
     "run": ("lateen_operator.local.cli:run", "Train a job on this machine."),
     "plan": ("lateen_api.commands.plan:plan", "Show what a job would run on, or why it cannot."),
+    "status": ("lateen_operator.commands.cli:status", "Show how a job in a cluster is."),
+    "logs": ("lateen_operator.commands.cli:logs", "Print what a trainer in a cluster wrote."),
+    "stop": ("lateen_operator.commands.cli:stop", "Let a job in a cluster save and free its machines."),
+    "resume": ("lateen_operator.commands.cli:resume", "Let a stopped job in a cluster go on."),
+    "operator": ("lateen_operator.cluster.cli:operator", "Run the jobs of a cluster."),
     "crd": ("lateen_api.commands.crd:crd", "Print the CustomResourceDefinition."),
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
     "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),

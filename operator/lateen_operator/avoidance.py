@@ -5,13 +5,13 @@ again before they trained a step is broken in a way that its health does not sho
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import NODE_LOST, Kind
+from lateen_operator.verdict import NODE_LOST, Kind, Verdict
 
-LOST_SECONDS = 300.0
-"""How long a lost node is avoided: Kubernetes has marked it by then, or it is back."""
+LOST_SECONDS = 60.0
+"""How long a lost node is avoided: Kubernetes has marked it by then (40 s by default), or it is back."""
 
 FAILING_SECONDS = 3600.0
 EARLY_FAILURES = 2
@@ -20,14 +20,26 @@ EARLY_FAILURES = 2
 
 def nodes_to_avoid(attempts: Sequence[Attempt], now: float) -> tuple[str, ...]:
     """Names of nodes, sorted."""
-    lost, failed_early = set(), Counter[str]()
+    return tuple(sorted({*lost_nodes(attempts, now), *failing_nodes(attempts, now)}))
+
+
+def lost_nodes(attempts: Sequence[Attempt], now: float) -> tuple[str, ...]:
+    """Nodes that were lost a moment ago, sorted."""
+    verdicts = [verdict for verdict, age, _ in _failures(attempts, now) if age <= LOST_SECONDS]
+    return tuple(sorted({verdict.node for verdict in verdicts if verdict.node and verdict.reason == NODE_LOST}))
+
+
+def failing_nodes(attempts: Sequence[Attempt], now: float) -> tuple[str, ...]:
+    """Nodes on which attempts failed again and again before they trained a step, sorted."""
+    early = Counter(
+        verdict.node for verdict, age, trained in _failures(attempts, now) if not trained and age <= FAILING_SECONDS
+    )
+    return tuple(sorted(node for node, failures in early.items() if node and failures >= EARLY_FAILURES))
+
+
+def _failures(attempts: Sequence[Attempt], now: float) -> Iterator[tuple[Verdict, float, bool]]:
+    """Verdicts on failures of machines, how long ago they were, and whether a step had been trained."""
     for attempt in attempts:
-        verdict, age = attempt.verdict, now - (attempt.ended_at or now)
-        if verdict is None or verdict.node is None or verdict.kind is not Kind.INFRASTRUCTURE:
-            continue
-        if verdict.reason == NODE_LOST and age <= LOST_SECONDS:
-            lost.add(verdict.node)
-        if (attempt.step or 0) <= (attempt.first_step or 0) and age <= FAILING_SECONDS:
-            failed_early[verdict.node] += 1
-    failing = {node for node, failures in failed_early.items() if failures >= EARLY_FAILURES}
-    return tuple(sorted(lost | failing))
+        verdict = attempt.verdict
+        if verdict is not None and verdict.kind is Kind.INFRASTRUCTURE:
+            yield verdict, now - (attempt.ended_at or now), (attempt.step or 0) > (attempt.first_step or 0)

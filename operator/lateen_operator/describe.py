@@ -172,11 +172,11 @@ def _conditions(
         degraded = ("AsWanted", "It runs as it was asked for." if attempt else "It does not run.")
     accepted = ("Refused", str(seen.refusal)) if seen.refusal else ("Planned", "The plan was made.")
     failed = decision.verdict.reason if isinstance(decision, GiveUp) else ""
-    told = [
-        (ConditionType.ACCEPTED, seen.refusal is None, *accepted),
+    told: list[tuple[ConditionType, bool, str, str]] = [
+        (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
         (ConditionType.QUEUED, word == "Queued", "Queued", why),
         (ConditionType.RUNNING, running, word, why),
-        (ConditionType.DEGRADED, degraded[0] != "AsWanted", *degraded),
+        (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),
         (ConditionType.SUSPENDED, isinstance(decision, Stop), "Suspended", why),
         (ConditionType.COMPLETE, isinstance(decision, Finish), "Complete", why),
         (ConditionType.FAILED, isinstance(decision, GiveUp), failed or "Failed", why),

@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from lateen_operator.attempts import Attempt
 from lateen_operator.observation import Observation, Target
 
+RESIZED = "Resized"
+"""Reason of an end that made room for the number of hosts that is asked for."""
+
 
 def next_hosts(attempts: Sequence[Attempt], target: Target) -> int:
     """Hosts of the attempt after those of the ledger."""
     last = attempts[-1] if attempts else None
     if last is None or last.wanted_hosts != target.hosts:
+        return target.hosts
+    if last.verdict and last.verdict.reason == RESIZED:
+        # Told to leave for another number, which may have been taken back since.
         return target.hosts
     chosen = last.verdict.next_hosts if last.verdict and last.verdict.next_hosts else last.hosts
     return chosen if chosen in target.host_counts else target.hosts

@@ -294,10 +294,10 @@ class TestAvoidance:
         verdict = Verdict(Kind.INFRASTRUCTURE, 137, "lost", reason=reason, node=node)
         return replace(RUNNING, verdict=verdict, ended_at=ended_at, first_step=0, step=step)
 
-    def test_a_lost_node_is_avoided_for_five_minutes(self):
+    def test_a_lost_node_is_avoided_for_a_minute(self):
         lost = self.failed("a", reason=NODE_LOST, step=10)
-        assert nodes_to_avoid([lost], 400.0) == ("a",)
-        assert nodes_to_avoid([lost], 401.0) == ()
+        assert nodes_to_avoid([lost], 160.0) == ("a",)
+        assert nodes_to_avoid([lost], 161.0) == ()
 
     def test_two_failures_before_the_first_step_make_a_node_avoided(self):
         early = self.failed("b", reason="SIGKILL")

@@ -46,6 +46,10 @@ def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()
         plan = make_plan(job, hosts=environment.process_count)
         on_cpu = plan.accelerator_kind == "cpu"
         with Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report:
-            peers = life.join(job.spec.recovery, devices_per_host=plan.devices_per_host if on_cpu else None)
+            peers = life.join(
+                job.spec.recovery,
+                devices_per_host=plan.devices_per_host if on_cpu else None,
+                cpu_threads=plan.cpu_threads,
+            )
             train_job(job, environment, life, peers, report)
     return life.exit_code

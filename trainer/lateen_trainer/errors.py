@@ -22,9 +22,13 @@ class DataError(TrainerError):
 
 
 class NotFiniteError(TrainerError):
-    """The loss became NaN or infinite."""
+    """The loss, or its gradient, of `step` (from 0) became NaN or infinite."""
 
     exit_code = ExitCode.NAN
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
 
 
 class LostPeerError(TrainerError):

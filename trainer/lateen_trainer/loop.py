@@ -1,5 +1,6 @@
 """The training loop: steps, and what comes between them."""
 
+import functools
 import logging
 import math
 import time
@@ -18,6 +19,7 @@ from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.data.loader import Loader
+from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
@@ -41,6 +43,7 @@ class Loop:
         origin: what determines the order of the data; kept with every checkpoint.
         first: whether this is process 0, whose clock says when a checkpoint is due.
         validation_tokens: None: there is no evaluation.
+        skips: batches that are left out.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Loop:
         origin: Mapping[str, str | int],
         *,
         first: bool,
+        skips: Skips,
     ):
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
@@ -64,12 +68,16 @@ class Loop:
         self._policy = SavePolicy(
             duration_seconds(run.spec.checkpoint.save_interval), tuple(run.spec.checkpoint.keep), time.time()
         )
-        self._loader = Loader(
+        self._make_loader = functools.partial(
+            Loader,
             train_tokens,
             batch_size=trainer.train_batch_size,
             seq_len=run.spec.model.seq_len,
             seed=trainer.seed,
         )
+        self._loader = self._make_loader(skips=skips)
+        self._recovery = run.spec.recovery
+        self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
         self._evaluation = None if validation_tokens is None else Evaluation(run, validation_tokens)
         self._unread: _Unread | None = None
@@ -80,6 +88,10 @@ class Loop:
         self.validation_loss: float | None = None
         """Loss of the last evaluation: nats a token."""
 
+    def leave_out(self, skips: Skips) -> None:
+        """From the next `run_from` on these batches are left out."""
+        self._loader = self._make_loader(skips=skips)
+
     def run_from(self, state: TrainState, start: int) -> tuple[TrainState, bool]:
         """Trains the steps from `start` on.
 
@@ -87,10 +99,11 @@ class Loop:
             The state, which has been saved, and whether the run was stopped before its end.
 
         Raises:
-            NotFiniteError: a loss was NaN or infinite.
+            NotFiniteError: a loss was NaN or infinite, and `recovery.onNaN` does not skip it (any more).
             NotSavedError: the last checkpoint could not be written.
         """
         self._saved_step = start if start > 0 else None
+        self._unread = None
         self._report.phase(Phase.COMPILING)
         self._read_at = time.perf_counter()
         trained, save_wanted = start, False
@@ -132,16 +145,10 @@ class Loop:
         numbers: dict[str, float] = {name: float(value) for name, value in unread.metrics.items()}
         now = time.perf_counter()
         # The gradient too: a loss can be finite and its gradient not, and then the parameters no longer are.
-        if not (math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM])):
-            self._report.trained(unread.step, numbers)
-            last = self._checkpoints.last_committed_url
-            raise NotFiniteError(
-                f"The loss of step {unread.step} is {numbers[names.LOSS]}, the norm of its gradient "
-                f"{numbers[names.GRAD_NORM]}: expected finite numbers. Lower spec.optimizer.learningRate, lengthen "
-                "spec.optimizer.warmup or use float32 (spec.trainer.mp). The last checkpoint from before it: "
-                f"{last or 'none'}."
-            )
-        self.last_loss = numbers[names.LOSS]
+        if math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM]):
+            self.last_loss, self._skipped_in_a_row = numbers[names.LOSS], 0
+        else:
+            self._not_finite(unread.step, numbers)
         self._report.trained(
             unread.step,
             {
@@ -152,6 +159,25 @@ class Loop:
         )
         self._read_at = now
         return bool(unread.vote)
+
+    def _not_finite(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Notes a step that the compiled step left without effect; raises NotFiniteError where that is not asked for,
+        or happened too often in a row."""
+        self._skipped_in_a_row += 1
+        recovery = self._recovery
+        what = f"the loss of step {step} is {numbers[names.LOSS]}, the norm of its gradient {numbers[names.GRAD_NORM]}"
+        if recovery.on_nan == "skip" and self._skipped_in_a_row <= recovery.max_failures:
+            log.warning("%s: its batch is left out (spec.recovery.onNaN is skip)", what)
+            return
+        self._report.trained(step, numbers)
+        often = f" {self._skipped_in_a_row} times in a row" if self._skipped_in_a_row > 1 else ""
+        last = self._checkpoints.last_committed_url
+        raise NotFiniteError(
+            f"{what[0].upper()}{what[1:]}: expected finite numbers{often}. Lower spec.optimizer.learningRate, lengthen "
+            "spec.optimizer.warmup or use float32 (spec.trainer.mp). The last checkpoint from before it: "
+            f"{last or 'none'}.",
+            step,
+        )
 
     def _evaluate(self, state: TrainState, trained: int) -> bool:
         """Evaluates, if there is something to evaluate on; False: all processes agreed to stop meanwhile."""
@@ -209,7 +235,9 @@ class Evaluation:
     """The losses of the validation set."""
 
     def __init__(self, run: Run, tokens: TokenCache):
-        self._batch_size = run.plan.eval_microbatch * run.plan.mesh.data
+        # In elastic mode a batch does not depend on the devices; elsewhere a device is given one microbatch of it.
+        microbatches = 1 if run.plan.lanes is None else run.plan.accumulation_steps
+        self._batch_size = microbatches * run.plan.eval_microbatch * run.plan.mesh.data
         self._seq_len = run.spec.model.seq_len
         self._batches = EvalBatches(
             tokens,
@@ -217,7 +245,7 @@ class Evaluation:
             batch_size=self._batch_size,
             max_batches=run.spec.trainer.max_eval_batches,
         )
-        self._placement = BatchPlacement(run.settings.rules, self._batch_size, microbatches=1)
+        self._placement = BatchPlacement(run.settings.rules, self._batch_size, microbatches)
         self._eval_step = make_eval_step(run.settings)
 
     def batches(self, state: TrainState) -> Iterator[tuple[float, float]]:
@@ -225,7 +253,7 @@ class Evaluation:
         last = self._batches.num_sequences - (len(self._batches) - 1) * self._batch_size
         for number in range(len(self._batches)):
             rows, weights = self._batches.rows(number, self._placement.rows)
-            loss = self._eval_step(state.model, self._placement.place_flat(rows), self._placement.place_flat(weights))
+            loss = self._eval_step(state.model, self._placement.place(rows), self._placement.place(weights))
             yield float(loss) / self._seq_len, last if number == len(self._batches) - 1 else self._batch_size
 
 

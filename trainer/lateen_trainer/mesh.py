@@ -5,6 +5,7 @@ et al., https://arxiv.org/abs/1910.02054). Layers are divided over `model` (tens
 https://arxiv.org/abs/1909.08053).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,9 @@ class ShardingRules:
     mesh: Mesh
     fsdp_axis: str = "embed"
     tensor_axes: tuple[str, ...] = ("mlp", "heads")
+    most_data: int | None = None
+    """Greatest size of the data axis that the run may get: with it a parameter is divided along the same axis at
+    every width, and sums over its parts are the same sums. None: the mesh's own."""
 
     @property
     def data_size(self) -> int:
@@ -54,15 +58,22 @@ class ShardingRules:
 
         The layer axis never counts, so a parameter has the same answer alone and in a stack of layers.
         """
-        if self.data_size == 1:
+        axis = self.divisible_axis(axes)
+        if axis is None or self.data_size == 1 or self.parts(axes[axis]) % self.data_size:
             return None
-        free = [i for i, axis in enumerate(axes) if axis.name != LAYERS and self._data_divides(axis)]
+        return axis
+
+    def divisible_axis(self, axes: Sequence[Axis]) -> int | None:
+        """Index of the axis that is divided over `data` at every width that divides it; None: there is none."""
+        parts = [1 if axis.name == LAYERS else self.parts(axis) for axis in axes]
+        most = max(parts, default=1)
+        if most == 1:
+            return None
+        free = [i for i in range(len(axes)) if parts[i] == most]
         preferred = [i for i in free if axes[i].name == self.fsdp_axis]
         untouched = [i for i in free if axes[i].name not in self.tensor_axes]
-        for candidates in (preferred, untouched, free):
-            if candidates:
-                return max(candidates, key=lambda i: axes[i].size)
-        return None
+        candidates = preferred or untouched or free
+        return max(candidates, key=lambda i: axes[i].size)
 
     def spec(self, axes: Sequence[Axis]) -> PartitionSpec:
         """How an array with these axes is divided over the mesh."""
@@ -75,6 +86,9 @@ class ShardingRules:
             if i == data:
                 names.append(DATA)
             parts.append(tuple(names) if len(names) > 1 else (names[0] if names else None))
+        # As jax itself writes the layouts of results: one written otherwise counts as another, and compiles again.
+        while parts and parts[-1] is None:
+            parts.pop()
         return PartitionSpec(*parts)
 
     def data_spec(self, axes: Sequence[Axis]) -> PartitionSpec:
@@ -91,9 +105,10 @@ class ShardingRules:
         """`sharding` of every leaf of a pytree with NamedArrays; a tree of the same structure."""
         return jax.tree.map(lambda leaf: in_place_of(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array)
 
-    def _data_divides(self, axis: Axis) -> bool:
+    def parts(self, axis: Axis) -> int:
+        """Into how many equal parts an axis can be divided over `data`, up to the greatest width."""
         already = self.model_size if axis.name in self.tensor_axes else 1
-        return axis.size % (already * self.data_size) == 0
+        return math.gcd(axis.size // already, self.most_data or self.data_size) if axis.size % already == 0 else 1
 
 
 def in_place_of(leaf, value):

@@ -30,6 +30,7 @@ class Run:
             make_mesh(plan.mesh.data, plan.mesh.model),
             spec.trainer.fsdp_axis,
             tuple(spec.trainer.tensor_parallel_axes),
+            most_data=None if plan.lanes is None else max(1, plan.lanes // 2),
         )
         has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
         settings = StepSettings(
@@ -39,6 +40,8 @@ class Run:
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
             dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
+            elastic=plan.lanes is not None,
+            skip_not_finite=spec.recovery.on_nan == "skip",
         )
         return Run(spec, plan, config, settings)
 

@@ -16,6 +16,7 @@ from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
 from lateen_trainer.errors import UserError
@@ -25,11 +26,20 @@ from lateen_trainer.processes import Lifecycle, Peers
 from lateen_trainer.processes.ending import write_whole
 from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
+from lateen_trainer.rollback import Rollbacks
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState, init_state, state_shapes
 
-ORIGIN = {"data": "training data of digest", "seed": "spec.trainer.seed", "batch": "spec.trainer.trainBatchSize"}
-"""What determines the order of the data, in words."""
+ORIGIN = {
+    "data": "training data of digest",
+    "seed": "spec.trainer.seed",
+    "batch": "spec.trainer.trainBatchSize",
+    "lanes": "spec.trainer.lanes",
+}
+"""What determines the losses of a run besides its model and optimizer, in words."""
+
+CONSEQUENCES = {"lanes": "the losses would no longer be those of one run, bit by bit"}
+"""What comes of going on with another value, where it is not that the order of the data is another."""
 
 PROMPT_TOKENS = 32
 SAMPLE_TOKENS = 200
@@ -54,6 +64,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         "data": train_tokens.ledger.digest,
         "seed": spec.trainer.seed,
         "batch": spec.trainer.train_batch_size,
+        **({} if plan.lanes is None else {"lanes": plan.lanes}),
     }
     state = restore_or_init(run, checkpoints, origin)
     start = int(state.step)
@@ -61,8 +72,10 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     if peers.first:
         report.add([JsonLinesTracker(run_dir / "metrics.jsonl", attempt=environment.attempt, start_step=start)])
 
-    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first)
-    state, stopped = loop.run_from(state, start)
+    skips = Skips(checkpoints.folder.skipped())
+    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first, skips=skips)
+    rollbacks = Rollbacks(spec.recovery, checkpoints, loop, report, skips)
+    state, stopped = rollbacks.run_from(state, start, lambda: restore_or_init(run, checkpoints, origin))
     if stopped:
         life.saved()
         return
@@ -121,8 +134,8 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     """The newest good checkpoint's state, or a new one.
 
     Args:
-        origin: what determines the order of the data. A checkpoint of another origin is not gone on from, since the
-            rest of the run would skip some sequences and repeat others.
+        origin: what determines the losses. A checkpoint of another origin is not gone on from, since the rest of the
+            run would skip some sequences and repeat others, or have other bits.
 
     Raises:
         UserError: the checkpoint's origin is another.
@@ -134,10 +147,11 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     state, metadata = restored
     for name, value in origin.items():
         if metadata.get(name, value) != value:
+            consequence = CONSEQUENCES.get(name, "the run would repeat some of the data and skip some")
             raise UserError(
                 f"spec.checkpoint.path has a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) "
                 f"that was trained with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: expected the same, "
-                "or the run would repeat some of the data and skip some. Put it back, or name another "
+                f"or {consequence}. Put it back, or name another "
                 "checkpoint.path (`lateen run --fresh` moves the old run aside)."
             )
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from lateen_api.accelerators import ACCELERATORS
-from lateen_api.crd.rules import RULES
+from lateen_api.crd.rules import FORMATS, LONGEST_FORMATTED, RULES, Rule
 from lateen_api.schema import Schema, job_schema, schema_at, structural_schema
 from lateen_api.spec.job import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION
 from lateen_api.status import JobStatus
@@ -66,15 +66,36 @@ def resource_schema() -> Schema:
         node = schema_at(schema, path)
         if node is None:
             raise KeyError(f"rules stand on {'.'.join(path)}, which is no field")
-        node["x-kubernetes-validations"] = [{"rule": rule.rule, "message": rule.message} for rule in rules]
+        node["x-kubernetes-validations"] = [_plain(rule) for rule in rules]
+    _explain_formats(properties["spec"])
     return schema
 
 
 def _default_sections(spec: Schema) -> None:
-    """Defaults of fields hold only within a section that is there, so a section left out is made an empty one."""
+    """Defaults of fields hold only within a section that is there, so a section left out gets them as its own default.
+
+    An empty one would do for defaulting, but the API server evaluates the section's rules on its default as it is
+    written here.
+    """
     for name, section in spec["properties"].items():
-        if name not in spec["required"] and any("default" in field for field in section.get("properties", {}).values()):
-            section["default"] = {}
+        defaults = {key: field["default"] for key, field in section.get("properties", {}).items() if "default" in field}
+        if name not in spec["required"] and defaults:
+            section["default"] = defaults
+
+
+def _explain_formats(schema: Schema) -> None:
+    """Puts rules, which have messages, in place of patterns that people write against."""
+    rule = FORMATS.get(schema.get("pattern", ""))
+    if rule is not None:
+        del schema["pattern"]
+        schema["maxLength"] = LONGEST_FORMATTED
+        schema["x-kubernetes-validations"] = [_plain(rule)]
+    for field in schema.get("properties", {}).values():
+        _explain_formats(field)
+
+
+def _plain(rule: Rule) -> dict[str, str]:
+    return {"rule": rule.rule, "message": rule.message}
 
 
 def _columns() -> list[dict[str, Any]]:

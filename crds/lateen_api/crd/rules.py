@@ -7,7 +7,9 @@ API server finds them too expensive. https://kubernetes.io/docs/reference/using-
 
 from dataclasses import dataclass
 
+from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
+from lateen_api.spec.section import DURATION_PATTERN
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,21 @@ class Rule:
     rule: str
     message: str
 
+
+FORMATS: dict[str, Rule] = {
+    DURATION_PATTERN: Rule(
+        f"self.matches(r'{DURATION_PATTERN}')",
+        "must be a duration such as 90s, 15m or 1h30m. Give a number and its unit.",
+    ),
+    QUANTITY_PATTERN: Rule(
+        f"type(self) == int || self.matches(r'{QUANTITY_PATTERN}')",
+        "must be a quantity such as 500m, 4 or 16Gi. Give a number, and perhaps its unit.",
+    ),
+}
+"""What stands in the CRD for a pattern, of which the API server would say no more than that it is not matched."""
+
+LONGEST_FORMATTED = 32
+"""Characters of a text that is matched: without a bound the API server finds the rule too expensive."""
 
 _UNCHANGED = Rule(
     "self == oldSelf",

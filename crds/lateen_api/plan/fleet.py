@@ -48,7 +48,10 @@ class Fleet:
     """None: a CPU host, whose devices are chosen to suit the batch."""
 
     cores: int
-    """Most devices that are chosen for a CPU host."""
+    """Cores of a CPU host as it is: most devices that are chosen for it."""
+
+    cores_asked_for: int
+    """Cores of a CPU host as the job has it, whatever the machine."""
 
     host_memory: int | None
     """Bytes that a pod asks for; None: it does not say."""
@@ -93,6 +96,7 @@ def read_fleet(compute: ComputeSpec, *, hosts: int | None, cores: int | None) ->
         errors.append(error)
     wanted, fewest, most, range_errors = _host_range(compute, accelerator, unit)
     raise_all([*errors, *range_errors])
+    cores_asked_for = max(1, int(parse_quantity(compute.cpu))) if compute.cpu else DEFAULT_CORES
     return Fleet(
         accelerator=accelerator,
         hosts=_whole_slices(hosts, unit) if hosts is not None else wanted * unit,
@@ -100,7 +104,8 @@ def read_fleet(compute: ComputeSpec, *, hosts: int | None, cores: int | None) ->
         most=most * unit,
         hosts_per_slice=unit,
         devices_per_host=devices_per_host,
-        cores=cores or (max(1, int(parse_quantity(compute.cpu))) if compute.cpu else DEFAULT_CORES),
+        cores=cores or cores_asked_for,
+        cores_asked_for=cores_asked_for,
         host_memory=int(parse_quantity(compute.memory)) if compute.memory else None,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lateen_api.errors import JobError
 from lateen_api.plan.fleet import Fleet
-from lateen_api.plan.lanes import choose_lanes, is_power_of_two
+from lateen_api.plan.lanes import check_devices, choose_lanes, is_power_of_two, serves
 from lateen_api.plan.memory import MemoryModel
 from lateen_api.plan.result import Memory, MeshShape
 from lateen_api.plan.units import bytes_
@@ -15,6 +15,11 @@ from lateen_api.wording import listing
 
 CPU_TOKENS_PER_MICROBATCH = 512
 """Tokens that a CPU device works on at once: more fall out of its caches, fewer waste time between products."""
+
+CPU_LANES = 16
+"""Lanes that a job on CPUs gets if its batch can be cut so: it can then go on with up to eight devices although it
+did not say so at its beginning. On accelerators microbatches should be as large as they can, and lanes are as many as
+the job's range of hosts needs."""
 
 COMFORTABLE_MEMORY = 0.8
 """Part of a device's memory up to which the microbatch is made larger when the plan may choose."""
@@ -54,15 +59,11 @@ class Planner:
         """
         devices_per_host = self._devices_per_host(hosts)
         mesh = self._mesh(hosts * devices_per_host)
-        memory = MemoryModel(
-            model=self.spec.model,
-            vocab_size=self.vocab_size,
-            batch_size=self.spec.trainer.train_batch_size,
-            precision=self.precision,
-            mesh=mesh,
-            available=self.fleet.device_memory(devices_per_host),
-        )
-        lanes = self._lanes(mesh.data, memory) if self._is_elastic else None
+        lanes = self.lanes()
+        if lanes is not None:
+            self._check_elastic(mesh, devices_per_host)
+            check_devices(self.spec.trainer, lanes, mesh.data)
+        memory = self._memory(mesh, devices_per_host)
         batch = self.spec.trainer.train_batch_size
         microbatch = self._microbatch(hosts, mesh, memory) if lanes is None else batch // lanes
         layout = Layout(
@@ -72,7 +73,7 @@ class Planner:
             microbatch=microbatch,
             accumulation_steps=batch // (mesh.data * microbatch),
             lanes=lanes,
-            memory=memory.estimate(microbatch),
+            memory=memory.estimate(microbatch, lanes),
         )
         self._check_memory(layout, memory)
         return layout
@@ -81,24 +82,60 @@ class Planner:
         """The numbers of hosts on which the job can run, of those that its spec allows."""
         return [hosts for hosts in self.fleet.counts() if self._works(hosts)]
 
-    @property
-    def _is_elastic(self) -> bool:
-        return self.spec.trainer.reproducibility == "elastic"
+    def lanes(self) -> int | None:
+        """The lanes of the job, the same on any number of hosts; None: its mode is fast.
+
+        Raises:
+            JobError: the batch cannot be cut as the spec says.
+        """
+        trainer, fleet = self.spec.trainer, self.fleet
+        if trainer.reproducibility != "elastic":
+            return None
+        per_host = fleet.devices_per_host or fleet.cores_asked_for
+        fewest, most = (max(1, hosts * per_host // trainer.model_axis_size) for hosts in (fleet.fewest, fleet.most))
+        # Where memory is tightest: on the fewest hosts.
+        memory = self._memory(MeshShape(data=fewest, model=trainer.model_axis_size), per_host)
+        return choose_lanes(
+            trainer,
+            1 << (most.bit_length() - 1),
+            lambda microbatch: self._is_comfortable(microbatch, memory),
+            wished=CPU_LANES if fleet.accelerator.kind == "cpu" else 1,
+        )
+
+    def cpu_threads(self) -> int | None:
+        """Threads of XLA's pool on a CPU host in elastic mode, the same on any number of hosts; None: as XLA chooses.
+
+        XLA's CPU backend divides the inner dimension of some products among its threads, so that their number shows
+        in the bits. There is one for each device of the process at least.
+        """
+        if self.spec.trainer.reproducibility != "elastic" or self.fleet.accelerator.kind != "cpu":
+            return None
+        return max(self.fleet.cores_asked_for, self.fleet.devices_per_host or 1)
+
+    def _memory(self, mesh: MeshShape, devices_per_host: int) -> MemoryModel:
+        return MemoryModel(
+            model=self.spec.model,
+            vocab_size=self.vocab_size,
+            batch_size=self.spec.trainer.train_batch_size,
+            precision=self.precision,
+            mesh=mesh,
+            available=self.fleet.device_memory(devices_per_host),
+        )
 
     def _devices_per_host(self, hosts: int) -> int:
         """Of a CPU host: the most that suit the batch, up to its cores."""
         if self.fleet.devices_per_host is not None:
             return self.fleet.devices_per_host
-        trainer = self.spec.trainer
+        trainer, lanes = self.spec.trainer, self.lanes()
         unit = max(1, trainer.per_device_parallelism)
-        for devices in range(self.fleet.cores, 1, -1):
+        most = self.fleet.cores if lanes is None else min(self.fleet.cores, self.fleet.cores_asked_for)
+        for devices in range(most, 1, -1):
             data, rest = divmod(hosts * devices, trainer.model_axis_size)
-            if rest or trainer.train_batch_size % (data * unit):
-                continue
-            if not self._is_elastic or is_power_of_two(data):
+            suits = trainer.train_batch_size % (data * unit) == 0 if lanes is None else serves(lanes, data)
+            if suits and not rest:
                 return devices
         # Nothing suits: what is wrong is told best with one device a host, or with all if layers are to be split.
-        return 1 if trainer.model_axis_size == 1 else self.fleet.cores
+        return 1 if trainer.model_axis_size == 1 else most
 
     def _mesh(self, devices: int) -> MeshShape:
         size = self.spec.trainer.model_axis_size
@@ -138,22 +175,25 @@ class Planner:
             )
         return given
 
-    def _lanes(self, data: int, memory: MemoryModel) -> int:
-        if not is_power_of_two(data):
-            below = 1 << (data.bit_length() - 1)
+    def _check_elastic(self, mesh: MeshShape, devices_per_host: int) -> None:
+        if not is_power_of_two(mesh.data):
+            below = 1 << (mesh.data.bit_length() - 1)
             raise JobError(
                 "spec.trainer.reproducibility",
-                f"elastic needs a power of two of devices along the data axis, not {data}. "
+                f"elastic needs a power of two of devices along the data axis, not {mesh.data}. "
                 f"Use hosts that make {below} or {2 * below}, or fast.",
             )
-
-        return choose_lanes(self.spec.trainer, max(data, self._most_data()), lambda n: self._is_comfortable(n, memory))
-
-    def _most_data(self) -> int:
-        """The greatest power of two that the data axis may reach on the spec's hosts: lanes must serve them all."""
-        per_host = self.fleet.devices_per_host or self.fleet.cores
-        data = max(1, self.fleet.most * per_host // self.spec.trainer.model_axis_size)
-        return 1 << (data.bit_length() - 1)
+        # Two addends have one order. More are added by another library between processes than within one, unless
+        # the machine fixes which processes split a layer.
+        is_free = self.fleet.accelerator.kind == "cpu" and self.fleet.devices_per_host is None
+        if is_free and mesh.model > 2 and devices_per_host % mesh.model:
+            raise JobError(
+                "spec.trainer.modelAxisSize",
+                f"{mesh.model} does not divide the {devices_per_host} device{'s' * (devices_per_host > 1)} of a host: "
+                "expected a divisor, since elastic mode keeps a layer that is split in more than two within a host. "
+                f"Set spec.compute.devicesPerHost to a multiple of {mesh.model}, or spec.trainer.reproducibility: "
+                "fast.",
+            )
 
     def _is_comfortable(self, microbatch: int, memory: MemoryModel) -> bool:
         if self.fleet.accelerator.kind == "cpu":

@@ -81,6 +81,7 @@ def make_plan(
         eval_microbatch=eval_parallelism if eval_parallelism > 0 else layout.microbatch,
         accumulation_steps=layout.accumulation_steps,
         lanes=layout.lanes,
+        cpu_threads=planner.cpu_threads(),
         gather_once=gathers_once(parameters),
         param_dtype=precision.params,
         compute_dtype=precision.compute,
@@ -94,7 +95,7 @@ def make_plan(
         warmup_steps=steps_of(spec.optimizer.warmup, trainer.num_train_steps),
         decay_steps=decay_steps(spec.optimizer, trainer.num_train_steps),
         evaluations=evaluation_count(spec),
-        warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute)],
+        warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute, planner.cpu_threads())],
     )
 
 
@@ -117,10 +118,25 @@ def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str]]:
     ]
 
 
-def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str) -> list[str]:
+def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, cpu_threads: int | None) -> list[str]:
     warnings = []
+    if cpu_threads is not None and cpu_threads < fleet.cores:
+        warnings.append(
+            f"{cpu_threads} of the {fleet.cores} cores of a host are used, since in elastic mode their number shows in "
+            f"the bits of the losses. Set spec.compute.cpu to {fleet.cores} to use them all, here and elsewhere."
+        )
+    if layout.lanes == 1:
+        warnings.append(
+            f"The batch of {spec.trainer.train_batch_size} is a single lane: the job can run on one device only. "
+            "An even spec.trainer.trainBatchSize could be shared out."
+        )
     if spec.trainer.lanes is not None and spec.trainer.reproducibility == "fast":
         warnings.append("spec.trainer.lanes is not used: spec.trainer.reproducibility is fast.")
+    if layout.lanes is not None and layout.mesh.data == 1 and compute_dtype != "float32":
+        warnings.append(
+            f"One device alone computes {compute_dtype} with other bits than several do: losses stay equal to the bit "
+            "on one device, and among several, but not from one to the other."
+        )
     if compute_dtype == "float16":
         warnings.append("spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer.")
     ranged = fleet.fewest != fleet.most

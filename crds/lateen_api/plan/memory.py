@@ -42,12 +42,16 @@ class MemoryModel:
     available: int | None
     """Bytes of a device; None: not known."""
 
-    def estimate(self, microbatch: int) -> Memory:
-        """Memory of a device that works on `microbatch` sequences at once."""
+    def estimate(self, microbatch: int, lanes: int | None = None) -> Memory:
+        """Memory of a device that works on `microbatch` sequences at once, in elastic mode if there are lanes."""
         part = parameter_count(self.model, self.vocab_size) // (self.mesh.data * self.mesh.model)
         parameters = part * BYTES[self.precision.params]
         optimizer = 2 * parameters  # AdamW's two running means
-        gradients = self._gradients(part, accumulated=microbatch * self.mesh.data < self.batch_size)
+        if lanes is None:
+            sums = 1 if microbatch * self.mesh.data < self.batch_size else 0
+        else:
+            sums = (lanes // self.mesh.data).bit_length() - 1  # one for each level of the tree over a device's lanes
+        gradients = self._gradients(part, sums)
         activations = self._gathered(part) + self._blocks(microbatch) + self._logits(microbatch)
         return Memory(
             parameters=parameters,
@@ -62,9 +66,9 @@ class MemoryModel:
     def _gathers_once(self) -> bool:
         return self.mesh.data > 1 and gathers_once(parameter_count(self.model, self.vocab_size))
 
-    def _gradients(self, part: int, *, accumulated: bool) -> int:
-        """float32 gradients of a microbatch, and their sum if there are several microbatches."""
-        copies = 2 if accumulated else 1
+    def _gradients(self, part: int, sums: int) -> int:
+        """float32 gradients of a microbatch, and so many sums of several microbatches'."""
+        copies = 1 + sums
         if self._gathers_once:
             # They are whole on every device, and reduced to the device's part behind the last microbatch.
             return (copies * part * self.mesh.data + part) * _FLOAT32

@@ -36,7 +36,7 @@ class Memory(_Part):
     """The device's part of the optimizer state."""
 
     gradients: int
-    """The device's part of the gradients: those of a microbatch and their sum."""
+    """The device's part of the gradients: those of a microbatch and their sums."""
 
     activations: int
     """What a microbatch needs: saved activations, one block at work, gathered parameters, logits."""
@@ -87,6 +87,9 @@ class Plan(_Part):
 
     lanes: int | None
     """Fixed pieces of a batch in elastic mode, each one microbatch; None: the mode is fast."""
+
+    cpu_threads: int | None
+    """Threads of XLA's pool in each process, on CPU hosts in elastic mode; None: as many as XLA chooses."""
 
     gather_once: bool
     """Gather all parameters once a step rather than layer by layer in each microbatch."""

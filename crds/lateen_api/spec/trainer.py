@@ -36,13 +36,15 @@ class TrainerSpec(Section):
     """Steps between two evaluations. There is always one after the last step."""
 
     max_eval_batches: int | None = Field(default=None, ge=1)
-    """Batches in an evaluation; null: all of the validation set."""
+    """Batches in an evaluation; null: all of the validation set. A batch is one microbatch of each lane in elastic
+    mode, of each device in fast mode."""
 
-    reproducibility: Literal["elastic", "fast"] = "fast"
-    """`elastic`: losses equal to the bit on any number of hosts. `fast`: equal to the bit on the same number only."""
+    reproducibility: Literal["elastic", "fast"] = "elastic"
+    """`elastic`: losses equal to the bit on any power of two of devices. `fast`: on the same number only."""
 
     lanes: int | None = Field(default=None, ge=1)
-    """Fixed pieces into which each batch is cut in elastic mode: a power of two. null: chosen by the plan."""
+    """Fixed pieces into which each batch is cut in elastic mode: a power of two, at least two for each
+    device that the job may get along the data axis. null: chosen by the plan from the job alone."""
 
     fsdp_axis: str = "embed"
     """Named axis along which parameters and optimizer state are divided over the data axis of the mesh."""

@@ -43,6 +43,7 @@ def test_table_has_the_figures_with_their_units(job_file: Path):
         "training 6.5 MFLOP a token",
         "batch 32 sequences, 8.2 k tokens",
         "microbatch 2 sequences a device, 8 times a step",
+        "lanes 16",
         "tokens 3.3 G",
         "learning rate cosine, peak 0.0006",
         "evaluations none (no spec.data.validationUrls)",
@@ -51,7 +52,19 @@ def test_table_has_the_figures_with_their_units(job_file: Path):
 
 
 def test_hosts_cores_and_fields_can_be_given(job_file: Path):
-    result = run(job_file, "-o", "json", "--hosts", 2, "--cores", 4, "--set", "trainer.trainBatchSize=64")
+    result = run(
+        job_file,
+        "-o",
+        "json",
+        "--hosts",
+        2,
+        "--cores",
+        4,
+        "--set",
+        "trainer.trainBatchSize=64",
+        "--set",
+        "compute.cpu=4",
+    )
     planned = json.loads(result.stdout)
     assert (planned["hosts"], planned["devicesPerHost"], planned["tokensPerStep"]) == (2, 4, 16_384)
 

@@ -56,15 +56,26 @@ def test_columns_that_kubectl_shows():
 
 
 def test_sections_left_out_get_their_defaults():
-    spec = resource_schema()["properties"]["spec"]
-    assert {name for name, section in spec["properties"].items() if section.get("default") == {}} == {
-        "model",
-        "optimizer",
-        "trainer",
-        "checkpoint",
-        "compute",
-        "recovery",
+    """As a whole: the API server evaluates the rules of a section on its default as it is written."""
+    spec = resource_schema()["properties"]["spec"]["properties"]
+    defaults = {
+        name: section["default"]
+        for name, section in spec.items()
+        if section.get("type") == "object" and "default" in section
     }
+    assert sorted(defaults) == ["checkpoint", "compute", "model", "optimizer", "recovery", "trainer"]
+    assert defaults["checkpoint"] == {"saveInterval": "15m"}
+    assert defaults["compute"] == {"accelerator": "cpu", "hosts": 1, "slices": 1, "spot": False}
+
+
+def test_texts_of_a_certain_form_have_rules_with_messages_in_place_of_patterns():
+    spec = resource_schema()["properties"]["spec"]["properties"]
+    duration, amount = spec["checkpoint"]["properties"]["saveInterval"], spec["compute"]["properties"]["memory"]
+    for field, word in ((duration, "duration"), (amount, "quantity")):
+        (rule,) = field["x-kubernetes-validations"]
+        assert rule["message"].startswith(f"must be a {word} such as")
+        assert "pattern" not in field
+        assert field["maxLength"] == 32
 
 
 def test_accelerators_are_those_of_the_table():
@@ -140,7 +151,6 @@ def test_schema_takes_jobs_that_the_models_take(job: LMTrainingJob):
         ("optimizer.learningRate", 0),
         ("optimizer.lrSchedule", "cosin"),
         ("optimizer.beta1", 1),
-        ("checkpoint.saveInterval", "15"),
         ("checkpoint.keep", [{"until": 3}]),
         ("compute.accelerator", "h100"),
         ("compute.env", {"A": 1}),

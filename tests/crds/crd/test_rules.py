@@ -8,8 +8,10 @@ from typing import Any
 import cel
 import pytest
 from crds.jobs import nano, small
-from lateen_api.crd.rules import RULES
+from lateen_api.crd.rules import FORMATS, RULES
+from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.spec import LMTrainingJob
+from lateen_api.spec.section import DURATION_PATTERN
 
 
 def broken_rules(new: LMTrainingJob, old: LMTrainingJob | None = None) -> list[str]:
@@ -159,3 +161,19 @@ def test_every_rule_says_what_to_do():
             what, _, remedy = rule.message.partition(". ")
             assert what
             assert remedy.endswith("."), rule.message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "holds"),
+    [
+        (DURATION_PATTERN, "1h30m", True),
+        (DURATION_PATTERN, "15", False),
+        (DURATION_PATTERN, "m", False),
+        (QUANTITY_PATTERN, 4, True),
+        (QUANTITY_PATTERN, "500m", True),
+        (QUANTITY_PATTERN, "16Gi", True),
+        (QUANTITY_PATTERN, "16 GB", False),
+    ],
+)
+def test_texts_of_a_certain_form(pattern: str, value: object, holds: bool):
+    assert cel.evaluate(FORMATS[pattern].rule, {"self": value}) is holds

@@ -24,10 +24,11 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "devices": 32,
         "hostCounts": [4, 8, 16],
         "mesh": {"data": 32, "model": 1},
-        "microbatch": 16,
-        "evalMicrobatch": 16,
-        "accumulationSteps": 1,
-        "lanes": None,
+        "microbatch": 4,
+        "evalMicrobatch": 4,
+        "accumulationSteps": 4,
+        "lanes": 128,
+        "cpuThreads": None,
         "gatherOnce": True,
         "paramDtype": "float32",
         "computeDtype": "bfloat16",
@@ -56,7 +57,7 @@ def test_cpu_host_of_two_cores_gets_two_devices_and_small_microbatches():
 
 @pytest.mark.parametrize(("cores", "devices"), [(1, 1), (3, 2), (6, 4), (8, 8), (64, 32)])
 def test_cpu_host_gets_the_most_devices_that_divide_the_batch(cores: int, devices: int):
-    assert make_plan(nano(), cores=cores).devices_per_host == devices
+    assert make_plan(nano("trainer.reproducibility=fast"), cores=cores).devices_per_host == devices
 
 
 def test_cores_are_those_that_the_pod_asks_for():
@@ -69,7 +70,7 @@ def test_devices_of_a_cpu_host_can_be_set():
 
 
 def test_devices_of_a_cpu_host_suit_the_model_axis():
-    plan = make_plan(nano("trainer.modelAxisSize=4"), cores=6)
+    plan = make_plan(nano("trainer.modelAxisSize=4", "compute.cpu=6"))
     assert (plan.devices_per_host, plan.mesh) == (4, MeshShape(data=1, model=4))
 
 
@@ -94,6 +95,7 @@ def test_hosts_on_which_the_model_does_not_fit_are_left_out():
         small(
             "model={hiddenDim: 2048, numHeads: 16, numLayers: 32}",
             "compute={accelerator: nvidia-l4, gpusPerHost: 1, hosts: 4, minHosts: 1}",
+            "trainer.reproducibility=fast",
         )
     )
     assert plan.host_counts == [2, 4]
@@ -145,7 +147,7 @@ def test_unknown_vocabulary_is_assumed_and_said():
 
 
 def test_lanes_in_fast_mode_get_a_warning():
-    assert make_plan(nano("trainer.lanes=16")).warnings == [
+    assert make_plan(nano("trainer={lanes: 16, reproducibility: fast}")).warnings == [
         "spec.trainer.lanes is not used: spec.trainer.reproducibility is fast."
     ]
 

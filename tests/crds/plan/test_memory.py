@@ -9,7 +9,11 @@ PARAMETERS = 124_439_808
 
 def memory_of(*overrides: str, gpus: int = 1) -> Memory:
     accelerator = f"compute={{accelerator: nvidia-a100-80gb, gpusPerHost: {gpus}}}"
-    return make_plan(small(accelerator, "trainer.perDeviceParallelism=8", *overrides)).memory
+    return make_plan(
+        small(
+            accelerator, "trainer={perDeviceParallelism: 8, reproducibility: fast, mp: 'p=f32,c=bfloat16'}", *overrides
+        )
+    ).memory
 
 
 def test_state_is_four_bytes_a_parameter_and_two_moments():
@@ -29,6 +33,12 @@ def test_gradients_are_added_up_if_there_are_several_microbatches():
 
 def test_gradients_of_a_small_model_are_whole_until_they_are_reduced():
     assert memory_of(gpus=8).gradients == 8 * PARAMETERS + PARAMETERS // 2
+
+
+def test_elastic_mode_holds_a_sum_for_each_level_of_the_tree_over_a_devices_lanes():
+    elastic = "trainer={trainBatchSize: 512, lanes: 64, mp: 'p=f32,c=bfloat16'}"
+    assert memory_of(elastic).gradients == 4 * PARAMETERS * (1 + 6)
+    assert memory_of(elastic, gpus=8).gradients == 4 * PARAMETERS * (1 + 3) + PARAMETERS // 2
 
 
 def test_gradients_of_a_large_model_are_divided():
@@ -71,7 +81,13 @@ def test_memory_of_a_cpu_host_is_not_known_unless_the_pod_asks_for_some():
 
 
 def test_tight_memory_gets_a_warning():
-    plan = make_plan(small("compute={accelerator: nvidia-l4, gpusPerHost: 1}", "trainer.perDeviceParallelism=512"))
+    plan = make_plan(
+        small(
+            "compute={accelerator: nvidia-l4, gpusPerHost: 1}",
+            "trainer.reproducibility=fast",
+            "trainer.perDeviceParallelism=512",
+        )
+    )
     assert plan.warnings == [
         "Memory may run out: a device needs about 24.1 GiB of 22.0 GiB. A smaller "
         "spec.trainer.perDeviceParallelism, more hosts or a larger spec.trainer.modelAxisSize need less."

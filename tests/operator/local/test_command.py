@@ -413,7 +413,7 @@ def test_a_dry_run_shows_the_plan_and_creates_nothing(lateen):
 
 def test_more_hosts_than_cores_are_warned_of(lateen):
     hosts = 8 * (1 + len(os.sched_getaffinity(0)) // 8)
-    shown = lateen.run("--dry-run", "--hosts", str(hosts), "--set", f"trainer.trainBatchSize={hosts}")
+    shown = lateen.run("--dry-run", "--hosts", str(hosts), "--set", f"trainer.trainBatchSize={2 * hosts}")
     assert shown.stderr.startswith(f"warning: {hosts} processes share ")
 
 

@@ -44,7 +44,7 @@ class TestResolved:
 
     def test_cores_are_shared_by_the_hosts(self, folder):
         for hosts, devices in ((1, 4), (2, 2), (4, 1), (8, 1)):
-            compute = prepared(make_job(), folder, hosts=hosts).job.spec.compute
+            compute = prepared(make_job(trainer={"reproducibility": "fast"}), folder, hosts=hosts).job.spec.compute
             assert (compute.hosts, compute.devices_per_host) == (hosts, devices)
 
     def test_devices_of_the_job_stay(self, folder):

@@ -111,3 +111,14 @@ def test_verify_finds_the_same_without_a_model(sealed):
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     damage = verify(CheckpointFolder(str(folder)), found.manifest)
     assert damage is not None and damage.startswith("chunk 0 of rows cannot be read")
+
+
+def test_the_list_of_skipped_batches_is_kept_and_its_damage_is_named(tmp_path):
+    folder = CheckpointFolder(str(tmp_path))
+    assert folder.skipped() == []
+    folder.note_skipped([3, 7])
+    assert folder.skipped() == [3, 7]
+    path = tmp_path / "skipped-batches.json"
+    path.write_bytes(path.read_bytes().replace(b"7", b"6"))
+    with pytest.raises(CorruptCheckpointError, match=r"skipped-batches\.json: .* does not have the digest it states"):
+        folder.skipped()

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from lateen_trainer.data.loader import Loader
+from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import UserError
 
 
@@ -115,3 +116,9 @@ def test_a_batch_of_all_sequences_is_enough(cache):
     assert Loader(cache, batch_size=sequences, seq_len=32, seed=0).batch(0).shape == (sequences, 33)
     with pytest.raises(UserError):
         Loader(cache, batch_size=sequences + 1, seq_len=32, seed=0)
+
+
+def test_a_skipped_batch_is_left_out(cache, loader):
+    skipping = Loader(cache, batch_size=8, seq_len=32, seed=3, skips=Skips([1]))
+    assert np.array_equal(skipping.batch(0), loader.batch(0))
+    assert np.array_equal(skipping.batch(1), loader.batch(2))

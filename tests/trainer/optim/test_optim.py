@@ -3,6 +3,7 @@
 import haliax as hax
 import jax
 import numpy as np
+import optax
 import pytest
 from lateen_api.spec import ModelSpec, OptimizerSpec
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
@@ -73,7 +74,7 @@ def test_a_step_of_adamw_by_hand():
     model = {"weight": hax.full((Row, Column), 2.0), "bias": hax.full(Column, 2.0)}
     gradients = {"weight": hax.full((Row, Column), 3.0), "bias": hax.full(Column, 4.0)}
 
-    updates, _ = optimizer.update(gradients, optimizer.init(model), model)
+    updates, _ = optimizer.update(gradients, optimizer.init(model), model, grad_norm=optax.tree.norm(gradients))
 
     # Adam's first update is the sign of the gradient; the matrix decays by rate × 0.5 × 2 besides.
     np.testing.assert_allclose(updates["weight"].array, [[-0.1 - 0.1]], rtol=1e-5)
@@ -87,7 +88,7 @@ def test_gradients_are_clipped_by_their_global_norm():
     model = {"a": hax.zeros(Column), "b": hax.zeros(Column)}
     gradients = {"a": hax.full(Column, 3.0), "b": hax.full(Column, 4.0)}
 
-    _, state = optimizer.update(gradients, optimizer.init(model), model)
+    _, state = optimizer.update(gradients, optimizer.init(model), model, grad_norm=optax.tree.norm(gradients))
 
     mu = state[1].mu  # (1 - beta1) × clipped gradient
     np.testing.assert_allclose([mu["a"].array[0], mu["b"].array[0]], [0.1 * 0.6, 0.1 * 0.8], rtol=1e-5)

@@ -52,7 +52,7 @@ def test_a_stop_that_was_asked_for_stops_the_loop(environment: ProcessEnvironmen
     [
         (UserError("spec.data: no file"), ExitCode.USER_ERROR, "spec.data: no file"),
         (JobError("spec.trainer", "is odd"), ExitCode.USER_ERROR, "spec.trainer: is odd"),
-        (NotFiniteError("loss is nan"), ExitCode.NAN, "loss is nan"),
+        (NotFiniteError("loss is nan", step=3), ExitCode.NAN, "loss is nan"),
         (CorruptCheckpointError("step-4 is torn"), ExitCode.CORRUPT_CHECKPOINT, "step-4 is torn"),
     ],
 )

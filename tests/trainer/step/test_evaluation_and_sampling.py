@@ -36,7 +36,7 @@ def evaluate(data: int, model: int, *, gather_once: bool) -> float:
     placement = BatchPlacement(rules, 8, 1)
     tokens = np.random.default_rng(0).integers(0, 97, (8, 17), dtype=np.int32)
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
-    return float(step(state.model, placement.place_flat(tokens), placement.place_flat(weights)))
+    return float(step(state.model, placement.place(tokens), placement.place(weights)))
 
 
 @pytest.mark.parametrize("gather_once", [False, True])

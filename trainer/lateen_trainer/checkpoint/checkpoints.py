@@ -217,6 +217,13 @@ class Checkpoints:
         self._last_committed = manifest.step
         return jax.tree.unflatten(jax.tree.structure(template), arrays), dict(manifest.metadata)
 
+    def note_skipped(self, batches: Sequence[int]) -> None:
+        """Remembers the batches that the run leaves out, for whoever goes on with it."""
+        self.wait()
+        if self._process_index == 0:
+            self.folder.note_skipped(batches)
+        self._barrier("checkpoints: skipped batches noted")
+
     def rewind(self, step: int) -> None:
         """Makes the checkpoint of `step` the newest: sets later ones aside. Training takes another course."""
         self.wait()

@@ -1,6 +1,7 @@
 """The folder of a run's checkpoints: one folder a step below it, and what state each is in."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,7 +11,7 @@ import tensorstore as ts
 
 from lateen_trainer.checkpoint.digest import DamagedError, seal, unseal
 from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
-from lateen_trainer.errors import UserError
+from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.storage import join, kvstore_spec, local_path
 
 FIELD = "spec.checkpoint.path"
@@ -18,6 +19,7 @@ DISCARDED = "discarded.json"
 """Says that a folder is no checkpoint and its files may go: retention took it, or its save failed."""
 
 LAST_COMMIT = "last-commit.json"
+SKIPPED = "skipped-batches.json"
 
 _STEP = re.compile(r"step-(\d{8,})")
 _SET_ASIDE = re.compile(r"step-(\d{8,})\.(incomplete|corrupt|replaced|abandoned)(-\d+)?")
@@ -192,6 +194,31 @@ class CheckpointFolder:
             ValueError: TensorStore's error.
         """
         self._store.write(LAST_COMMIT, seal({"step": step})).result()
+
+    def skipped(self) -> list[int]:
+        """Batches that the run leaves out since its loss was not finite on them.
+
+        Raises:
+            CorruptCheckpointError: the list is damaged. Without it the run would train on other data than before.
+        """
+        data = self._read(SKIPPED)
+        if data is None:
+            return []
+        try:
+            return unseal(data, SKIPPED)["batches"]
+        except DamagedError as error:
+            raise CorruptCheckpointError(
+                f"{join(self.url, SKIPPED)}: {error}; it lists the batches that the run leaves out. Put it back from a "
+                "copy, or start the run anew at another spec.checkpoint.path."
+            ) from error
+
+    def note_skipped(self, batches: Sequence[int]) -> None:
+        """Remembers which batches are left out.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(SKIPPED, seal({"batches": list(batches)})).result()
 
     def set_aside(self, step: int, why: State) -> str:
         """Renames the folder of a step so that it is no longer taken for a checkpoint; gives its new name."""

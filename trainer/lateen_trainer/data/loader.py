@@ -9,9 +9,12 @@ import numpy as np
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.order import BatchOrder
 from lateen_trainer.data.sequences import check_enough, read_sequences
+from lateen_trainer.data.skips import Skips
 
 Rows = slice | np.ndarray
 """Which rows of a global batch: those that this process's devices hold."""
+
+NO_SKIPS = Skips()
 
 
 class Loader:
@@ -22,15 +25,17 @@ class Loader:
         batch_size: B, sequences in a step over all processes.
         seq_len: S, tokens of a sequence.
         seed: of the order.
+        skips: batches that are left out.
 
     Raises:
         UserError: the cache has not enough tokens for one batch.
     """
 
-    def __init__(self, cache: TokenCache, *, batch_size: int, seq_len: int, seed: int):
+    def __init__(self, cache: TokenCache, *, batch_size: int, seq_len: int, seed: int, skips: Skips = NO_SKIPS):
         self.order = BatchOrder(check_enough(cache, seq_len, batch_size), batch_size, seed)
         self.seq_len = seq_len
         self._cache = cache
+        self._skips = skips
 
     def batch(self, step: int) -> np.ndarray:
         """The global batch of a step: int32 (B, S + 1)."""
@@ -38,7 +43,7 @@ class Loader:
 
     def rows(self, step: int, rows: Rows) -> np.ndarray:
         """Some rows of the global batch of a step, and no others are read: int32 (rows, S + 1)."""
-        return read_sequences(self._cache, self.order.indices(step)[rows], self.seq_len)
+        return read_sequences(self._cache, self.order.indices(self._skips.batch_of(step))[rows], self.seq_len)
 
     def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
         """The batches of the steps from `start` to before `stop`, read ahead by a thread."""

@@ -1,24 +1,49 @@
 """The optimizer of a spec, as a chain of optax transformations."""
 
 import jax
+import jax.numpy as jnp
 import optax
 from haliax import NamedArray
 from haliax.util import is_named_array
 from lateen_api.spec import OptimizerSpec
 
 from lateen_trainer.mesh import LAYERS, in_place_of
+from lateen_trainer.optim.adam import scale_by_adam
 from lateen_trainer.optim.schedules import learning_rate_schedule
 
 
-def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformation:
-    """AdamW with clipping by global norm and the spec's schedule."""
-    clip = optax.identity() if spec.max_grad_norm is None else optax.clip_by_global_norm(spec.max_grad_norm)
-    return optax.chain(
+def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformationExtraArgs:
+    """AdamW with clipping by global norm and the spec's schedule. `update` is told the norm: `grad_norm=…`."""
+    clip = optax.identity() if spec.max_grad_norm is None else clip_to_norm(spec.max_grad_norm)
+    rate = learning_rate_schedule(spec, num_steps)
+    transformation = optax.chain(
         clip,
-        optax.scale_by_adam(b1=spec.beta1, b2=spec.beta2, eps=spec.epsilon),
+        scale_by_adam(spec.beta1, spec.beta2, spec.epsilon),
         optax.add_decayed_weights(spec.weight_decay, mask=is_decayed),
-        optax.scale_by_learning_rate(learning_rate_schedule(spec, num_steps)),
+        # Behind a barrier, for the reason given in `adam`.
+        optax.scale_by_learning_rate(lambda count: jax.lax.optimization_barrier(rate(count))),
     )
+    return optax.with_extra_args_support(transformation)
+
+
+def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
+    """Scales gradients down to a global norm of `max_norm` (Pascanu et al., https://arxiv.org/abs/1211.5063).
+
+    Unlike `optax.clip_by_global_norm` it is told the norm, since whoever reduced the gradients knows in which order
+    to sum their squares.
+    """
+
+    def init(params):
+        del params
+        return optax.EmptyState()
+
+    def update(updates, state, params=None, **extra):
+        del params
+        grad_norm: jax.Array = extra["grad_norm"]
+        scaled = lambda g: jnp.where(grad_norm < max_norm, g, g / grad_norm * max_norm)  # noqa: E731
+        return jax.tree.map(scaled, updates), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def is_decayed(model):

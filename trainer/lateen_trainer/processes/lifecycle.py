@@ -67,19 +67,20 @@ class Lifecycle:
         self._guardian.start()
         return self
 
-    def join(self, recovery: RecoverySpec, *, devices_per_host: int | None) -> Peers:
+    def join(self, recovery: RecoverySpec, *, devices_per_host: int | None, cpu_threads: int | None = None) -> Peers:
         """Sets jax up and meets the other processes. Call it before jax's first use.
 
         Args:
             recovery: heartbeat time-out, hang bound, grace and start deadline.
             devices_per_host: jax CPU devices of this process; None: the accelerator's own (GPU, TPU).
+            cpu_threads: of XLA's pool on CPU; None: as many as cores.
 
         Raises:
             LostPeerError: not all processes came within `recovery.startDeadline`, or one left meanwhile.
             UserError: the coordinator's port is taken, or process 0 belongs to another job.
         """
         self._guardian.configure(recovery)
-        choose_devices(devices_per_host)
+        choose_devices(devices_per_host, cpu_threads)
         if keep_compiled_programs() is not None and devices_per_host is not None:
             write_from_every_process()
         if self._peers.process_count > 1:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 
 class JsonLinesTracker:
@@ -26,11 +27,19 @@ class JsonLinesTracker:
 
     def __init__(self, path: Path, *, attempt: int, start_step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
-        drop_steps_from(path, start_step)
-        self._attempt = attempt
+        self._path, self._attempt = path, attempt
+        self._file = self._open_from(start_step)
+
+    def _open_from(self, step: int) -> TextIO:
+        drop_steps_from(self._path, step)
         # Line buffered: a line is there as soon as it is logged, and a killed process leaves at most half
         # of one.
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        return self._path.open("a", encoding="utf-8", buffering=1)
+
+    def rewind(self, step: int) -> None:
+        """Removes the lines of `step` and later ones."""
+        self.finish()
+        self._file = self._open_from(step)
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Writes a line."""

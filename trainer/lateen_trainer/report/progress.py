@@ -51,6 +51,11 @@ class ProgressState:
             self._peak_flops = peak_flops
             self._change(of=of, step=step, tokens=step * tokens_per_step)
 
+    def rewound(self, step: int) -> None:
+        """The state of `step` steps was restored."""
+        with self._lock:
+            self._change(step=step, tokens=step * self._tokens_per_step, loss=None)
+
     def enter(self, phase: Phase, detail: str | None = None) -> None:
         """A phase begins; in the same phase, only what it is at has changed."""
         with self._lock:

@@ -86,6 +86,9 @@ class PrometheusTracker:
             elif name in self._histograms:
                 self._histograms[name].observe(value)
 
+    def rewind(self, step: int) -> None:
+        """Nothing is to be done: these are the present numbers, and counters count what was done."""
+
     def finish(self) -> None:
         """Nothing is to be done: the last numbers stay to be scraped."""
 

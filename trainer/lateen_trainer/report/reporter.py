@@ -69,6 +69,12 @@ class Reporter:
             peak_flops=None if peak is None else peak * plan.devices,
         )
 
+    def rewound(self, step: int) -> None:
+        """Training goes on from `step` again, which lies behind."""
+        self._step = step
+        self._progress.rewound(step)
+        self._trackers.rewind(step)
+
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """What the process is at; with the same phase again: that it moves."""
         self._progress.enter(phase, detail)

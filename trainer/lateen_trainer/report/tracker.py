@@ -16,6 +16,10 @@ class Tracker(Protocol):
         """
         ...
 
+    def rewind(self, step: int) -> None:
+        """Training goes back: the numbers of `step` and later ones are logged again."""
+        ...
+
     def finish(self) -> None:
         """Makes sure that all is written. Nothing may be logged afterwards."""
         ...
@@ -36,6 +40,11 @@ class Trackers:
         numbers = {name: float(value) for name, value in metrics.items()}
         for tracker in self._trackers:
             tracker.log(numbers, step=step)
+
+    def rewind(self, step: int) -> None:
+        """As `Tracker.rewind`."""
+        for tracker in self._trackers:
+            tracker.rewind(step)
 
     def finish(self) -> None:
         """Finishes all of them, also when one fails.

@@ -20,19 +20,13 @@ class BatchPlacement:
         self._microbatches = microbatches
         self._width = batch_size // microbatches
         self._sharding = NamedSharding(rules.mesh, PartitionSpec(None, DATA))
-        self._flat_sharding = NamedSharding(rules.mesh, PartitionSpec(DATA))
         indices = self._sharding.addressable_devices_indices_map((microbatches, self._width)).values()
         columns = np.unique(np.concatenate([np.arange(self._width)[index[1]] for index in indices if index]))
         self.rows = (np.arange(microbatches)[:, None] * self._width + columns).reshape(-1)
         """Rows of the global batch that this process's devices hold."""
 
     def place(self, rows: np.ndarray) -> jax.Array:
-        """[rows of this process, position + 1] → [microbatches, width, position + 1], divided over `data`."""
-        local = rows.reshape(self._microbatches, -1, rows.shape[-1])
-        shape = (self._microbatches, self._width, rows.shape[-1])
+        """[rows of this process, …] → [microbatches, width, …], divided over `data`."""
+        local = rows.reshape(self._microbatches, -1, *rows.shape[1:])
+        shape = (self._microbatches, self._width, *rows.shape[1:])
         return jax.make_array_from_process_local_data(self._sharding, local, shape)
-
-    def place_flat(self, rows: np.ndarray) -> jax.Array:
-        """[rows of this process, …] → [batch, …] without microbatches, divided over `data`: for evaluation."""
-        shape = (self._microbatches * self._width, *rows.shape[1:])
-        return jax.make_array_from_process_local_data(self._flat_sharding, rows, shape)

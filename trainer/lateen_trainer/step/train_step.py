@@ -8,6 +8,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_lanes
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients, batch_loss
 from lateen_trainer.step.state import TrainState
@@ -18,7 +19,7 @@ class StepSettings:
     """What a step needs to know besides its inputs."""
 
     rules: ShardingRules
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
     learning_rate: optax.Schedule
     """The optimizer's schedule, for the report."""
 
@@ -27,6 +28,17 @@ class StepSettings:
     dropout_key: PRNGKeyArray | None
     """Key from which each step's is derived; None: the model has no dropout."""
 
+    elastic: bool = False
+    """Whether microbatches are lanes, summed in an order that does not depend on the number of devices."""
+
+    skip_not_finite: bool = False
+    """Whether a batch whose loss or gradient is not finite leaves the state as it was (`recovery.onNaN: skip`)."""
+
+    def fsdp(self) -> Fsdp:
+        """Gathers parameters and reduces gradients in the order of the mode."""
+        order = order_of_lanes(gather_once=self.gather_once) if self.elastic else None
+        return Fsdp(self.rules, self.compute_dtype, order)
+
 
 def make_train_step(settings: StepSettings):
     """A compiled `(state, tokens) → (state, metrics)`; the old state's memory is given to the new one.
@@ -34,21 +46,31 @@ def make_train_step(settings: StepSettings):
     tokens: [microbatch number, data × batch, position + 1], as `BatchPlacement` lays them out.
     Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping, `learning_rate`.
     """
-    fsdp = Fsdp(settings.rules, settings.compute_dtype)
+    fsdp = settings.fsdp()
+    gradients_of = lane_gradients if settings.elastic else batch_gradients
 
     def train_step(state: TrainState, tokens: jax.Array):
         key = None if settings.dropout_key is None else jax.random.fold_in(settings.dropout_key, state.step)
-        loss, gradients = batch_gradients(
+        loss, gradients, grad_norm = gradients_of(
             state.model, tokens, key=key, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once
         )
-        updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model)
+        # First of all, so that the optimizer's operations are not parted by a change of layout.
+        gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
+        updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model, grad_norm=grad_norm)
         model = optax.apply_updates(state.model, updates)
+        if settings.skip_not_finite:
+            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+            model, opt_state = jax.tree.map(
+                lambda new, old: jnp.where(finite, new, old), (model, opt_state), (state.model, state.opt_state)
+            )
         metrics = {
             "loss": loss,
-            "grad_norm": optax.tree.norm(gradients),
+            "grad_norm": grad_norm,
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
-        return TrainState(state.step + 1, model, opt_state), metrics
+        trained = TrainState(state.step + 1, model, opt_state)
+        # Without this the partitioner may lay the new state out in another way, and compile again for it.
+        return jax.lax.with_sharding_constraint(trained, settings.rules.shardings(trained)), metrics
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -56,12 +78,14 @@ def make_train_step(settings: StepSettings):
 def make_eval_step(settings: StepSettings):
     """A compiled `(model, tokens, weights) → loss` of one batch of evaluation.
 
-    tokens [data × batch, position + 1] and weights [data × batch] are divided over `data`; a sequence of weight 0
-    counts nothing. The result is the sum of the losses in nats, a float32 scalar.
+    tokens [microbatch number, data × batch, position + 1] and weights [microbatch number, data × batch] lie as
+    `BatchPlacement` lays them out; a sequence of weight 0 counts nothing. The result is the sum of the losses in
+    nats, a float32 scalar.
     """
-    fsdp = Fsdp(settings.rules, settings.compute_dtype)
+    fsdp = settings.fsdp()
+    loss_of = lane_losses if settings.elastic else batch_loss
 
     def eval_step(model, tokens: jax.Array, weights: jax.Array):
-        return batch_loss(model, tokens, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
+        return loss_of(model, tokens, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
 
     return jax.jit(eval_step)

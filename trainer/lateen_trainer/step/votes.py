@@ -21,4 +21,4 @@ class Votes:
 
     def cast(self, vote: bool) -> jax.Array:
         """[] bool, true if any process voted so. Reading it waits for the device."""
-        return self._any(self._placement.place_flat(np.full(self._placement.rows.size, vote)))
+        return self._any(self._placement.place(np.full(self._placement.rows.size, vote)))

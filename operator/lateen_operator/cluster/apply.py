@@ -1,0 +1,137 @@
+"""From a decision to calls of the API server.
+
+Any call may be the operator's last. So each leaves a state from which the next round goes on: objects are created in
+the order in which they need each other, the JobSet, which makes an attempt one, last; what exists already is ours if
+it belongs to the same job. Answers go into the store, so that the next decision knows of them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lateen_operator import names
+from lateen_operator.attempts import Start
+from lateen_operator.cluster.client import Client, Conflict, NotFound
+from lateen_operator.cluster.ledger import stored_status
+from lateen_operator.cluster.observe import job_set_of
+from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
+from lateen_operator.cluster.status_patch import written
+from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.cluster.store import JobObjects, Key, Store
+from lateen_operator.manifests.attempt import NewAttempt
+from lateen_operator.manifests.config_map import config_map
+from lateen_operator.manifests.job_set import job_set
+from lateen_operator.manifests.network_policy import network_policy
+from lateen_operator.manifests.owner import Owner
+from lateen_operator.resolve import Resolved
+from lateen_operator.settings import OperatorSettings
+from lateen_operator.verdict import Verdict
+
+
+class NameTaken(Exception):
+    """An object of the name that an attempt needs exists and belongs to something else."""
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Decisions on one cluster."""
+
+    client: Client
+    store: Store
+    settings: OperatorSettings
+
+    async def start(self, key: Key, owner: Owner, resolved: Resolved, decision: Start) -> None:
+        """Creates an attempt: NetworkPolicy, ConfigMap, JobSet.
+
+        Raises:
+            NameTaken: there is another's object in the way, perhaps of a deleted job of this name. It may go.
+            ApiError: the API server does not do it.
+        """
+        attempt = NewAttempt(
+            owner=owner,
+            number=decision.number,
+            resolved=resolved.at_hosts(decision.hosts or resolved.target.hosts),
+            settings=self.settings,
+            avoid=decision.avoid,
+        )
+        await self.ensure_network_policy(key, owner)
+        await self._create_config_map(attempt, self.ledger_json(key))
+        await self._create(owner, JOB_SETS, job_set(attempt))
+
+    async def stop(self, key: Key, attempt: int, cause: Verdict | None, now: float) -> None:
+        """Has all pods of an attempt told to leave, and killed when their grace is over; notes why, for good."""
+        current = job_set_of(self.store.get(key), attempt)
+        if current is None or current.stopping is not None:
+            return
+        patch: dict[str, Any] = {
+            "metadata": {"uid": current.uid, "annotations": {names.STOPPING: Stopping(now, cause).to_json()}}
+        }
+        if current.queue is None:
+            patch["spec"] = {"suspend": True}
+        try:
+            answer = await self.client.merge(JOB_SETS, key.namespace, current.name, patch)
+        except (NotFound, Conflict):
+            # Gone, and perhaps made anew by somebody: the watch tells.
+            self.store.drop(key, JOB_SETS, current)
+            return
+        self.store.put(JOB_SETS, answer)
+
+    async def finish_stop(self, key: Key, attempt: int) -> None:
+        """Deletes the JobSet of an attempt that was told to leave, if a queue admitted it.
+
+        Kueue resumes what it has admitted and somebody else suspended. In the foreground the JobSet stays, with its
+        annotation, until its pods have left.
+        """
+        current = job_set_of(self.store.get(key), attempt)
+        if current is None or current.stopping is None or current.queue is None or current.deadline is not None:
+            return
+        await self.client.delete(JOB_SETS, key.namespace, current.name, current.uid, "Foreground")
+
+    async def expire(self, key: Key, objects: JobObjects) -> None:
+        """Deletes the job."""
+        if objects.job is not None:
+            await self.client.delete(JOBS, key.namespace, key.name, objects.job.uid)
+
+    async def ensure_network_policy(self, key: Key, owner: Owner) -> None:
+        """Creates the job's NetworkPolicy where there is none."""
+        objects = self.store.get(key)
+        if self.settings.network_policies and not objects.own(objects.network_policies.values()):
+            await self._create(owner, NETWORK_POLICIES, network_policy(owner, self.settings))
+
+    async def restore_config_map(self, key: Key, owner: Owner, resolved: Resolved, number: int, hosts: int) -> None:
+        """Creates the ConfigMap of an attempt that runs, after somebody deleted it: pods yet to start need it."""
+        attempt = NewAttempt(owner, number, resolved.at_hosts(hosts), self.settings)
+        await self._create(owner, CONFIG_MAPS, config_map(attempt, self.ledger_json(key)))
+
+    def ledger_json(self, key: Key) -> str:
+        """Ledger and budgets as an attempt's ConfigMap keeps them."""
+        status = written(stored_status(self.store.get(key)))
+        return json.dumps({name: status[name] for name in ("attemptCount", "attempts", "budgets") if name in status})
+
+    async def _create_config_map(self, attempt: NewAttempt, ledger: str) -> None:
+        wanted = config_map(attempt, ledger)
+        existing = await self._create(attempt.owner, CONFIG_MAPS, wanted)
+        if existing.get("data") == wanted["data"]:
+            return
+        # Left by an operator that ended before it created the JobSet, and the job was changed since. Immutable.
+        metadata = existing["metadata"]
+        await self.client.delete(CONFIG_MAPS, metadata["namespace"], metadata["name"], metadata["uid"])
+        self.store.remove(CONFIG_MAPS, existing)
+        await self._create(attempt.owner, CONFIG_MAPS, wanted)
+
+    async def _create(self, owner: Owner, resource: Resource, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            stored = await self.client.create(resource, wanted)
+        except Conflict as error:
+            if error.reason != "AlreadyExists":
+                raise
+            name = wanted["metadata"]["name"]
+            stored = await self.client.get(resource, owner.namespace, name)
+            if not owner.owns(stored):
+                raise NameTaken(
+                    f"{resource.plural} {owner.namespace}/{name} exists and does not belong to the job "
+                    f"{owner.name}: expected no such object. Delete or rename it."
+                ) from error
+        self.store.put(resource, stored)
+        return stored

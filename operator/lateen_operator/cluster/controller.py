@@ -1,0 +1,265 @@
+"""The life of the jobs: takes a job from the queue, observes, decides, acts, writes its status, and again.
+
+Rounds are level-triggered: whatever woke a job up, all of it is looked at, and nothing is remembered between rounds
+that the cluster does not tell, but for what saves work (the plan) or tells people more (how often status is written).
+"""
+
+import asyncio
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lateen_api.errors import JobError
+from lateen_api.status import JobStatus
+
+from lateen_operator.attempts import Start, Wait
+from lateen_operator.cluster.apply import Apply, NameTaken
+from lateen_operator.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
+from lateen_operator.cluster.event_poster import EventPoster
+from lateen_operator.cluster.garbage import misses_config_map, useless_config_maps, useless_job_sets
+from lateen_operator.cluster.ledger import present_status
+from lateen_operator.cluster.metrics import Metrics
+from lateen_operator.cluster.observe import job_set_of, observe, pods_of
+from lateen_operator.cluster.planned import Planned, Plans
+from lateen_operator.cluster.poller import Poller, Trainer
+from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS
+from lateen_operator.cluster.scouting import Scouting
+from lateen_operator.cluster.status_patch import may_wait, status_patch, written
+from lateen_operator.cluster.store import JobObjects, Key, Store
+from lateen_operator.cluster.work_queue import WorkQueue
+from lateen_operator.describe import describe
+from lateen_operator.events import events
+from lateen_operator.manifests.owner import Owner
+from lateen_operator.names import attempt_name
+from lateen_operator.observation import Observation
+from lateen_operator.reconcile import Close, Decision, Expire, Kill, Tell, reconcile
+
+_ROUNDS_AT_ONCE = 8
+_EXPECTED = (ApiError, NameTaken)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Controller:
+    """Works on the jobs of a store."""
+
+    client: Client
+    store: Store
+    queue: WorkQueue[Key]
+    apply: Apply
+    scouting: Scouting
+    plans: Plans
+    poller: Poller
+    poster: EventPoster
+    metrics: Metrics
+    clock: Callable[[], float]
+    """Seconds since the epoch."""
+
+    states: dict[Key, str] = field(default_factory=dict)
+    """State of each job as it was written last, for the metrics."""
+
+    _written_at: dict[Key, float] = field(default_factory=dict)
+
+    async def run(self, workers: int) -> None:
+        """Works on the queue, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(workers):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            try:
+                again = await self.look(key)
+            except Exception as error:
+                self.metrics.errors.labels(type(error).__name__).inc()
+                delay = self.queue.failed(key)
+                # Expected errors tell all in a line; of the others we want to know where they come from.
+                trace = not isinstance(error, _EXPECTED)
+                log.error("%s: %s; again in %.3g s", key, error or type(error).__name__, delay, exc_info=trace)
+            else:
+                self.queue.done(key)
+                self.queue.put_after(key, again)
+
+    async def look(self, key: Key) -> float:
+        """Does all that can be done for a job now. Returns the seconds after which it is to be looked at again."""
+        for _ in range(_ROUNDS_AT_ONCE):
+            with self.metrics.rounds.time():
+                again = await self._round(key)
+            if again > 0:
+                return again
+        return 0.0
+
+    async def _round(self, key: Key) -> float:
+        objects = self.store.get(key)
+        job = objects.job
+        if job is None or job.deadline is not None:
+            # Kubernetes deletes what belongs to it.
+            self._forget(key)
+            return math.inf
+        planned = self.plans.of(key, objects)
+        now = self.clock()
+        seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
+        decision = reconcile(seen, now)
+        if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
+            return 0.0
+        if not await self._act(key, objects, planned, seen, decision, now):
+            return 0.0
+        postponed = await self._write_status(key, objects, planned, seen, decision)
+        if postponed is None:
+            return 0.0
+        if not isinstance(decision, Start):
+            # What was seen does not know of the attempt yet.
+            await self._tidy(key, planned, seen)
+            self._poll(key, seen)
+        return min(postponed, _next_look(seen, decision, now))
+
+    async def _act(
+        self, key: Key, objects: JobObjects, planned: Planned, seen: Observation, decision: Decision, now: float
+    ) -> bool:
+        """Applies the decision. False: it could not be, and the next round knows why."""
+        owner = owner_of(key, objects)
+        attempt = seen.attempt
+        match decision:
+            case Start() if planned.resolved is not None:
+                try:
+                    await self.apply.start(key, owner, planned.resolved, decision)
+                except Invalid as error:
+                    self.plans.refuse(key, objects, JobError("spec", f"the API server refuses it: {error.message}"))
+                    return False
+            case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
+                await self.apply.stop(key, attempt.number, cause, now)
+            case Expire():
+                await self.apply.expire(key, objects)
+        return True
+
+    async def _is_gone_for_good(self, key: Key, seen: Observation) -> bool:
+        """Before an attempt is closed because its JobSet is gone: is it? A watch may be late."""
+        attempt = seen.attempt
+        if attempt is None or job_set_of(self.store.get(key), attempt.number) is not None:
+            return True
+        try:
+            found = await self.client.get(JOB_SETS, key.namespace, attempt_name(key.name, attempt.number))
+        except NotFound:
+            return True
+        self.store.put(JOB_SETS, found)
+        return job_set_of(self.store.get(key), attempt.number) is None
+
+    async def _write_status(
+        self, key: Key, objects: JobObjects, planned: Planned, seen: Observation, decision: Decision
+    ) -> float | None:
+        """Writes the status if it says something new. Returns the seconds after which it is to be written, infinity
+        when it is; None: the job changed meanwhile, and has to be looked at anew."""
+        job = objects.job
+        assert job is not None, "status of a job that is not there"
+        now = self.clock()
+        before = present_status(objects)
+        after = describe(seen, decision, before, plan=planned.plan, generation=job.generation, now=now)
+        self.states[key] = after.state
+        patch = status_patch(written(before), written(after))
+        if not patch:
+            return math.inf
+        early = self._written_at.get(key, -math.inf) + may_wait(patch, before, after) - now
+        if early > 0:
+            return early
+        # A status that was made from an older one must not erase what was written since.
+        body = {"metadata": {"resourceVersion": str(job.version)}, "status": patch}
+        try:
+            stored = await self.client.merge(JOBS, key.namespace, key.name, body, "status")
+        except Conflict:
+            self.store.put(JOBS, await self.client.get(JOBS, key.namespace, key.name))
+            return None
+        except NotFound:
+            self.store.drop(key, JOBS, job)
+            return None
+        self.metrics.status_patches.inc()
+        self._written_at[key] = now
+        self.store.put(JOBS, stored)
+        self._count(before, after)
+        await self.poster.post(key, job.uid, events(before, after))
+        return math.inf
+
+    async def _tidy(self, key: Key, planned: Planned, seen: Observation) -> None:
+        """Deletes what serves no purpose any more, and creates what is missing."""
+        objects = self.store.get(key)
+        if objects.job is None:
+            return
+        for job_set in useless_job_sets(objects, seen):
+            await self.client.delete(JOB_SETS, key.namespace, job_set.name, job_set.uid)
+            self.store.drop(key, JOB_SETS, job_set)
+        for config_map in useless_config_maps(objects):
+            await self.client.delete(CONFIG_MAPS, key.namespace, config_map.name, config_map.uid)
+            self.store.drop(key, CONFIG_MAPS, config_map)
+        attempt, resolved = seen.attempt, planned.resolved
+        if attempt is not None:
+            await self.apply.finish_stop(key, attempt.number)
+            await self.apply.ensure_network_policy(key, owner_of(key, objects))
+            if resolved is not None and attempt.digest == resolved.digest and misses_config_map(objects, seen):
+                await self.apply.restore_config_map(
+                    key, owner_of(key, objects), resolved, attempt.number, attempt.hosts
+                )
+            self.store.forget_gone(key, attempt.number)
+        await self.scouting.keep(key, owner_of(key, objects), resolved, seen, self.clock())
+
+    def _poll(self, key: Key, seen: Observation) -> None:
+        attempt = seen.attempt
+        first = seen.processes[0] if seen.processes else None
+        if attempt is None or first is None or first.number != 0 or first.end is not None:
+            self.poller.forget(key)
+            return
+        objects = self.store.get(key)
+        pods = [
+            pod
+            for pod in pods_of(objects, attempt, job_set_of(objects, attempt.number))
+            if pod.running and pod.gone_at is None and pod.slice_index == 0 and pod.host_index == 0
+        ]
+        if first.running and pods:
+            self.poller.watch(key, Trainer(attempt.number, pods[0].name, pods[0].ip))
+
+    def _count(self, before: JobStatus, after: JobStatus) -> None:
+        known = {entry.number: entry for entry in before.attempts}
+        for entry in after.attempts:
+            old = known.get(entry.number)
+            if entry.ended and (old is None or not old.ended):
+                self.metrics.attempts.labels(entry.cause).inc()
+            took = entry.seconds_to_next_step
+            if took is not None and (old is None or old.seconds_to_next_step is None):
+                self.metrics.recovery.observe(took)
+
+    def count_states(self) -> None:
+        """Brings the gauge of jobs by state up to date."""
+        self.metrics.jobs.clear()
+        for state, number in Counter(self.states.values()).items():
+            self.metrics.jobs.labels(state).set(number)
+
+    def _forget(self, key: Key) -> None:
+        self.poller.forget(key)
+        self.plans.forget(key)
+        self.poster.forget(key)
+        self.queue.forget(key)
+        self.states.pop(key, None)
+        self._written_at.pop(key, None)
+
+
+def owner_of(key: Key, objects: JobObjects) -> Owner:
+    """The job as its children name it."""
+    assert objects.job is not None, "children of a job that is not there"
+    return Owner(key.name, key.namespace, objects.job.uid)
+
+
+def _next_look(seen: Observation, decision: Decision, now: float) -> float:
+    """Seconds until something changes by the passing of time alone; 0: the next decision can be taken now."""
+    if isinstance(decision, Start | Close | Tell | Kill):
+        return 0.0
+    until = decision.until if isinstance(decision, Wait) else _expires_at(seen, decision)
+    return max(0.001, min(until, seen.look_again) - now)
+
+
+def _expires_at(seen: Observation, decision: Decision) -> float:
+    ended_at = seen.attempts[-1].ended_at if seen.attempts else None
+    if seen.target.ttl is None or ended_at is None or isinstance(decision, Expire):
+        return math.inf
+    return ended_at + seen.target.ttl

@@ -1,0 +1,104 @@
+"""How the processes of an attempt ended, read from what is known of their pods. Pure.
+
+A pod is deleted for several reasons, and only the order of things tells them apart: by somebody else before anything
+else ended (the cause), by its Job after another process ended, or by us (both its consequence). Kubernetes' times are
+whole seconds of several machines' clocks, so what happened in the same second counts as a consequence.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lateen_api.outcome import Outcome
+
+from lateen_operator.cluster.views import PodView
+from lateen_operator.verdict import NODE_LOST, POD_DELETED, End
+
+OVERDUE_SECONDS = 5.0
+"""After the end of its grace a pod whose kubelet lives is gone, or about to go."""
+
+_KILLED = 137
+_CLOCKS_DIFFER_SECONDS = 1.0
+_NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A pod that has ended, and when; not yet why."""
+
+    pod: PodView
+    at: float
+    reported: bool
+    """Its kubelet said how; False: it is only known to be over."""
+
+
+def ended(pod: PodView, now: float) -> Ended | None:
+    """Has it ended, as far as can be known at `now`?"""
+    if pod.exit_code is not None and pod.ended_at is not None:
+        return Ended(pod, pod.ended_at, reported=True)
+    if pod.gone_at is not None:
+        return Ended(pod, min(pod.gone_at, pod.deadline or pod.gone_at), reported=False)
+    if pod.deadline is not None and now >= pod.deadline + OVERDUE_SECONDS:
+        return Ended(pod, pod.deadline, reported=False)
+    return None
+
+
+def overdue_at(pod: PodView) -> float | None:
+    """When a pod that is being deleted counts as lost; None: it is not, or has ended."""
+    if pod.deadline is None or pod.gone_at is not None or pod.exit_code is not None:
+        return None
+    return pod.deadline + OVERDUE_SECONDS
+
+
+def ends_of(pods: Mapping[int, PodView], told_at: float | None, now: float) -> dict[int, End]:
+    """The ends of those processes that have ended, by process.
+
+    Args:
+        pods: the pod of each process that has or had one.
+        told_at: when we told them to leave.
+        now: seconds since the epoch.
+    """
+    over = {number: end for number, pod in pods.items() if (end := ended(pod, now)) is not None}
+    return {number: _end(number, end, _earliest(over, but=number), told_at) for number, end in over.items()}
+
+
+def _earliest(over: Mapping[int, Ended], but: int) -> float | None:
+    """When the first other process ended by itself."""
+    times: Iterable[float] = (
+        end.at
+        for number, end in over.items()
+        if number != but and end.reported and (end.pod.asked_at is None or end.at < end.pod.asked_at)
+    )
+    return min(times, default=None)
+
+
+def _end(number: int, end: Ended, others: float | None, told_at: float | None) -> End:
+    pod = end.pod
+    asked_at = pod.asked_at if pod.gone_at is None or pod.deadline is not None else pod.gone_at
+    told = told_at is not None and end.at + _CLOCKS_DIFFER_SECONDS > told_at
+    followed = asked_at is not None and others is not None and asked_at >= others and end.at >= asked_at
+    reason = pod.reason
+    if reason is None and asked_at is not None and end.at >= asked_at and not told and not followed:
+        reason = POD_DELETED
+    is_silent = pod.gone_at is None and pod.grace > 0
+    if not end.reported and (is_silent or reason in _NODE_GONE):
+        # Its kubelet let the time pass. Without grace somebody forced it: they know better than we do.
+        return End(number, _KILLED, end.at, reason=NODE_LOST, node=pod.node)
+    return End(
+        process=number,
+        exit_code=_KILLED if pod.exit_code is None else pod.exit_code,
+        at=end.at,
+        outcome=_outcome(pod.message),
+        reason=reason,
+        asked=reason is None and (told or followed),
+        node=pod.node,
+    )
+
+
+def _outcome(message: str | None) -> Outcome | None:
+    """The termination message; None: it is none of a trainer's (a killed process leaves none, or half of one)."""
+    if not message:
+        return None
+    try:
+        return Outcome.from_json(message)
+    except ValueError:
+        return None

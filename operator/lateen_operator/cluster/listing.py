@@ -1,0 +1,107 @@
+"""Lists of all objects, page by page into the store: once before anything is decided, and now and then after.
+
+kopf lists, too, but does not tell when it has told of everything, nor of what was deleted while a watch was broken.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lateen_operator.cluster.client import ApiError, Client, NotFound
+from lateen_operator.cluster.resources import WATCHED, Resource
+from lateen_operator.cluster.store import Key, Store
+
+FIRST_SWEEP_SECONDS = 60.0
+SWEEP_SECONDS = 600.0
+_FIRST_TRIES = 12
+_FIRST_WAIT_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class KindMissing(Exception):
+    """The API server does not know a kind that the operator needs."""
+
+
+@dataclass
+class Listing:
+    """Lists into a store.
+
+    Args:
+        client: calls the API server.
+        store: gets what is listed.
+        namespaces: in which to look; empty: in all.
+        wake: is called with jobs of which something changed.
+    """
+
+    client: Client
+    store: Store
+    namespaces: Sequence[str]
+    wake: Callable[[Key], None]
+
+    def __post_init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    async def first(self) -> None:
+        """Lists everything; waits a minute for an API server that is not there yet.
+
+        Raises:
+            ApiError: it did not come.
+            KindMissing: it lacks a CRD.
+        """
+        for tried in range(1, _FIRST_TRIES + 1):
+            try:
+                return await self.all()
+            except NotFound as error:
+                raise KindMissing(
+                    f"{error}: expected the CRDs of lateen (`lateen crd | kubectl apply -f -`) and of JobSet v0.12 or "
+                    "newer in the cluster. Install them."
+                ) from error
+            except ApiError as error:
+                if tried == _FIRST_TRIES or error.status in (401, 403):
+                    raise
+                log.warning("the API server does not answer yet: %s", error)
+                await asyncio.sleep(_FIRST_WAIT_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
+    def soon(self) -> None:
+        """Asks for a sweep: a watch was broken."""
+        self._asked.set()
+
+    async def sweep(self) -> None:
+        """Lists everything now and then, for ever."""
+        wait = FIRST_SWEEP_SECONDS
+        while True:
+            try:
+                await asyncio.wait_for(self._asked.wait(), wait)
+                # Watches break together; one list is enough for all of them.
+                await asyncio.sleep(1.0)
+            except TimeoutError:
+                pass
+            self._asked.clear()
+            wait = SWEEP_SECONDS
+            try:
+                await self.all()
+            except ApiError as error:
+                log.warning("objects could not be listed, which is tried again later: %s", error)
+
+    async def all(self) -> None:
+        """Lists everything once."""
+        for resource in WATCHED:
+            for namespace in self.namespaces or (None,):
+                await self._list(resource, namespace)
+
+    async def _list(self, resource: Resource, namespace: str | None) -> None:
+        uids, listed, changed = set[str](), 0, set[Key]()
+        async for things, version in self.client.pages(resource, namespace):
+            listed = version
+            for thing in things:
+                uids.add(thing["metadata"]["uid"])
+                key = self.store.put(resource, thing)
+                changed |= {key} if key else set()
+            # A page of a thousand pods is much work; others want to work, too.
+            await asyncio.sleep(0)
+        changed |= self.store.keep_only(resource, namespace, uids, listed)
+        for key in changed:
+            self.wake(key)

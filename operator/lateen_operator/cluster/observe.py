@@ -1,0 +1,196 @@
+"""From what is known of a job's objects to what a decision depends on. Pure.
+
+A process is a place in the attempt (slice and host), not a pod: it waits while it has none, and it has ended once its
+first pod has.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode
+from lateen_api.progress import Progress
+
+from lateen_operator.attempts import Attempt
+from lateen_operator.cluster.ends import ended, ends_of, overdue_at
+from lateen_operator.cluster.ledger import ledger_of
+from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.cluster.store import JobObjects
+from lateen_operator.cluster.views import JobSetView, PodView
+from lateen_operator.heard import heard, left
+from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.verdict import POD_DELETED, End
+
+STOPPED_WITHIN_SECONDS = 10.0
+"""JobSet has suspended its Jobs by then, whether it says so or not."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What process 0 of an attempt has said on /progress."""
+
+    attempt: int
+    silent_since: float | None
+    """First question without an answer since the last answer; None: the last one was answered."""
+
+    progress: Progress | None = None
+    moved_at: float | None = None
+    """When the answers last changed."""
+
+
+def observe(
+    objects: JobObjects, target: Target, refusal: JobError | None, answers: Answers | None, now: float
+) -> Observation:
+    """What is the case with a job.
+
+    Args:
+        objects: what is known of it in the cluster.
+        target: what it asks for now; while it is refused, what it asked for before.
+        refusal: why it cannot run as it is written now.
+        answers: what process 0 has said.
+        now: seconds since the epoch.
+    """
+    ledger = ledger_of(objects)
+    seen = Observation(
+        target=target,
+        attempts=ledger.attempts,
+        forgotten=ledger.forgotten,
+        refusal=refusal,
+        stop_requests=int(objects.job is not None and objects.job.suspended),
+    )
+    attempt = seen.attempt
+    if attempt is None:
+        return seen
+    job_set = job_set_of(objects, attempt.number)
+    # One that is gone told why it was stopped as long as it was there.
+    stopping = stopping_of(job_set or objects.gone_job_sets.get(attempt.number))
+    told_at = stopping.told_at if stopping else None
+    pods = _first_pods(pods_of(objects, attempt, job_set), job_set, attempt, now)
+    ends = ends_of(pods, told_at, now)
+    processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
+    said = answers if answers is not None and answers.attempt == attempt.number else None
+    asked = said if said is not None and 0 in pods and pods[0].running else None
+    progress = said.progress if said else None
+    attempt = heard(attempt, progress)
+    for process in processes:
+        attempt = attempt if process.end is None else left(attempt, process.end)
+    overdue = [at for number, pod in pods.items() if number not in ends and (at := overdue_at(pod)) is not None]
+    return replace(
+        seen,
+        attempts=(*seen.attempts[:-1], attempt),
+        processes=processes,
+        told_at=told_at,
+        killed=told_at is not None,
+        cause=stopping.cause if stopping else None,
+        progress=progress,
+        silent_since=asked.silent_since if asked else None,
+        moved_at=asked.moved_at if asked else None,
+        scouts_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in scouts_of(objects)),
+        look_again=min([*overdue, complete_at], default=math.inf),
+    )
+
+
+def job_set_of(objects: JobObjects, attempt: int) -> JobSetView | None:
+    """The JobSet of an attempt; None: there is none (any more)."""
+    return next((one for one in objects.own(objects.job_sets.values()) if one.attempt == attempt), None)
+
+
+def scouts_of(objects: JobObjects) -> list[PodView]:
+    """Pods that look for free machines."""
+    return [pod for pod in objects.own(objects.pods.values()) if pod.attempt is None]
+
+
+def stopping_of(job_set: JobSetView | None) -> Stopping | None:
+    """Were the attempt's pods told to leave, and why?"""
+    if job_set is None or job_set.stopping is None:
+        return None
+    try:
+        return Stopping.from_json(job_set.stopping)
+    except ValueError:
+        # Somebody wrote there. That the attempt is stopped is true if its JobSet is suspended.
+        return Stopping(job_set.created_at) if job_set.suspended else None
+
+
+def pods_of(objects: JobObjects, attempt: Attempt, job_set: JobSetView | None) -> list[PodView]:
+    """All pods of an attempt, those that are gone included, oldest first."""
+    since = job_set.created_at if job_set else objects.job.created_at if objects.job else 0.0
+    known: Iterable[PodView] = (*objects.gone.values(), *objects.pods.values())
+    # A job deleted and made anew has the names of the former one.
+    of_attempt = [pod for pod in known if pod.attempt == attempt.number and pod.created_at >= since]
+    return sorted(of_attempt, key=lambda pod: (pod.created_at, pod.version))
+
+
+def _first_pods(pods: list[PodView], job_set: JobSetView | None, attempt: Attempt, now: float) -> dict[int, PodView]:
+    """The pod of each process: the first that ended, or else the newest."""
+    slices = job_set.slices if job_set else max((pod.slice_index for pod in pods), default=0) + 1
+    hosts = job_set.hosts_per_slice if job_set else max(1, attempt.hosts // slices)
+    first: dict[int, PodView] = {}
+    for pod in pods:
+        number = pod.slice_index * hosts + pod.host_index
+        if number not in first or ended(first[number], now) is None:
+            first[number] = pod
+    return first
+
+
+def _processes(
+    attempt: Attempt,
+    job_set: JobSetView | None,
+    pods: dict[int, PodView],
+    ends: dict[int, End],
+    told_at: float | None,
+    now: float,
+) -> tuple[tuple[Process, ...], float]:
+    """All processes, and when those without a pod count as ended."""
+    if job_set is None:
+        # Deleted by somebody. What has no pod will get none.
+        return tuple(_process(number, pods[number], ends.get(number)) for number in sorted(pods)), math.inf
+    over_at = _no_more_pods_from(job_set, told_at)
+    missing = _missing(job_set, told_at, over_at) if now >= over_at else None
+    processes = []
+    for number in range(job_set.hosts):
+        if number in pods:
+            processes.append(_process(number, pods[number], ends.get(number)))
+        elif missing is not None:
+            processes.append(Process(number, placed=False, running=False, end=replace(missing, process=number)))
+        else:
+            processes.append(Process(number, placed=False, running=False, waiting_for=_no_pod_because(job_set)))
+    return tuple(processes), over_at if over_at > now and len(pods) < job_set.hosts else math.inf
+
+
+def _process(number: int, pod: PodView, end: End | None) -> Process:
+    placed = pod.placed_at is not None or pod.node is not None
+    return Process(
+        number,
+        placed=placed,
+        running=pod.running,
+        end=end,
+        node=pod.node,
+        waiting_for=None if end or pod.running else pod.waiting_for,
+        waiting_since=pod.placed_at if placed and not pod.running and end is None else None,
+    )
+
+
+def _no_more_pods_from(job_set: JobSetView, told_at: float | None) -> float:
+    """From when on a process without a pod gets none: now, in a moment, or (infinity) it may get one."""
+    if job_set.ended is not None or job_set.deadline is not None:
+        return -math.inf
+    if told_at is not None:
+        return -math.inf if job_set.stopped else told_at + STOPPED_WITHIN_SECONDS
+    return math.inf
+
+
+def _missing(job_set: JobSetView, told_at: float | None, over_at: float) -> End:
+    """How a process ended whose pod nobody saw end."""
+    at = job_set.ended_at or job_set.deadline or told_at or max(over_at, 0.0)
+    if job_set.ended == "Completed":
+        return End(0, ExitCode.DONE, at)
+    if told_at is not None:
+        return End(0, 137, at, asked=True)
+    return End(0, 137, at, reason=POD_DELETED)
+
+
+def _no_pod_because(job_set: JobSetView) -> str:
+    if not job_set.suspended:
+        return "its pod is not created yet"
+    return f"admission by queue {job_set.queue}" if job_set.queue else "its JobSet is suspended"

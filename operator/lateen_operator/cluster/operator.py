@@ -1,0 +1,146 @@
+"""The operator as a whole: puts its parts together, and runs until it is told to end."""
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from contextlib import AsyncExitStack
+
+import aiohttp
+import kopf
+
+from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.client import Client
+from lateen_operator.cluster.connection import find_server, open_session
+from lateen_operator.cluster.controller import Controller
+from lateen_operator.cluster.event_poster import EventPoster
+from lateen_operator.cluster.handlers import make_registry
+from lateen_operator.cluster.health import Health
+from lateen_operator.cluster.listing import Listing
+from lateen_operator.cluster.metrics import Metrics
+from lateen_operator.cluster.planned import Plans
+from lateen_operator.cluster.poller import Poller, ask_by_address, ask_through_server
+from lateen_operator.cluster.resources import WATCHED
+from lateen_operator.cluster.scouting import Scouting
+from lateen_operator.cluster.server import serve
+from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.watch_settings import watch_settings
+from lateen_operator.cluster.watches import Watches
+from lateen_operator.cluster.work_queue import WorkQueue
+from lateen_operator.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
+
+
+async def run_operator(settings: OperatorSettings) -> None:
+    """Works on all jobs until SIGTERM or SIGINT arrives.
+
+    Jobs go on without an operator; whatever it was at, the next one takes up.
+
+    Raises:
+        ConnectionFailed: there is no way to a cluster.
+        KindMissing: the cluster lacks a CRD.
+        ApiError: the API server does not answer, or not us.
+    """
+    metrics = Metrics()
+    watches = Watches(time.monotonic)
+    server = find_server(settings)
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(server, metrics, watches))
+        plain = await stack.enter_async_context(aiohttp.ClientSession())
+        client = Client(session, server.url)
+        store = Store(time.time)
+        queue: WorkQueue[Key] = WorkQueue(time.monotonic)
+        through_server = settings.progress_via == "proxy"
+        port = settings.metrics_port
+        poller = Poller(
+            ask=ask_through_server(client, port) if through_server else ask_by_address(plain, port),
+            wake=queue.put,
+            clock=time.time,
+            metrics=metrics,
+            seconds=settings.poll_seconds,
+            rng=random.Random(),
+        )
+        controller = Controller(
+            client=client,
+            store=store,
+            queue=queue,
+            apply=Apply(client, store, settings),
+            scouting=Scouting(client, store, settings),
+            plans=Plans(),
+            poller=poller,
+            poster=EventPoster(client, time.time),
+            metrics=metrics,
+            clock=time.time,
+        )
+        health = Health(watches, lambda: queue.longest_taken)
+        metrics.queue_depth.set_function(lambda: len(queue))
+        metrics.slowest_worker.set_function(lambda: queue.longest_taken)
+        for resource in WATCHED:
+            metrics.watch_age.labels(resource.plural).set_function(lambda resource=resource: watches.age(resource))
+        served = serve(settings.server_port, metrics, health, controller.count_states)
+        log.info("metrics and health are served on port %d", await stack.enter_async_context(served))
+        listing = Listing(client, store, settings.namespaces, queue.put)
+        _on_signals(stop)
+        # Nothing is decided before everything is known: else an attempt that runs would be started a second time.
+        first = asyncio.create_task(listing.first(), name="first list")
+        if not await _unless_stopped(first, stop):
+            return
+        health.ready = True
+        log.info("%d jobs are known; working", len(store))
+        registry = make_registry(store, queue.put, listing.soon, watches, metrics, session, server.url)
+        parts = {
+            asyncio.create_task(_watch(settings, registry, stop), name="watches"),
+            asyncio.create_task(controller.run(settings.workers), name="workers"),
+            asyncio.create_task(poller.run(), name="poller"),
+            asyncio.create_task(listing.sweep(), name="sweep"),
+        }
+        await _until_one_ends(parts, stop)
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _watch(settings: OperatorSettings, registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=registry,
+        settings=watch_settings(),
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+    # kopf takes the signals for itself, and would then wait 5 s for our parts to end by themselves.
+    _on_signals(stop)
+    await kopf.run_tasks(tasks, ignored=others)
+
+
+async def _unless_stopped(task: "asyncio.Task[None]", stop: asyncio.Event) -> bool:
+    """Waits for the task; False: told to stop before."""
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
+    stopping.cancel()
+    await task
+    return True
+
+
+async def _until_one_ends(parts: "set[asyncio.Task[None]]", stop: asyncio.Event) -> None:
+    """None of the parts ends by itself while all is well: when one does, the operator does, too."""
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({*parts, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*parts, stopping):
+            task.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+    for task in done - {stopping}:
+        log.error("%s ended, which ends the operator", task.get_name())
+        task.result()

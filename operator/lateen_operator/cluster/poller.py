@@ -1,0 +1,195 @@
+"""Asks process 0 of every attempt that runs how far it is.
+
+One question each few seconds is enough for a person and for the verdict of a hang. With many jobs the questions come
+farther apart, so that their number a second stays bounded, whatever the number of jobs.
+"""
+
+import asyncio
+import heapq
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import aiohttp
+from lateen_api.progress import Progress
+
+from lateen_operator.cluster.client import Client
+from lateen_operator.cluster.metrics import Metrics
+from lateen_operator.cluster.observe import Answers
+from lateen_operator.cluster.store import Key
+
+TIMEOUT_SECONDS = 3.0
+QUESTIONS_A_SECOND = 20.0
+AT_ONCE = 32
+_JITTER = 0.2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Process 0 of an attempt."""
+
+    attempt: int
+    pod: str
+    ip: str | None
+
+
+class Ask(Protocol):
+    """Fetches what a trainer answers on /progress.
+
+    Raises:
+        aiohttp.ClientError, TimeoutError, ValueError: it does not answer, or not with a progress.
+    """
+
+    async def __call__(self, key: Key, trainer: Trainer) -> bytes: ...
+
+
+@dataclass
+class _Watched:
+    trainer: Trainer
+    answers: Answers
+    due: float
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass
+class Poller:
+    """Polls until it is cancelled.
+
+    Args:
+        ask: fetches an answer.
+        wake: is called with the job whose answers say something new.
+        clock: seconds since the epoch.
+        metrics: counts the questions.
+        seconds: between two questions to a trainer, when there are few.
+        rng: spreads the questions.
+    """
+
+    ask: Ask
+    wake: Callable[[Key], None]
+    clock: Callable[[], float]
+    metrics: Metrics
+    seconds: float
+    rng: random.Random
+    _watched: dict[Key, _Watched] = field(default_factory=dict)
+    _heap: list[tuple[float, Key]] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def watch(self, key: Key, trainer: Trainer) -> None:
+        """From now on this trainer is asked."""
+        known = self._watched.get(key)
+        if known is not None and known.trainer == trainer:
+            return
+        if known is not None and known.trainer.attempt == trainer.attempt:
+            known.trainer = trainer
+            return
+        self.forget(key)
+        now = self.clock()
+        self._watched[key] = _Watched(trainer, Answers(trainer.attempt, silent_since=now), now)
+        heapq.heappush(self._heap, (now, key))
+        self._news.set()
+
+    def forget(self, key: Key) -> None:
+        """Nobody of this job is asked any more."""
+        known = self._watched.pop(key, None)
+        if known is not None and known.task is not None:
+            known.task.cancel()
+
+    def answers(self, key: Key) -> Answers | None:
+        """What process 0 of the job has said; None: nobody is asked."""
+        known = self._watched.get(key)
+        return known.answers if known else None
+
+    async def run(self) -> None:
+        """Asks, for ever."""
+        free = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                key, watched = await self._next()
+                await free.acquire()
+                if self._watched.get(key) is not watched:
+                    free.release()
+                    continue
+                watched.task = tasks.create_task(self._question(key, watched))
+                watched.task.add_done_callback(lambda _: free.release())
+
+    async def _next(self) -> tuple[Key, _Watched]:
+        while True:
+            while self._heap and self._heap[0][0] <= self.clock():
+                due, key = heapq.heappop(self._heap)
+                watched = self._watched.get(key)
+                # Another trainer of the job, or none, may be due at another time by now.
+                if watched is not None and watched.due == due:
+                    return key, watched
+            self._news.clear()
+            wait = max(0.0, self._heap[0][0] - self.clock()) if self._heap else None
+            try:
+                await asyncio.wait_for(self._news.wait(), wait)
+            except TimeoutError:
+                continue
+
+    async def _question(self, key: Key, watched: _Watched) -> None:
+        progress = await self._answer(key, watched.trainer)
+        if self._watched.get(key) is not watched:
+            return
+        before, now = watched.answers, self.clock()
+        if progress is None:
+            watched.answers = before if before.silent_since is not None else replace(before, silent_since=now)
+        else:
+            moved_at = before.moved_at if progress == before.progress else now
+            watched.answers = replace(before, silent_since=None, progress=progress, moved_at=moved_at)
+        watched.due = now + self._interval()
+        heapq.heappush(self._heap, (watched.due, key))
+        self._news.set()
+        if watched.answers != before:
+            self.wake(key)
+
+    async def _answer(self, key: Key, trainer: Trainer) -> Progress | None:
+        try:
+            progress = Progress.model_validate_json(await self.ask(key, trainer))
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            self.metrics.polls.labels("none").inc()
+            log.debug("%s: process 0 (%s) does not answer: %r", key, trainer.pod, error)
+            return None
+        self.metrics.polls.labels("progress").inc()
+        return progress
+
+    def _interval(self) -> float:
+        least = max(self.seconds, len(self._watched) / QUESTIONS_A_SECOND)
+        return least * (1 + _JITTER * (2 * self.rng.random() - 1))
+
+
+def ask_by_address(session: aiohttp.ClientSession, port: int) -> Ask:
+    """Asks pods at their own addresses: from within the cluster.
+
+    Args:
+        session: without credentials.
+        port: of the trainers.
+    """
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+
+    async def ask(key: Key, trainer: Trainer) -> bytes:
+        host = f"[{trainer.ip}]" if trainer.ip and ":" in trainer.ip else trainer.ip
+        async with session.get(f"http://{host}:{port}/progress", timeout=timeout) as response:
+            return _good(response.status, await response.read())
+
+    return ask
+
+
+def ask_through_server(client: Client, port: int) -> Ask:
+    """Asks pods through the API server's proxy: from outside the cluster."""
+
+    async def ask(key: Key, trainer: Trainer) -> bytes:
+        status, text = await client.proxy(key.namespace, trainer.pod, port, "/progress", TIMEOUT_SECONDS)
+        return _good(status, text)
+
+    return ask
+
+
+def _good(status: int, text: bytes) -> bytes:
+    if status != 200:
+        raise ValueError(f"status {status}: {text[:100]!r}")
+    return text

@@ -1,0 +1,51 @@
+"""Scouts: pods that find out whether there is room for more hosts. As many as are wanted, and no more."""
+
+from dataclasses import dataclass
+
+from lateen_operator.avoidance import failing_nodes, lost_nodes
+from lateen_operator.cluster.client import Client, Conflict
+from lateen_operator.cluster.garbage import missing_scouts, useless_scouts
+from lateen_operator.cluster.resources import PODS
+from lateen_operator.cluster.store import Key, Store
+from lateen_operator.manifests.attempt import NewAttempt
+from lateen_operator.manifests.owner import Owner
+from lateen_operator.manifests.scout import scout
+from lateen_operator.observation import Observation
+from lateen_operator.resolve import Resolved
+from lateen_operator.settings import OperatorSettings
+from lateen_operator.width import scouts_wanted
+
+
+@dataclass(frozen=True)
+class Scouting:
+    """Keeps the scouts of all jobs."""
+
+    client: Client
+    store: Store
+    settings: OperatorSettings
+
+    async def keep(self, key: Key, owner: Owner, resolved: Resolved | None, seen: Observation, now: float) -> None:
+        """Deletes the scouts that are not wanted, and creates those that are."""
+        objects = self.store.get(key)
+        # A lost node that the scheduler takes for a good one would seem to be room.
+        may_look = resolved is not None and not lost_nodes(seen.attempts, now)
+        wanted = scouts_wanted(seen) if may_look else 0
+        for pod in useless_scouts(objects, wanted):
+            await self.client.delete(PODS, key.namespace, pod.name, pod.uid)
+            self.store.drop(key, PODS, pod)
+        attempt = seen.attempt
+        if not wanted or attempt is None or resolved is None:
+            return
+        larger = NewAttempt(
+            owner,
+            attempt.number,
+            resolved.at_hosts(attempt.hosts + wanted),
+            self.settings,
+            failing_nodes(seen.attempts, now),
+        )
+        for number in missing_scouts(objects, wanted):
+            try:
+                self.store.put(PODS, await self.client.create(PODS, scout(larger, number)))
+            except Conflict:
+                # A former one that is still leaving; the watch tells when it has.
+                continue

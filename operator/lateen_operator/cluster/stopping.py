@@ -1,0 +1,58 @@
+"""The annotation on a JobSet whose pods were told to leave: why and when."""
+
+import json
+from dataclasses import dataclass
+
+from lateen_operator.record import seconds, timestamp
+from lateen_operator.verdict import Kind, Verdict
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """That, and why, the pods of an attempt were told to leave."""
+
+    told_at: float
+    cause: Verdict | None = None
+    """The verdict on the attempt; None: its processes' ends tell it."""
+
+    def to_json(self) -> str:
+        """The annotation's text."""
+        cause = self.cause
+        written = cause and {
+            "kind": cause.kind.value,
+            "exitCode": int(cause.exit_code),
+            "message": cause.message,
+            "process": cause.process,
+            "retry": cause.retry,
+            "reason": cause.reason,
+            "node": cause.node,
+            "nextHosts": cause.next_hosts,
+        }
+        return json.dumps({"toldAt": timestamp(self.told_at), "cause": written})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Stopping":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: it did not write this.
+        """
+        try:
+            fields = json.loads(text)
+            cause = fields["cause"]
+            return cls(
+                seconds(fields["toldAt"]),
+                cause
+                and Verdict(
+                    kind=Kind(cause["kind"]),
+                    exit_code=int(cause["exitCode"]),
+                    message=str(cause["message"]),
+                    process=cause["process"],
+                    retry=bool(cause["retry"]),
+                    reason=str(cause["reason"]),
+                    node=cause["node"],
+                    next_hosts=cause["nextHosts"],
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not what the operator writes: {text[:200]!r}") from error

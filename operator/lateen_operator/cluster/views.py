@@ -1,0 +1,298 @@
+"""What the operator keeps of the objects that it watches: the few fields that decisions depend on.
+
+A pod as the API server tells it is 10 kB of text and ten times that as Python objects. There may be thousands.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lateen_api.status import JobStatus
+
+from lateen_operator import names
+from lateen_operator.cluster.times import epoch
+from lateen_operator.resolve import lanes_of
+
+Object = Mapping[str, Any]
+"""An object as the API server tells it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Of any object."""
+
+    name: str
+    uid: str
+    version: int
+    """resourceVersion: grows with each change in the cluster (KEP-5504 makes them comparable)."""
+
+    created_at: float
+    deadline: float | None
+    """deletionTimestamp: when it is to be gone; None: it is not being deleted."""
+
+    owner: str | None
+    """uid of the object that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView(View):
+    """An LMTrainingJob."""
+
+    generation: int
+    suspended: bool
+    text: bytes
+    """The object without its status and bookkeeping, as JSON: read once for each generation."""
+
+    status_text: bytes
+    """Its status as JSON. Text is a tenth of the same as Python objects."""
+
+    def to_object(self) -> dict[str, Any]:
+        """The object, without status."""
+        return json.loads(self.text)
+
+    @property
+    def status(self) -> JobStatus:
+        """The status as it is stored.
+
+        Raises:
+            ValueError: somebody wrote a status that is none.
+        """
+        return JobStatus.model_validate_json(self.status_text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSetView(View):
+    """The JobSet of an attempt."""
+
+    attempt: int
+    slices: int
+    hosts_per_slice: int
+    wanted_hosts: int | None
+    digest: str | None
+    queue: str | None
+    """Kueue's LocalQueue that admits it."""
+
+    suspended: bool
+    stopped: bool
+    """All its Jobs are suspended."""
+
+    stopping: str | None
+    """The annotation that says why its pods were told to leave."""
+
+    ended: str | None
+    """Completed or Failed; None: neither yet."""
+
+    ended_at: float | None
+
+    @property
+    def hosts(self) -> int:
+        """Hosts, and so processes, of the attempt."""
+        return self.slices * self.hosts_per_slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigMapView(View):
+    """The ConfigMap of an attempt."""
+
+    attempt: int
+    ledger: bytes
+    """Status as of the attempt's start, as JSON: ledger and budgets."""
+
+    lanes: int | None
+    """Lanes of the job in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView(View):
+    """A trainer's pod, or a scout."""
+
+    attempt: int | None
+    """None: it is a scout."""
+
+    scout: int
+    """Number of the scout; -1: it is none."""
+
+    job_set: str
+    slice_index: int
+    host_index: int
+    node: str | None
+    ip: str | None
+    placed_at: float | None
+    """When it got its node."""
+
+    grace: float
+    """Seconds that it is given to leave; its deletion was asked for that long before `deadline`."""
+
+    running: bool
+    waiting_for: str | None
+    exit_code: int | None
+    """Of its trainer; None: it has not ended, as far as is known."""
+
+    ended_at: float | None
+    reason: str | None
+    """Why it ended, as Kubernetes names it: DisruptionTarget's, the pod's or the container's reason."""
+
+    message: str | None
+    """Termination message."""
+
+    gone_at: float | None = None
+    """When it was seen to be deleted for good; None: it exists."""
+
+    @property
+    def asked_at(self) -> float | None:
+        """When its deletion was asked for."""
+        return None if self.deadline is None else self.deadline - self.grace
+
+
+def view_job(job: Object) -> JobView:
+    """The view of an LMTrainingJob."""
+    kept = {key: value for key, value in job.items() if key not in ("metadata", "status")}
+    metadata = {key: job["metadata"].get(key) for key in ("name", "namespace", "uid")}
+    kept["metadata"] = {key: value for key, value in metadata.items() if value}
+    spec = job.get("spec")
+    return JobView(
+        **_common(job),
+        generation=job["metadata"].get("generation", 0),
+        suspended=isinstance(spec, Mapping) and spec.get("suspend") is True,
+        text=_json(kept),
+        status_text=_json(job.get("status") or {}),
+    )
+
+
+def view_job_set(job_set: Object) -> JobSetView:
+    """The view of an attempt's JobSet."""
+    metadata, spec, status = job_set["metadata"], job_set["spec"], job_set.get("status") or {}
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    workers = spec["replicatedJobs"][0]
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    ended = next((name for name in ("Completed", "Failed") if _is_true(conditions.get(name))), None)
+    return JobSetView(
+        **_common(job_set),
+        attempt=int(labels[names.ATTEMPT_LABEL]),
+        slices=workers.get("replicas", 1),
+        hosts_per_slice=workers["template"]["spec"].get("parallelism", 1),
+        wanted_hosts=_integer(annotations.get(names.WANTED_HOSTS)),
+        digest=annotations.get(names.SPEC_DIGEST),
+        queue=labels.get(names.QUEUE_LABEL),
+        suspended=spec.get("suspend") is True,
+        stopped=_is_true(conditions.get("Suspended")),
+        stopping=annotations.get(names.STOPPING),
+        ended=ended,
+        ended_at=epoch(conditions[ended].get("lastTransitionTime")) if ended else None,
+    )
+
+
+def view_config_map(config_map: Object) -> ConfigMapView:
+    """The view of an attempt's ConfigMap."""
+    data = config_map.get("data") or {}
+    return ConfigMapView(
+        **_common(config_map),
+        attempt=int(config_map["metadata"]["labels"][names.ATTEMPT_LABEL]),
+        ledger=data.get(names.LEDGER_KEY, "{}").encode(),
+        lanes=_lanes(data.get(names.JOB_KEY, "")),
+    )
+
+
+def view_pod(pod: Object) -> PodView:
+    """The view of a pod."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    labels = metadata.get("labels") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    container = _trainer(status.get("containerStatuses") or ())
+    state = container.get("state") or {}
+    terminated = state.get("terminated")
+    phase = status.get("phase")
+    exit_code = terminated.get("exitCode") if terminated else {"Succeeded": 0, "Failed": 137}.get(phase or "")
+    scheduled = conditions.get("PodScheduled") or {}
+    attempt = labels.get(names.ATTEMPT_LABEL)
+    running = exit_code is None and phase == "Running" and ("running" in state or not container)
+    return PodView(
+        **_common(pod),
+        attempt=None if names.SCOUT_LABEL in labels or attempt is None else int(attempt),
+        scout=int(labels.get(names.SCOUT_LABEL, -1)),
+        job_set=sys.intern(labels.get(names.JOBSET_NAME_LABEL, "")),
+        slice_index=int(labels.get(names.JOB_INDEX_LABEL, 0)),
+        host_index=int(labels.get(names.COMPLETION_INDEX_LABEL, 0)),
+        node=sys.intern(pod["spec"]["nodeName"]) if pod.get("spec", {}).get("nodeName") else None,
+        ip=status.get("podIP"),
+        placed_at=epoch(scheduled.get("lastTransitionTime")) if _is_true(scheduled) else None,
+        grace=float(metadata.get("deletionGracePeriodSeconds") or 0),
+        running=running,
+        waiting_for=None if running else _waiting_for(state, scheduled),
+        exit_code=exit_code,
+        ended_at=None if exit_code is None else _ended_at(terminated or {}, conditions, metadata),
+        reason=_reason(conditions.get("DisruptionTarget"), status, terminated or {}),
+        message=(terminated or {}).get("message"),
+    )
+
+
+def view_other(thing: Object) -> View:
+    """The view of an object of which only its being there matters."""
+    return View(**_common(thing))
+
+
+def _lanes(job: str) -> int | None:
+    try:
+        return lanes_of(job)
+    except ValueError:
+        return None
+
+
+def _common(thing: Object) -> dict[str, Any]:
+    metadata = thing["metadata"]
+    owners = metadata.get("ownerReferences") or ()
+    return {
+        "name": metadata["name"],
+        "uid": sys.intern(metadata["uid"]),
+        "version": int(metadata.get("resourceVersion") or 0),
+        "created_at": epoch(metadata.get("creationTimestamp")) or 0.0,
+        "deadline": epoch(metadata.get("deletionTimestamp")),
+        "owner": next((sys.intern(owner["uid"]) for owner in owners if owner.get("controller")), None),
+    }
+
+
+def _trainer(containers: Any) -> Object:
+    named = [container for container in containers if container.get("name") == names.CONTAINER]
+    return next(iter([*named, *containers]), {})
+
+
+def _reason(disruption: Object | None, status: Object, terminated: Object) -> str | None:
+    if _is_true(disruption):
+        return disruption["reason"] if disruption else None
+    if status.get("reason"):
+        return status["reason"]
+    reason = terminated.get("reason")
+    return reason if reason in ("OOMKilled", "ContainerStatusUnknown") else None
+
+
+def _ended_at(terminated: Object, conditions: Mapping[str, Object], metadata: Object) -> float:
+    """When a pod that has ended did. Kubelets that lost sight of a container leave its time at zero."""
+    changes = [epoch(condition.get("lastTransitionTime")) or 0.0 for condition in conditions.values()]
+    return epoch(terminated.get("finishedAt")) or max(changes, default=0.0) or epoch(metadata["creationTimestamp"]) or 0
+
+
+def _waiting_for(state: Object, scheduled: Object) -> str | None:
+    waiting = state.get("waiting")
+    if waiting and waiting.get("reason"):
+        return _joined(waiting["reason"], waiting.get("message"))
+    if scheduled and not _is_true(scheduled) and scheduled.get("reason"):
+        return _joined(scheduled["reason"], scheduled.get("message"))
+    return None
+
+
+def _joined(reason: str, message: str | None) -> str:
+    return f"{reason}: {message}"[:300] if message else reason
+
+
+def _is_true(condition: Object | None) -> bool:
+    return condition is not None and condition.get("status") == "True"
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _json(thing: Any) -> bytes:
+    return json.dumps(thing, separators=(",", ":")).encode()

@@ -1,0 +1,135 @@
+"""The pod of one host: a single container that is the trainer, with no rights and no writable root."""
+
+import copy
+from typing import Any
+
+from lateen_operator import names
+from lateen_operator.manifests.attempt import NewAttempt
+from lateen_operator.manifests.environ import TERMINATION_LOG, variables
+from lateen_operator.manifests.override import merged
+from lateen_operator.manifests.scheduling import avoiding, resources, scheduling
+from lateen_operator.manifests.storage import OWN_FOLDERS
+from lateen_operator.reconcile import Patience
+
+USER = 1000
+"""Number of the image's user and group. Volumes that can be given to a group are given to it."""
+
+
+def pod_template(attempt: NewAttempt) -> dict[str, Any]:
+    """The template of an attempt's pods, the job's own podTemplate merged in last."""
+    template = {
+        "metadata": {
+            "labels": attempt.labels,
+            "annotations": {names.SPEC_DIGEST: attempt.resolved.digest},
+        },
+        "spec": _pod_spec(attempt),
+    }
+    template = merged(template, attempt.resolved.job.spec.compute.pod_template)
+    # After the merge: a nodeAffinity of the job's own must not bring a broken node back.
+    return {**template, "spec": avoiding(template["spec"], _avoidable(attempt))}
+
+
+def _avoidable(attempt: NewAttempt) -> tuple[str, ...]:
+    """The nodes to avoid, if each pod can have another one for itself.
+
+    The hosts of a slice stand or fall together. With one of them ruled out, JobSet would still place the first pod of
+    a slice on another host of the same node pool, and the rest of the slice would wait there for ever.
+    """
+    plan = attempt.resolved.plan
+    return () if plan.accelerator_kind == "tpu" and plan.hosts_per_slice > 1 else attempt.avoid
+
+
+def _pod_spec(attempt: NewAttempt) -> dict[str, Any]:
+    spec = attempt.resolved.job.spec
+    compute = spec.compute
+    return {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": spec.recovery.grace_seconds + round(Patience().margin),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        **({"serviceAccountName": compute.service_account} if compute.service_account else {}),
+        **({"priorityClassName": compute.priority_class} if compute.priority_class else {}),
+        **scheduling(spec, attempt.resolved.plan),
+        "securityContext": pod_security(),
+        "containers": [_trainer(attempt)],
+        "volumes": [*_own_volumes(attempt.name), *copy.deepcopy(compute.volumes)],
+    }
+
+
+def _trainer(attempt: NewAttempt) -> dict[str, Any]:
+    spec, plan, settings = attempt.resolved.job.spec, attempt.resolved.plan, attempt.settings
+    compute = spec.compute
+    wanted = resources(spec, plan)
+    ports = [("metrics", settings.metrics_port), ("coordinator", names.COORDINATOR_PORT)]
+    return {
+        "name": names.CONTAINER,
+        "image": image(attempt),
+        "imagePullPolicy": compute.image_pull_policy or settings.image_pull_policy,
+        # No shell in between: SIGTERM must reach the trainer.
+        "command": ["lateen", "train"],
+        "env": variables(spec, plan, attempt.name, attempt.number, settings.metrics_port),
+        **({"envFrom": [{"secretRef": {"name": secret}} for secret in compute.secrets]} if compute.secrets else {}),
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
+        **({"resources": wanted} if wanted else {}),
+        "securityContext": container_security(),
+        # Not a livenessProbe: the trainer watches over its own steps, and a restart in place helps nobody.
+        "readinessProbe": {
+            "httpGet": {"path": "/healthz", "port": "metrics"},
+            "periodSeconds": 5,
+            "timeoutSeconds": 3,
+            "failureThreshold": 3,
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            *({"name": name, "mountPath": path, **_read_only(name)} for name, path in OWN_FOLDERS.items()),
+            *copy.deepcopy(compute.volume_mounts),
+        ],
+    }
+
+
+def image(attempt: NewAttempt) -> str:
+    """The image of an attempt's pods."""
+    kind = attempt.resolved.plan.accelerator_kind
+    return attempt.resolved.job.spec.compute.image or attempt.settings.image_for(kind)
+
+
+def pod_security() -> dict[str, Any]:
+    """Nobody in particular, with the system calls that the runtime allows by default."""
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "runAsGroup": USER,
+        "fsGroup": USER,
+        # Changing the owner of every file of a large corpus at every start would take minutes.
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def container_security() -> dict[str, Any]:
+    """No way to more rights, and nothing to write to but what is mounted."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _own_volumes(attempt_name: str) -> list[dict[str, Any]]:
+    job, run, tmp, memory = OWN_FOLDERS
+    return [
+        # The ledger in the same ConfigMap is none of the trainer's business.
+        {
+            "name": job,
+            "configMap": {"name": attempt_name, "items": [{"key": names.JOB_KEY, "path": names.JOB_KEY}]},
+        },
+        {"name": run, "emptyDir": {}},
+        {"name": tmp, "emptyDir": {}},
+        # A container's own /dev/shm has 64 MiB: NCCL and the reading of data fill that, and die of SIGBUS.
+        {"name": memory, "emptyDir": {"medium": "Memory"}},
+    ]
+
+
+def _read_only(name: str) -> dict[str, bool]:
+    return {"readOnly": True} if name == "lateen-job" else {}

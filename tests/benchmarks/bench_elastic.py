@@ -1,0 +1,183 @@
+"""The elastic step beside the fast step that accumulates over the same microbatches, on CPU devices of this machine.
+
+    python tests/benchmarks/bench_elastic.py [--shape nano] [--devices 2] [--rounds 7]
+
+Both candidates are processes of their own that hold a model and make one step when told to. They take turns, each
+round in the other order, so that both meet the same machine, and ratios are taken round by round.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step: a GPT-2, its batch, the devices that share it, and the mode."""
+
+    hidden: int
+    heads: int
+    layers: int
+    seq_len: int
+    vocab: int
+    batch: int
+    lanes: int
+    devices: int = 2
+    threads: int = 2
+    mode: str = "elastic"
+
+
+SHAPES = {
+    "nano": Case(hidden=128, heads=4, layers=4, seq_len=256, vocab=257, batch=32, lanes=16),
+    "small": Case(hidden=768, heads=12, layers=12, seq_len=1024, vocab=50257, batch=16, lanes=16),
+}
+
+
+def make_step(case: Case) -> Callable[[], float]:
+    """One step on random tokens; it gives the loss."""
+    import jax
+    from lateen_api.plan import make_plan
+    from lateen_api.spec import LMTrainingJob
+    from lateen_trainer.processes.accelerator import choose_devices
+    from lateen_trainer.run import Run
+    from lateen_trainer.step.placement import BatchPlacement
+    from lateen_trainer.step.state import init_state
+    from lateen_trainer.step.train_step import make_train_step
+
+    job = LMTrainingJob.model_validate(
+        {
+            "metadata": {"name": "bench"},
+            "spec": {
+                "model": {
+                    "hiddenDim": case.hidden,
+                    "numHeads": case.heads,
+                    "numLayers": case.layers,
+                    "seqLen": case.seq_len,
+                    "gradientCheckpointing": False,
+                },
+                "data": {"tokenizer": "bytes", "trainUrls": ["none"]},
+                "trainer": {
+                    "trainBatchSize": case.batch,
+                    "perDeviceParallelism": case.batch // case.lanes,
+                    "reproducibility": case.mode,
+                },
+                "compute": {"accelerator": "cpu", "devicesPerHost": case.devices},
+            },
+        }
+    )
+    plan = make_plan(job, vocab_size=case.vocab)
+    # Both have the same pool of threads: what is compared is the step.
+    choose_devices(plan.devices_per_host, max(case.threads, case.devices))
+    run = Run.build(job.spec, plan, case.vocab)
+    step = make_train_step(run.settings)
+    placement = BatchPlacement(run.settings.rules, case.batch, plan.accumulation_steps)
+    state = init_state(run.make_model, run.settings.optimizer, run.settings.rules)
+    rng = np.random.default_rng(0)
+
+    def train() -> float:
+        nonlocal state
+        tokens = placement.place(rng.integers(0, case.vocab, (case.batch, case.seq_len + 1), dtype=np.int32))
+        state, metrics = step(state, tokens)
+        return float(jax.block_until_ready((state, metrics))[1]["loss"])
+
+    return train
+
+
+def work(case: Case) -> None:
+    """A candidate's process: a line in, a step, a line out."""
+    step = make_step(case)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        loss = step()
+        print(json.dumps({"seconds": time.perf_counter() - began, "loss": loss}), flush=True)
+
+
+class Worker:
+    """One candidate, at rest until it is told to step."""
+
+    def __init__(self, case: Case):
+        self.seconds: list[float] = []
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--work", json.dumps(asdict(case))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+
+    def step(self, *, count: bool = True) -> None:
+        """One step."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a candidate ended with code {self._process.wait()}")
+        if count:
+            self.seconds.append(json.loads(line)["seconds"])
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def compare(name: str, cases: list[Case], rounds: int) -> None:
+    """Prints the times of two cases and their ratio, the first to the second."""
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for case in cases:
+            workers.append(Worker(case))
+            stack.callback(workers[-1].close)
+            workers[-1].step(count=False)  # compile
+        for worker in workers:
+            worker.step(count=False)
+        for number in range(rounds):
+            for worker in workers if number % 2 == 0 else reversed(workers):
+                worker.step()
+    first, second = (worker.seconds for worker in workers)
+    ratios = [ours / theirs for ours, theirs in zip(first, second, strict=True)]
+    times = " ".join(f"{statistics.median(seconds) * 1e3:10.0f}" for seconds in (first, second))
+    print(
+        f"{name:28}{times}   {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
+    parser.add_argument("--devices", default="2,8", help="comma-separated")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", default="", help="two pool sizes: compare these in the elastic step instead")
+    parser.add_argument("--lanes", default="", help="two numbers of lanes: compare these instead")
+    parser.add_argument("--batch", type=int, default=0, help="another batch size than the shape's")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        work(Case(**json.loads(options.work)))
+        return
+    print(f"{'ms a step, medians':28}{'first':>10} {'second':>10}   first / second, median of {options.rounds} rounds")
+    for name in SHAPES if options.shape == "all" else [options.shape]:
+        for devices in map(int, options.devices.split(",")):
+            base = replace(SHAPES[name], devices=devices, batch=options.batch or SHAPES[name].batch)
+            label = f"{name}, {devices} devices: "
+            if options.threads:
+                pair = [replace(base, threads=int(threads)) for threads in options.threads.split(",")]
+                compare(f"{label}threads {options.threads}", pair, options.rounds)
+            elif options.lanes:
+                pair = [replace(base, lanes=int(lanes)) for lanes in options.lanes.split(",")]
+                compare(f"{label}lanes {options.lanes}", pair, options.rounds)
+            else:
+                compare(f"{label}elastic, fast", [base, replace(base, mode="fast")], options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""From objects to what a decision depends on: how processes ended, what they wait for, and what the ledger says."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.progress import Phase, Progress
+from lateen_api.spec import RecoverySpec
+from lateen_operator.cluster.observe import Answers, observe
+from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.observation import Observation, Target
+from lateen_operator.reconcile import Close, reconcile
+from lateen_operator.verdict import NODE_LOST, POD_DELETED, Kind, Verdict, classify
+from watched_objects import KEY, T0, UID, Cluster, config_map, job, job_set, pod, scout
+
+TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
+RUNNING = (job(), job_set(), pod(0), pod(1))
+
+
+def look(cluster: Cluster, seconds: float = 100, answers: Answers | None = None) -> Observation:
+    return observe(cluster.store.get(KEY), TARGET, None, answers, T0 + seconds)
+
+
+def judged(cluster: Cluster, seconds: float = 100) -> Verdict:
+    return classify(look(cluster, seconds).ends)
+
+
+def stopping(seconds: float = 50, **verdict: Any) -> str:
+    cause = Verdict(Kind.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
+    return Stopping(T0 + seconds, replace(cause, **verdict)).to_json()
+
+
+def test_a_job_without_objects_has_no_attempt() -> None:
+    seen = look(Cluster(job()))
+    assert (seen.attempts, seen.processes) == ((), ())
+
+
+def test_a_job_set_that_nobody_wrote_down_is_an_attempt() -> None:
+    attempt = look(Cluster(job(), job_set(3))).attempt
+    assert attempt is not None
+    assert (attempt.number, attempt.hosts, attempt.wanted_hosts, attempt.digest) == (3, 2, 2, "d1")
+    assert attempt.started_at == T0 + 10
+
+
+def test_processes_are_numbered_slice_first() -> None:
+    seen = look(Cluster(job(), job_set(slices=2), pod(1, slice_index=1), pod(0, slice_index=1)))
+    assert [(process.number, process.running) for process in seen.processes] == [
+        (0, False),
+        (1, False),
+        (2, True),
+        (3, True),
+    ]
+
+
+def test_pods_that_run_have_not_ended() -> None:
+    seen = look(Cluster(*RUNNING))
+    assert [(p.number, p.placed, p.running, p.end, p.node) for p in seen.processes] == [
+        (0, True, True, None, "node-0"),
+        (1, True, True, None, "node-1"),
+    ]
+    assert seen.look_again == math.inf
+
+
+def test_a_process_without_pod_waits_for_it() -> None:
+    process = look(Cluster(job(), job_set(), pod(0))).processes[1]
+    assert (process.placed, process.running, process.waiting_for) == (False, False, "its pod is not created yet")
+
+
+def test_a_process_in_a_queue_waits_for_admission() -> None:
+    process = look(Cluster(job(), job_set(queue="research", suspend=True))).processes[0]
+    assert process.waiting_for == "admission by queue research"
+
+
+def test_an_unschedulable_pod_says_why() -> None:
+    process = look(Cluster(job(), job_set(), pod(0, placed=False))).processes[0]
+    assert (process.placed, process.waiting_since) == (False, None)
+    assert process.waiting_for == "Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
+
+
+def test_a_pod_whose_image_is_missing_says_so_and_since_when_it_has_its_machine() -> None:
+    process = look(Cluster(job(), job_set(), pod(0, waiting=("ErrImagePull", "not found")))).processes[0]
+    assert (process.placed, process.running, process.waiting_for) == (True, False, "ErrImagePull: not found")
+    assert process.waiting_since == T0 + 12
+
+
+def test_an_exit_code_is_an_end_of_its_own() -> None:
+    end = look(Cluster(job(), job_set(), pod(0), pod(1, ended=(1, 40)))).ends[0]
+    assert (end.process, end.exit_code, end.at, end.reason, end.asked, end.node) == (
+        1,
+        1,
+        T0 + 40,
+        None,
+        False,
+        "node-1",
+    )
+
+
+def test_the_termination_message_is_read() -> None:
+    outcome = Outcome(ExitCode.SAVED, "saved", step=12, checkpoint="gs://r/step-00000012")
+    seen = look(Cluster(job(), job_set(), pod(0, ended=(42, 40), message=outcome.to_json()), pod(1)))
+    assert seen.ends[0].outcome == outcome
+    assert seen.attempt is not None
+    assert (seen.attempt.step, seen.attempt.checkpoint_step) == (12, 12)
+
+
+def test_half_a_termination_message_is_none() -> None:
+    seen = look(Cluster(job(), job_set(), pod(0, ended=(1, 40), message='{"exitCode": 4')))
+    assert seen.ends[0].outcome is None
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ({"disruption": "PreemptionByScheduler", "deleted": (30, 20)}, "PreemptionByScheduler"),
+        ({"disruption": "EvictionByEvictionAPI", "deleted": (30, 20)}, "EvictionByEvictionAPI"),
+        ({"pod_reason": "Evicted"}, "Evicted"),
+        ({"reason": "OOMKilled"}, "OOMKilled"),
+        ({"reason": "ContainerStatusUnknown"}, "ContainerStatusUnknown"),
+        ({"reason": "Error"}, None),
+        ({"deleted": (30, 20)}, POD_DELETED),
+    ],
+)
+def test_the_platform_s_reason_is_kept(what: dict[str, Any], reason: str | None) -> None:
+    end = look(Cluster(job(), job_set(), pod(0), pod(1, ended=(137, 40), **what))).ends[0]
+    assert (end.reason, end.asked) == (reason, False)
+
+
+def test_an_end_whose_time_the_kubelet_lost_is_dated_by_the_pod_s_conditions() -> None:
+    seen = look(Cluster(job(), job_set(), pod(1, ended=(137, 0), reason="ContainerStatusUnknown")))
+    assert seen.ends[0].at == T0 + 12
+
+
+def test_a_pod_that_failed_before_its_container_started_was_killed() -> None:
+    seen = look(Cluster(job(), job_set(), pod(1, phase="Failed", pod_reason="Evicted", running=False)))
+    assert (seen.ends[0].exit_code, seen.ends[0].reason) == (137, "Evicted")
+
+
+def test_a_peer_that_its_job_deleted_after_another_s_failure_was_asked() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(1, 40)), pod(1, deleted=(41, 20), ended=(143, 42)))
+    ends = look(cluster).ends
+    assert [(end.process, end.reason, end.asked) for end in ends] == [(0, None, False), (1, None, True)]
+    assert judged(cluster).process == 0
+
+
+def test_deleted_in_the_second_of_the_failure_counts_as_its_consequence() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(1, 40)), pod(1, deleted=(40, 20), ended=(143, 42)))
+    assert judged(cluster).exit_code == 1
+
+
+def test_a_peer_that_left_by_itself_before_it_was_deleted_was_not_asked() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(1, 40)), pod(1, deleted=(46, 20), ended=(44, 45)))
+    assert [end.asked for end in look(cluster).ends] == [False, False]
+
+
+def test_a_deleted_pod_is_the_cause_although_its_peers_save_and_leave_with_it() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(42, 44)), pod(1, deleted=(40, 20), ended=(42, 44)))
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_told_processes_were_asked() -> None:
+    told = job_set(stopping=stopping(50), suspend=True)
+    cluster = Cluster(job(), told, pod(0, deleted=(50, 20), ended=(42, 55)), pod(1, deleted=(50, 20), ended=(42, 55)))
+    seen = look(cluster)
+    assert [(end.reason, end.asked) for end in seen.ends] == [(None, True), (None, True)]
+    assert (seen.told_at, seen.killed) == (T0 + 50, True)
+    decision = reconcile(seen, T0 + 100)
+    assert isinstance(decision, Close)
+    assert (decision.verdict.kind, decision.verdict.exit_code) == (Kind.REQUESTED, 42)
+
+
+def test_the_cause_survives_the_operator() -> None:
+    told = job_set(stopping=stopping(50, reason="Resized", next_hosts=1), suspend=True)
+    cause = look(Cluster(job(), told, pod(0), pod(1))).cause
+    assert cause is not None
+    assert (cause.kind, cause.reason, cause.next_hosts) == (Kind.REQUESTED, "Resized", 1)
+
+
+def test_the_cause_outlives_the_job_set() -> None:
+    told = job_set(stopping=stopping(50), queue="q", deleted=50)
+    cluster = Cluster(job(status=_status(1)), told, pod(0, deleted=(50, 20), ended=(42, 55)))
+    cluster.remove(pod(0, version=9, deleted=(50, 20), ended=(42, 55)), seconds=56)
+    cluster.remove(told | {"metadata": told["metadata"] | {"resourceVersion": "12"}}, seconds=57)
+    seen = look(cluster)
+    assert seen.cause is not None
+    assert (seen.cause.reason, seen.ends[0].asked) == ("Stopped", True)
+
+
+def test_a_tombstone_keeps_the_end_of_a_pod_that_is_gone() -> None:
+    cluster = Cluster(*RUNNING)
+    cluster.remove(pod(1, version=9, ended=(1, 40)), seconds=42)
+    assert [(end.process, end.exit_code) for end in look(cluster).ends] == [(1, 1)]
+
+
+def test_a_pod_that_vanished_running_was_deleted_by_somebody() -> None:
+    cluster = Cluster(*RUNNING)
+    cluster.remove(pod(1, version=9, deleted=(40, 0)), seconds=41)
+    end = look(cluster).ends[0]
+    assert (end.exit_code, end.reason, end.at) == (137, POD_DELETED, T0 + 40)
+
+
+def test_a_pod_past_its_grace_is_lost_with_its_node_and_not_before() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 70)), pod(1, deleted=(71, 20)))
+    assert look(cluster, 95).look_again == T0 + 96
+    assert [end.process for end in look(cluster, 95).ends] == [0]
+    end = look(cluster, 96).ends[1]
+    assert (end.exit_code, end.reason, end.asked, end.node) == (137, NODE_LOST, False, "node-1")
+    assert judged(cluster, 96).node == "node-1"
+
+
+def test_a_pod_of_a_lost_node_that_was_collected_later_is_lost_all_the_same() -> None:
+    cluster = Cluster(*RUNNING)
+    cluster.remove(pod(1, version=9, deleted=(40, 20), disruption="DeletionByTaintManager"), seconds=50)
+    assert look(cluster).ends[0].reason == NODE_LOST
+
+
+def test_a_pod_that_was_forced_out_was_deleted_not_lost() -> None:
+    cluster = Cluster(job(), job_set(), pod(0), pod(1, deleted=(40, 0)))
+    assert look(cluster, 60).ends[0].reason == POD_DELETED
+
+
+def test_a_pod_nobody_saw_end_of_a_failed_job_set_was_deleted() -> None:
+    cluster = Cluster(job(), job_set(conditions={"Failed": 60}), pod(0, ended=(44, 50)))
+    end = look(cluster).ends[1]
+    assert (end.process, end.exit_code, end.reason, end.at) == (1, 137, POD_DELETED, T0 + 60)
+    assert judged(cluster).kind is Kind.PLANNED
+
+
+def test_a_pod_nobody_saw_end_of_a_completed_job_set_was_done() -> None:
+    seen = look(Cluster(job(), job_set(conditions={"Completed": 60})))
+    assert [(end.exit_code, end.at) for end in seen.ends] == [(0, T0 + 60), (0, T0 + 60)]
+
+
+def test_processes_without_pod_have_left_once_the_job_set_says_it_is_suspended() -> None:
+    told = job_set(stopping=stopping(50), suspend=True, conditions={"Suspended": 51})
+    assert [end.asked for end in look(Cluster(job(), told), 51).ends] == [True, True]
+
+
+def test_processes_without_pod_may_still_come_right_after_the_order() -> None:
+    seen = look(Cluster(job(), job_set(stopping=stopping(50), suspend=True)), 51)
+    assert (seen.ends, seen.look_again) == ((), T0 + 60)
+    assert len(look(Cluster(job(), job_set(stopping=stopping(50), suspend=True)), 60).ends) == 2
+
+
+def test_of_two_pods_of_a_process_the_first_that_ended_counts() -> None:
+    evicted = pod(0, uid="first", created=11, deleted=(30, 20), ended=(42, 35))
+    seen = look(Cluster(job(), job_set(), evicted, pod(0, uid="second", created=60), pod(1)))
+    assert seen.processes[0].end is not None
+
+
+def test_an_attempt_whose_job_set_was_deleted_has_the_processes_that_were_seen() -> None:
+    cluster = Cluster(job(status=_status(1)), job_set(), pod(0, deleted=(40, 20)))
+    cluster.remove(job_set(version=9), seconds=41)
+    assert [(p.number, p.end) for p in look(cluster, 50).processes] == [(0, None)]
+    cluster.remove(pod(0, version=12, deleted=(40, 20), ended=(42, 45)), seconds=46)
+    assert [end.reason for end in look(cluster, 50).ends] == [POD_DELETED]
+
+
+def test_an_attempt_of_which_nothing_is_left_disappeared() -> None:
+    decision = reconcile(look(Cluster(job(status=_status(1)))), T0 + 100)
+    assert isinstance(decision, Close)
+    assert decision.verdict.kind is Kind.PLANNED
+
+
+def test_objects_of_a_former_job_of_the_name_are_no_attempts() -> None:
+    assert look(Cluster(job(uid="another"), job_set(owner=UID))).attempts == ()
+
+
+def test_pods_of_a_former_job_of_the_name_are_no_processes() -> None:
+    seen = look(Cluster(job(), job_set(), pod(0, created=-50, uid="old", ended=(1, -40))))
+    assert seen.ends == ()
+
+
+def test_a_wiped_status_is_read_from_the_config_map() -> None:
+    kept = _status(1, cause="Planned") | {"budgets": {"preemptions": 7}}
+    seen = look(Cluster(job(status={}), config_map(2, ledger=kept), job_set(2)))
+    assert [(a.number, a.verdict and a.verdict.kind) for a in seen.attempts] == [(1, Kind.PLANNED), (2, None)]
+    assert seen.forgotten[Kind.PLANNED] == 6
+
+
+def test_a_status_that_is_none_is_read_from_the_config_map() -> None:
+    broken = {"attempts": "none of your business"}
+    seen = look(Cluster(job(status=broken), config_map(2, ledger=_status(1, cause="User")), job_set(2)))
+    assert [a.number for a in seen.attempts] == [1, 2]
+
+
+def test_an_attempt_that_another_followed_has_ended() -> None:
+    seen = look(Cluster(job(status=_status(1)), job_set(2)))
+    first = seen.attempts[0]
+    assert first.verdict is not None
+    assert (first.verdict.reason, first.ended_at) == ("NotRecorded", T0 + 10)
+
+
+def test_a_job_set_older_than_the_ledger_is_no_news() -> None:
+    assert [a.number for a in look(Cluster(job(status=_status(21)), job_set(1))).attempts] == [21]
+
+
+def test_the_checkpoint_goes_from_attempt_to_attempt() -> None:
+    first = _status(1, cause="Planned")
+    first["attempts"][0] |= {"checkpointStep": 40, "checkpoint": "gs://r/step-00000040"}
+    attempt = look(Cluster(job(status=first), job_set(2))).attempt
+    assert attempt is not None
+    assert (attempt.checkpoint_step, attempt.checkpoint) == (40, "gs://r/step-00000040")
+
+
+def test_what_process_0_says_belongs_to_its_attempt() -> None:
+    progress = Progress(phase=Phase.TRAINING, since=T0 + 30, step=7, of=10, last_checkpoint_step=4)
+    said = Answers(1, silent_since=None, progress=progress, moved_at=T0 + 30)
+    seen = look(Cluster(*RUNNING), answers=said)
+    assert seen.attempt is not None
+    assert (seen.progress, seen.moved_at, seen.attempt.step, seen.attempt.first_step) == (progress, T0 + 30, 7, 4)
+    assert look(Cluster(*RUNNING), answers=replace(said, attempt=2)).progress is None
+
+
+def test_silence_counts_only_while_process_0_runs() -> None:
+    said = Answers(1, silent_since=T0 + 20)
+    assert look(Cluster(*RUNNING), answers=said).silent_since == T0 + 20
+    assert look(Cluster(job(), job_set(), pod(0, placed=False)), answers=said).silent_since is None
+
+
+def test_scouts_that_have_a_machine_are_counted() -> None:
+    seen = look(Cluster(*RUNNING, scout(0), scout(1, placed=False)))
+    assert seen.scouts_placed == 1
+
+
+def test_a_suspended_job_is_a_request_to_stop() -> None:
+    assert look(Cluster(job(suspend=True))).stop_requests == 1
+
+
+def test_an_annotation_that_somebody_wrote_over_is_no_cause() -> None:
+    seen = look(Cluster(job(), job_set(stopping="{", suspend=True), pod(0)))
+    assert (seen.told_at, seen.cause) == (T0 + 10, None)
+
+
+def _status(number: int, cause: str | None = None) -> dict[str, Any]:
+    entry = {"number": number, "hosts": 2, "started": "2030-03-17T17:46:45Z", "specDigest": "d1", "wantedHosts": 2}
+    if cause is not None:
+        entry |= {"cause": cause, "ended": "2030-03-17T17:47:00Z", "message": "m", "exitCode": 143, "reason": "r"}
+    return json.loads(json.dumps({"attempts": [entry], "attemptCount": number}))

@@ -1,0 +1,112 @@
+"""Where pods may run."""
+
+from typing import Any
+
+import pytest
+from lateen_operator.manifests.job_set import job_set
+from lateen_operator.manifests.pod import pod_template
+from lateen_operator.manifests.scheduling import avoiding
+from lateen_operator.manifests.scout import scout
+from stored_jobs import GPU, NANO, SMALL, TPU, attempt
+
+
+def pod_spec(job: dict[str, Any], *overrides: str, avoid: tuple[str, ...] = ()) -> dict[str, Any]:
+    return pod_template(attempt(job, *overrides, avoid=avoid))["spec"]
+
+
+def limits(job: dict[str, Any], *overrides: str) -> dict[str, str]:
+    resources = pod_spec(job, *overrides)["containers"][0]["resources"]
+    assert resources["requests"] == resources["limits"]
+    return resources["limits"]
+
+
+def test_cpu_job_asks_for_no_label():
+    assert "nodeSelector" not in pod_spec(NANO)
+
+
+def test_own_selector_comes_on_top():
+    assert pod_spec(SMALL, GPU, "compute.nodeSelector={zone: a}")["nodeSelector"] == {
+        "cloud.google.com/gke-accelerator": "nvidia-h100-80gb",
+        "zone": "a",
+    }
+
+
+def test_tpu_pod_asks_for_all_chips_of_its_host():
+    assert limits(SMALL, TPU) == {"google.com/tpu": "4"}
+
+
+def test_chips_are_not_devices():
+    """A chip of tpu7x is two JAX devices."""
+    assert limits(SMALL, "compute={accelerator: tpu7x, topology: 2x2x2}") == {"google.com/tpu": "4"}
+
+
+def test_gpu_pod_asks_for_the_gpus_of_its_host():
+    assert limits(SMALL, GPU, "compute.gpusPerHost=2") == {"nvidia.com/gpu": "2"}
+
+
+def test_hosts_with_arm_cores_are_tolerated():
+    tolerations = pod_spec(SMALL, "compute={accelerator: nvidia-gb200, hosts: 2}")["tolerations"]
+    assert {"key": "kubernetes.io/arch", "operator": "Equal", "value": "arm64", "effect": "NoSchedule"} in tolerations
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [("1s", 5), ("30s", 30), ("1m500ms", 60)])
+def test_absent_node_is_given_up_when_its_peers_give_it_up(timeout: str, seconds: int):
+    tolerations = pod_spec(NANO, f"recovery.heartbeatTimeout={timeout}")["tolerations"]
+    assert [t["tolerationSeconds"] for t in tolerations] == [seconds, seconds]
+
+
+@pytest.mark.parametrize(("topology", "exclusive"), [("2x2x1", False), ("2x2x2", True)])
+def test_slice_of_several_hosts_has_a_node_pool_for_itself(topology: str, exclusive: bool):
+    annotations = job_set(attempt(SMALL, f"compute={{accelerator: tpu-v5p, topology: {topology}}}"))["metadata"][
+        "annotations"
+    ]
+    key = "alpha.jobset.sigs.k8s.io/exclusive-topology"
+    assert annotations.get(key) == ("cloud.google.com/gke-nodepool" if exclusive else None)
+
+
+def test_nodes_are_ruled_out_in_every_alternative_that_the_job_allows():
+    own = "{requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [A]}, {}]}}"
+    spec = pod_spec(NANO, f"compute.podTemplate={{spec: {{affinity: {{nodeAffinity: {own}}}}}}}", avoid=("n1", "n2"))
+    unwanted = [
+        {"key": "metadata.name", "operator": "NotIn", "values": ["n1"]},
+        {"key": "metadata.name", "operator": "NotIn", "values": ["n2"]},
+    ]
+    required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert required["nodeSelectorTerms"] == [
+        {"matchExpressions": ["A"], "matchFields": unwanted},
+        {"matchFields": unwanted},
+    ]
+
+
+def test_no_host_of_a_slice_is_ruled_out_alone():
+    """The first pod of a slice would be placed beside it, and the others nowhere."""
+    assert "affinity" not in pod_spec(SMALL, TPU, avoid=("n1",))
+    assert "affinity" in pod_spec(SMALL, "compute={accelerator: tpu-v5p, topology: 2x2x1}", avoid=("n1",))
+
+
+def test_nothing_to_avoid_leaves_the_spec_alone():
+    assert avoiding({"a": 1}, ()) == {"a": 1}
+
+
+def test_queue_gets_the_job_set_suspended():
+    manifest = job_set(attempt(SMALL, GPU))
+    assert manifest["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
+    assert manifest["spec"]["suspend"] is True
+    assert "suspend" not in job_set(attempt(NANO))["spec"]
+
+
+@pytest.mark.parametrize(("job", "overrides"), [(NANO, ()), (SMALL, (TPU,)), (SMALL, (GPU,))])
+def test_scout_is_placed_as_a_host_is(job: dict[str, Any], overrides: tuple[str, ...]):
+    slots = "containers: [{name: trainer, resources: {limits: {example.org/slot: 1}}}]"
+    own = f"compute.podTemplate={{spec: {{schedulerName: other, tolerations: [{{operator: Exists}}], {slots}}}}}"
+    host = pod_spec(job, *overrides, own, avoid=("n1",))
+    looking = scout(attempt(job, *overrides, own, avoid=("n1",)), 0)["spec"]
+    for field in ("nodeSelector", "affinity", "tolerations", "schedulerName"):
+        assert looking.get(field) == host.get(field)
+    assert looking["containers"][0]["resources"] == host["containers"][0]["resources"]
+    assert looking["containers"][0]["resources"]["limits"]["example.org/slot"] == 1
+
+
+def test_scout_pushes_nobody_aside():
+    assert "priorityClassName" not in scout(attempt(NANO, "compute.priorityClass=high"), 0)["spec"]
+    assert pod_spec(NANO, "compute.priorityClass=high")["priorityClassName"] == "high"

@@ -1,0 +1,118 @@
+"""Loss and gradients of a batch by lanes: the elastic mode, equal to the bit on any power of two of devices.
+
+A lane is a microbatch of one fixed shape. Lane j · D + d is the j-th of device d of D. Three things make the bits
+independent of D:
+
+- The program of a lane is the same wherever it runs. It is the body of a loop of at least two trips (a loop of one
+  would be unrolled and fused with what surrounds it), and optimization barriers part it from the rest.
+- Gradients of lanes are added in one binary tree over the lane numbers (`ordered`). Where parameters are gathered
+  once a step, each device first adds all of its own lanes, which are those that agree in the low bits of their
+  number: the tree joins halves. Where they are gathered layer by layer, the devices add theirs within each
+  microbatch, and the tree joins neighbours.
+- Dropout depends on the number of the lane, never on that of a device or process.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.lax import optimization_barrier
+from jax.sharding import PartitionSpec
+from jaxtyping import PRNGKeyArray
+
+from lateen_trainer.mesh import DATA, ShardingRules
+from lateen_trainer.models.layers import cast
+from lateen_trainer.step.fsdp import Fsdp
+from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
+from lateen_trainer.step.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
+
+
+def order_of_lanes(*, gather_once: bool) -> TreeOrder:
+    """Which lanes the tree joins first."""
+    return TreeOrder.HALVES if gather_once else TreeOrder.NEIGHBOURS
+
+
+def lane_gradients(
+    model, tokens: jax.Array, *, key: PRNGKeyArray | None, rules: ShardingRules, fsdp: Fsdp, gather_once: bool
+):
+    """As `gradients.batch_gradients`: mean loss, gradients divided like the model, and their global norm.
+
+    Args:
+        tokens: [lanes a device, data × sequences of a lane, position + 1], divided over `data` along the second axis.
+        fsdp: sums in the order of lanes.
+    """
+    token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
+    order = order_of_lanes(gather_once=gather_once)
+
+    def on_device(shards, tokens, key):
+        def whole(model, tokens, key):
+            return whole_loss(model, tokens, None, key=key) / token_count
+
+        def layerwise(shards, tokens, key):
+            return layerwise_loss(shards, tokens, None, key=key, fsdp=fsdp) / token_count
+
+        if gather_once:
+            lane = _lane(whole, fsdp.gather(shards), key, rules)
+        else:
+            alone = _lane(layerwise, shards, key, rules)
+
+            def lane(inputs):
+                loss, gradients = alone(inputs)
+                return sum_over_data(loss, None, rules, order), gradients
+
+        numbers = jnp.arange(tokens.shape[0])
+        loss, gradients = tree_sum_over_time(lane, (numbers, tokens), tokens.shape[0], order)
+        if gather_once:
+            loss, gradients = sum_over_data(loss, None, rules, order), fsdp.reduce(gradients)
+        gradients = optimization_barrier(gradients)
+        return loss, gradients, global_norm(gradients, rules)
+
+    specs = model_specs(model, rules)
+    return over_data(
+        on_device,
+        rules,
+        in_specs=(specs, PartitionSpec(None, DATA), PartitionSpec()),
+        out_specs=(PartitionSpec(), specs, PartitionSpec()),
+    )(model, tokens, key)
+
+
+def lane_losses(
+    model, tokens: jax.Array, weights: jax.Array, *, rules: ShardingRules, fsdp: Fsdp, gather_once: bool
+) -> jax.Array:
+    """As `gradients.batch_loss`, the sum of the losses of a batch in nats; tokens and weights lie by lanes."""
+
+    def on_device(shards, tokens, weights):
+        model = fsdp.gather(shards) if gather_once else shards
+
+        def lane(inputs):
+            parameters, (tokens, weights) = optimization_barrier((model, inputs))
+            if gather_once:
+                loss = whole_loss(parameters, tokens, weights, key=None)
+            else:
+                loss = layerwise_loss(parameters, tokens, weights, key=None, fsdp=fsdp)
+            return optimization_barrier(loss)
+
+        losses = jax.lax.all_gather(jax.lax.map(lane, (tokens, weights)), DATA, axis=1)
+        return tree_sum(list(losses.reshape(-1)), TreeOrder.NEIGHBOURS)
+
+    return over_data(
+        on_device,
+        rules,
+        in_specs=(model_specs(model, rules), PartitionSpec(None, DATA), PartitionSpec(None, DATA)),
+        out_specs=PartitionSpec(),
+    )(model, tokens, weights)
+
+
+def _lane(loss_of: Callable, parameters, key: PRNGKeyArray | None, rules: ShardingRules) -> Callable:
+    """(number among this device's lanes, tokens) → loss and float32 gradients of the lane."""
+
+    def lane(inputs):
+        number, tokens = inputs
+        lane_key = None
+        if key is not None:
+            lane_key = jax.random.fold_in(key, number * rules.data_size + jax.lax.axis_index(DATA))
+        separate, tokens = optimization_barrier((parameters, tokens))
+        loss, gradients = optimization_barrier(jax.value_and_grad(loss_of)(separate, tokens, lane_key))
+        return loss, cast(gradients, jnp.float32)
+
+    return lane

@@ -1,0 +1,114 @@
+"""Sums whose bits do not depend on how many devices share the work.
+
+Floating-point addition is not associative, and the collectives of a backend add in an order of their own. Here every
+sum is one binary tree over numbered parts (lanes of a batch, stretches of a parameter), the same tree for every power
+of two of devices: each device adds the subtrees that it holds, and only then do the devices exchange anything.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+
+import haliax as hax
+import jax
+import jax.numpy as jnp
+
+from lateen_trainer.mesh import DATA, ShardingRules
+
+
+class TreeOrder(enum.Enum):
+    """Which numbers a binary tree joins first."""
+
+    NEIGHBOURS = enum.auto()
+    """Those that differ in their lowest bit."""
+
+    HALVES = enum.auto()
+    """Those that differ in their highest bit."""
+
+
+def tree_sum(parts: Sequence[jax.Array], order: TreeOrder) -> jax.Array:
+    """The sum of a power of two of arrays of one shape."""
+    parts = list(parts)
+    while len(parts) > 1:
+        half = len(parts) // 2
+        pairs = zip(parts[:half], parts[half:], strict=True)
+        if order is TreeOrder.NEIGHBOURS:
+            pairs = zip(parts[0::2], parts[1::2], strict=True)
+        parts = [left + right for left, right in pairs]
+    return parts[0]
+
+
+def tree_sum_over_time(function: Callable, inputs, count: int, order: TreeOrder):
+    """Σ function(inputs[0]), function(inputs[1]), … as a binary tree, one after the other.
+
+    The tree is a nest of loops of two trips, so that `function` is compiled once and log2(count) sums are held.
+
+    Args:
+        function: of one slice of `inputs`; gives a pytree of floating-point arrays.
+        inputs: pytree of arrays [count, …].
+        count: a power of two.
+    """
+    levels = count.bit_length() - 1
+    shape = jax.eval_shape(function, jax.tree.map(lambda x: x[0], inputs))
+    # -0 is what can be added to any number without changing a bit of it; +0 would turn -0 into itself.
+    zero = jax.tree.map(lambda s: jnp.full(s.shape, -0.0, s.dtype), shape)
+
+    def nest(levels: int, inputs):
+        if levels == 0:
+            return function(inputs)
+
+        def add(total, inputs):
+            return jax.tree.map(jnp.add, total, nest(levels - 1, inputs)), None
+
+        return jax.lax.scan(add, zero, inputs)[0]
+
+    def by_bits(x: jax.Array) -> jax.Array:
+        """[count, …] → [2, 2, …], the bit that the outermost loop counts first."""
+        bits = x.reshape((2,) * levels + x.shape[1:])
+        if order is TreeOrder.HALVES:
+            bits = bits.transpose((*reversed(range(levels)), *range(levels, bits.ndim)))
+        return bits
+
+    return nest(levels, jax.tree.map(by_bits, inputs))
+
+
+def sum_over_data(array: jax.Array, axis: int | None, rules: ShardingRules, order: TreeOrder) -> jax.Array:
+    """The float32 sum over the data axis, inside shard_map: whole, or this device's part along `axis`."""
+    size = rules.data_size
+    if size == 1:
+        return array.astype(jnp.float32)
+    if axis is None:
+        parts = [part[0] for part in jnp.split(jax.lax.all_gather(array, DATA), size)]
+    else:
+        parts = jnp.split(jax.lax.all_to_all(array, DATA, axis, axis, tiled=True), size, axis)
+    return tree_sum([part.astype(jnp.float32) for part in parts], order)
+
+
+def global_norm(tree, rules: ShardingRules) -> jax.Array:
+    """√ of the sum of squares of NamedArrays divided by `rules`, inside shard_map over `data`.
+
+    Each parameter is taken in the chunks into which it can be divided at the greatest width. How a backend adds up the
+    numbers of an array depends on the array's shape, so every chunk has the same one, and the body of a loop to itself.
+    """
+    total = jnp.float32(0)
+    for leaf in jax.tree.leaves(tree, is_leaf=hax.util.is_named_array):
+        axis, chunks = rules.divisible_axis(leaf.axes), 1
+        if axis is not None:
+            chunks = rules.parts(leaf.axes[axis])
+        divided = rules.data_axis(leaf.axes) is not None
+        sums = _sums_of_squares(leaf.array, axis or 0, chunks // rules.data_size if divided else chunks)
+        if divided:
+            sums = jax.lax.all_gather(sums, DATA, tiled=True)
+        total = total + tree_sum(list(sums), TreeOrder.NEIGHBOURS)
+    return jnp.sqrt(total)
+
+
+def _sums_of_squares(array: jax.Array, axis: int, chunks: int) -> jax.Array:
+    """[chunks] sums of the squares of equal chunks along an axis."""
+    size = array.shape[axis] // chunks
+
+    def of_chunk(number: jax.Array) -> jax.Array:
+        chunk = jax.lax.dynamic_slice_in_dim(array, number % chunks * size, size, axis)
+        return jnp.sum(jnp.square(jax.lax.optimization_barrier(chunk)))
+
+    # Two trips at least: a loop of one is no loop to XLA.
+    return jax.lax.map(of_chunk, jnp.arange(max(2, chunks)))[:chunks]
