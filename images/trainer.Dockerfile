@@ -1,0 +1,38 @@
+# The trainer for one kind of device, ACCELERATOR=cpu, cuda or tpu. Build it from the repository's root: make images.
+ARG BASE=docker.io/library/python:3.11-slim
+# Where pip runs; has to hold the same Python as BASE.
+ARG BUILD_BASE=${BASE}
+
+FROM ${BUILD_BASE} AS dependencies
+ARG ACCELERATOR=cpu
+COPY images/requirements/trainer*.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    case "${ACCELERATOR}" in \
+        cpu) lock=trainer ;; \
+        cuda|tpu) lock=trainer-${ACCELERATOR} ;; \
+        *) echo "ACCELERATOR is '${ACCELERATOR}': expected cpu, cuda or tpu" >&2; exit 1 ;; \
+    esac \
+ && python3 -m venv --without-pip /opt/dependencies \
+ && python3 -m pip --python /opt/dependencies/bin/python install --require-hashes -r "/requirements/${lock}.txt"
+
+FROM dependencies AS lateen
+COPY pyproject.toml README.md LICENSE /source/
+COPY crds/lateen_api /source/crds/lateen_api
+COPY trainer/lateen_trainer /source/trainer/lateen_trainer
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m pip --python /opt/dependencies/bin/python install --no-deps --target /opt/lateen /source
+
+FROM ${BASE}
+# Two layers: only the second, a small one, changes with the code.
+COPY --from=dependencies /opt/dependencies /opt/dependencies
+COPY --from=lateen /opt/lateen /opt/lateen
+# The root file system may be read-only: bytecode is compiled above, and what insists on a home gets /tmp.
+ENV PATH=/opt/lateen/bin:/opt/dependencies/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/lateen \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp
+WORKDIR /tmp
+USER 1000:1000
+# No shell in between, so that SIGTERM arrives.
+ENTRYPOINT ["lateen"]

@@ -1,0 +1,76 @@
+"""The commands of `python -m cluster`."""
+
+import sys
+
+import click
+
+from cluster import images
+from cluster.cluster import Cluster
+from cluster.failure import ClusterError
+from cluster.parts import program
+
+
+def main() -> None:
+    """Run a command; a ClusterError becomes its message and exit code 1."""
+    try:
+        cluster()
+    except ClusterError as error:
+        sys.exit(f"cluster: {error}")
+
+
+@click.group()
+def cluster() -> None:
+    """A real Kubernetes cluster on this machine, for tests."""
+
+
+@cluster.command()
+@click.option("--nodes", default=2, show_default=True, help="How many real nodes.")
+def up(nodes: int) -> None:
+    """Start the cluster, with the images that have been built."""
+    started = Cluster.start(nodes)
+    click.echo(f"export KUBECONFIG={started.kubeconfig}")
+
+
+@cluster.command()
+def down() -> None:
+    """Remove the cluster and all it left on this machine."""
+    Cluster().stop()
+
+
+@cluster.command("kill-node")
+@click.argument("name")
+def kill_node(name: str) -> None:
+    """Cut a node's power."""
+    _running().kill_node(name)
+
+
+@cluster.command("start-node")
+@click.argument("name")
+def start_node(name: str) -> None:
+    """Switch a killed node on again and wait until it is Ready."""
+    _running().start_node(name)
+
+
+@cluster.command("images")
+@click.option("--base", help="A Python image to build on, instead of one made from Debian's packages.")
+def build_images(base: str | None) -> None:
+    """Build the operator's and the trainer's image; a running cluster gets them at once."""
+    running = Cluster.running()
+    for layout in (images.build_operator(base), images.build_trainer(base)):
+        click.echo(f"{layout.name}: {layout.image().compressed_size / 1e6:.0f} MB compressed, in {layout.folder}")
+        if running:
+            running.load(layout)
+
+
+@cluster.command("program")
+@click.argument("name")
+def program_path(name: str) -> None:
+    """Print where a program of the cluster is (kubectl, helm, fake-gcs-server, …), after building it if need be."""
+    click.echo(program(name))
+
+
+def _running() -> Cluster:
+    found = Cluster.running()
+    if found is None:
+        raise ClusterError("no cluster is running: start one with make cluster")
+    return found

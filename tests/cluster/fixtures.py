@@ -1,0 +1,47 @@
+"""Fixtures for tests that need a real cluster. A conftest.py takes those it wants by importing them."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.cluster import Cluster
+from cluster.images import build_operator, build_trainer
+from cluster.requirements import unsuitable
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that is running on this machine, else one that is started now and removed after the last test."""
+    if reason := unsuitable():
+        pytest.skip(reason)
+    running = Cluster.running()
+    if running is not None:
+        running.start_killed_nodes()
+        yield running
+        return
+    started = Cluster.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def project_images(cluster: Cluster) -> None:
+    """The operator's and the trainer's image, of the code as it is now, on every node."""
+    for layout in (build_operator(), build_trainer()):
+        cluster.load(layout)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of a random name for one test. After the test all nodes are on, and everything in it is gone."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.start_killed_nodes()
+    for node in cluster.nodes:
+        cluster.kubectl("uncordon", node)
+    # First the namespace, so that nobody makes new pods in it; alone it would wait for the pods' whole grace time.
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--timeout=60s")
+    cluster.remove_shared_folder(name)

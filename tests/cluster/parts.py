@@ -1,0 +1,127 @@
+"""The programs of the cluster, built from their Go modules and kept until a version changes.
+
+Each folder in `parts/` is a Go module whose `tool` directives name the programs and whose go.sum fixes every source.
+"""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.commands import output_of
+from cluster.failure import ClusterError
+from cluster.places import PROGRAMS
+
+MODULES = Path(__file__).parent / "parts"
+KUBERNETES = "k8s.io/kubernetes"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A Go module in `parts/` and the packages of its programs, each under the name that the program gets."""
+
+    folder: str
+    programs: dict[str, str]
+    optional: bool = False
+    """Not needed to start the cluster: built by whoever asks for it first."""
+
+    @property
+    def module(self) -> Path:
+        return MODULES / self.folder
+
+    @property
+    def built(self) -> Path:
+        """Where its programs lie; another place for other versions."""
+        digest = hashlib.sha256()
+        for name in ("go.mod", "go.sum"):
+            digest.update((self.module / name).read_bytes())
+        return PROGRAMS / f"{self.folder}-{digest.hexdigest()[:16]}"
+
+
+PARTS = (
+    Part(
+        "kubernetes",
+        {
+            "etcd": "go.etcd.io/etcd/server/v3",
+            "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+            "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+            "kubelet": "k8s.io/kubernetes/cmd/kubelet",
+            "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+            "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+            "jobset": "sigs.k8s.io/jobset",
+            "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+        },
+    ),
+    Part("coredns", {"coredns": "github.com/coredns/coredns"}),
+    Part("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, optional=True),
+    Part("gcs", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}, optional=True),
+    Part("kind", {"kind": "sigs.k8s.io/kind"}, optional=True),
+)
+
+
+def program(name: str) -> Path:
+    """The program called `name`, built now if it has not been: minutes the first time, nothing after that."""
+    part = next((part for part in PARTS if name in part.programs), None)
+    if part is None:
+        known = ", ".join(name for part in PARTS for name in part.programs)
+        raise ClusterError(f"no part of the cluster holds a program called {name!r}; there are {known}")
+    built = part.built / name
+    if not built.exists():
+        _build(part, name)
+    return built
+
+
+def build_all() -> None:
+    """Build whatever the cluster needs to start."""
+    for part in PARTS:
+        if not part.optional:
+            for name in part.programs:
+                program(name)
+
+
+def module_folder(module: str) -> Path:
+    """Where the source of a module of the Kubernetes part lies, and with it the manifests that it ships."""
+    # A folder in vendor mode or a module that was never downloaded prints nothing.
+    folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=PARTS[0]).strip()
+    if not folder:
+        _go("mod", "download", module, part=PARTS[0])
+        folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=PARTS[0]).strip()
+    return Path(folder)
+
+
+def module_version(module: str) -> str:
+    """The version of a module of the Kubernetes part, as v1.36.3."""
+    return _go("list", "-m", "-f", "{{.Version}}", module, part=PARTS[0]).strip()
+
+
+def _build(part: Part, name: str) -> None:
+    part.built.mkdir(parents=True, exist_ok=True)
+    print(f"building {name} from its Go module", flush=True)
+    unfinished = part.built / f"{name}.{os.getpid()}.unfinished"
+    _go(
+        *("build", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *_version_flags(part)])),
+        *("-o", str(unfinished), part.programs[name]),
+        part=part,
+    )
+    unfinished.replace(part.built / name)
+
+
+def _version_flags(part: Part) -> list[str]:
+    """Tell Kubernetes its version: without, it calls itself v0.0.0 and clients misjudge what it can do."""
+    if part.folder != "kubernetes":
+        return []
+    version = module_version(KUBERNETES)
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    package = "k8s.io/component-base/version"
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    return [f"-X {package}.{name}={value}" for name, value in values.items()]
+
+
+def _go(*arguments: str, part: Part) -> str:
+    if shutil.which("go") is None:
+        raise ClusterError("Go is not installed; the cluster is built from Go modules: install Go 1.26 or newer")
+    return output_of(
+        *("go", *arguments), cwd=part.module, environment={"CGO_ENABLED": "0", "GOWORK": "off"}, timeout=None
+    )

@@ -1,0 +1,80 @@
+"""Fixtures for tests of the operator as a process beside the cluster, on nodes whose pods do what a test says."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from e2e_cluster.harness.api import Api, Refused
+from e2e_cluster.harness.kubelet import Kubelet
+from e2e_cluster.harness.operator_process import OperatorProcess
+from e2e_cluster.harness.proxy import Proxy
+from lateen_operator.cluster.resources import Resource
+
+NAMESPACES = Resource("", "v1", "namespaces")
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+KUBECONFIG = "LATEEN_TEST_KUBECONFIG"
+"""Variable that names another cluster than that of tests/cluster."""
+
+Start = Callable[..., OperatorProcess]
+
+
+@pytest.fixture(scope="module")
+def api(request: pytest.FixtureRequest) -> Api:
+    """The API server, with no other operator at work."""
+    named = os.environ.get(KUBECONFIG)
+    kubeconfig = Path(named) if named else request.getfixturevalue("cluster").kubeconfig
+    api = Api(kubeconfig)
+    with contextlib.suppress(Refused):
+        # Other tests install one that works in all namespaces.
+        for deployment in api.list(DEPLOYMENTS, "lateen-system"):
+            api.merge(DEPLOYMENTS, "lateen-system", deployment["metadata"]["name"], {"spec": {"replicas": 0}})
+    return api
+
+
+@pytest.fixture(scope="module")
+def kubelet(api: Api) -> Iterator[Kubelet]:
+    """A node for all pods of a test."""
+    kubelet = Kubelet(api, f"test-{secrets.token_hex(3)}")
+    yield kubelet
+    kubelet.stop()
+
+
+@pytest.fixture
+def own_namespace(api: Api) -> Iterator[Callable[[], str]]:
+    """Makes namespaces, and removes them after the test."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"test-{secrets.token_hex(4)}")
+        api.create(NAMESPACES, {"metadata": {"name": made[-1]}})
+        return made[-1]
+
+    yield make
+    for name in made:
+        api.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+def proxy(api: Api) -> Iterator[Proxy]:
+    """A proxy before the API server."""
+    proxy = Proxy(api)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def start_operator(proxy: Proxy, tmp_path: Path) -> Iterator[Start]:
+    """Starts operators behind the proxy, and ends them after the test."""
+    started: list[OperatorProcess] = []
+    kubeconfig = proxy.kubeconfig(tmp_path / "kubeconfig")
+
+    def start(namespace: str, *options: str) -> OperatorProcess:
+        started.append(OperatorProcess(kubeconfig, namespace, tmp_path / "operator.log", *options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
