@@ -11,7 +11,8 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help run setup test lint test-unit test-trainer test-e2e bench-train bench-checkpoint crd lock clean
+.PHONY: help run setup test lint test-unit test-trainer test-e2e test-cluster cluster cluster-down images \
+	bench-train bench-checkpoint bench-elastic bench-operator crd lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +38,24 @@ test-trainer: $(VENV)/.test ## The trainer: minutes
 
 test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
 	$(PYTEST) tests/e2e
+
+test-cluster: $(VENV)/.test ## Tests on a real cluster, as root on Linux; not part of test yet
+	$(PYTEST) tests/cluster tests/e2e_cluster
+
+cluster: $(VENV)/.test ## Start a real cluster on this machine, as root on Linux
+	cd tests && ../$(BIN)/python -m cluster up
+
+cluster-down: $(VENV)/.test ## Remove it
+	cd tests && ../$(BIN)/python -m cluster down
+
+images: $(VENV)/.test ## Build the operator's and the trainer's image
+	cd tests && ../$(BIN)/python -m cluster images
+
+bench-elastic: $(VENV)/.test ## The elastic step beside the fast one
+	$(BIN)/python tests/benchmarks/bench_elastic.py
+
+bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster
+	$(BIN)/python tests/benchmarks/bench_operator.py
 
 bench-train: $(VENV)/.test ## A training step beside PyTorch's
 	$(BIN)/python tests/benchmarks/bench_train.py
