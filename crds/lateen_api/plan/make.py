@@ -137,6 +137,11 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
             f"One device alone computes {compute_dtype} with other bits than several do: losses stay equal to the bit "
             "on one device, and among several, but not from one to the other."
         )
+    if layout.lanes is not None and layout.mesh.model > 1:
+        warnings.append(
+            "Equal bits on other numbers of hosts are not proven yet with spec.trainer.modelAxisSize above 1: "
+            "expect them on the same number of hosts only."
+        )
     if compute_dtype == "float16":
         warnings.append("spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer.")
     ranged = fleet.fewest != fleet.most
