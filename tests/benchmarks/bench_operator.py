@@ -59,18 +59,17 @@ def usage(pid: int) -> Usage:
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS, now, peak)
 
 
-def parts() -> dict[str, int]:
-    """Process ids of the cluster's parts. Of several of a name, the one that worked most."""
-    found: dict[str, int] = {}
+def parts() -> dict[str, float]:
+    """Seconds of a core that each of the cluster's parts has taken so far."""
+    taken = dict.fromkeys(PARTS, 0.0)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
         with contextlib.suppress(OSError):
             name = Path((folder / "cmdline").read_text().partition("\0")[0]).name
-            pid = int(folder.name)
-            if name in PARTS and (name not in found or usage(pid).cpu > usage(found[name]).cpu):
-                found[name] = pid
-    return found
+            if name in taken:
+                taken[name] += usage(int(folder.name)).cpu
+    return taken
 
 
 @dataclass
@@ -84,18 +83,17 @@ class Bench:
     @contextlib.contextmanager
     def measured(self, what: str) -> Iterator[None]:
         """Prints the time that something took, and what the operator and the cluster took of the machine."""
-        pids = {"operator": self.operator.process.pid, **parts()}
-        before = {name: usage(pid) for name, pid in pids.items()}
-        counts = self.buckets()
+        pid = self.operator.process.pid
+        before, others, counts = usage(pid), parts(), self.buckets()
         started = time.monotonic()
         yield
         took = time.monotonic() - started
-        after = {name: usage(pid) for name, pid in pids.items()}
-        shares = {name: (after[name].cpu - before[name].cpu) / took * 100 for name in pids}
+        after = usage(pid)
+        shares = {name: (seconds - others[name]) / took * 100 for name, seconds in parts().items()}
         rounds = {edge: number - counts.get(edge, 0) for edge, number in self.buckets().items()}
-        own = after["operator"]
+        share = (after.cpu - before.cpu) / took * 100
         print(f"{what}: {took:.1f} s")
-        print(f"  operator: {shares.pop('operator'):.1f} % of a core, {own.memory:.0f} MB (peak {own.peak:.0f} MB)")
+        print(f"  operator: {share:.1f} % of a core, {after.memory:.0f} MB (peak {after.peak:.0f} MB)")
         if rounds.get(math.inf):
             p50, p99 = (quantile(rounds, part) * 1000 for part in (0.5, 0.99))
             print(f"  reconcile: {rounds[math.inf]:.0f} rounds, p50 {p50:.0f} ms, p99 {p99:.0f} ms")
@@ -116,7 +114,7 @@ class Bench:
     def count(self, resource: Resource, **query: str) -> int:
         """Objects of the bench. Only their metadata are sent, for the machine is busy enough."""
         path = resource.path(self.namespace, query={"resourceVersion": "0", **query})
-        return len(self.api.call("GET", path, accept=METADATA)["items"])
+        return len(self.api.call("GET", path, accept=METADATA)["items"] or ())
 
     def states(self) -> dict[str, int]:
         found = re.findall(r'lateen_operator_jobs\{state="([^"]+)"\} (\S+)', self.operator.metrics())

@@ -132,10 +132,10 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
         )
     if spec.trainer.lanes is not None and spec.trainer.reproducibility == "fast":
         warnings.append("spec.trainer.lanes is not used: spec.trainer.reproducibility is fast.")
-    if layout.lanes is not None and layout.mesh.data == 1 and compute_dtype != "float32":
+    if layout.lanes is not None and compute_dtype != "float32":
         warnings.append(
-            f"One device alone computes {compute_dtype} with other bits than several do: losses stay equal to the bit "
-            "on one device, and among several, but not from one to the other."
+            f"Losses in {compute_dtype} are equal to the bit on the same number of devices only, in this version in "
+            "elastic mode, too. spec.trainer.mp f32 has equal bits on any power of two of them."
         )
     if layout.lanes is not None and layout.mesh.model > 1:
         warnings.append(

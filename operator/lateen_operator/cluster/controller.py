@@ -36,6 +36,9 @@ from lateen_operator.names import attempt_name
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision, Expire, Kill, Tell, reconcile
 
+DEPTH_THAT_DOUBLES_WAITS = 20
+"""Jobs in the queue."""
+
 _ROUNDS_AT_ONCE = 8
 _EXPECTED = (ApiError, NameTaken)
 
@@ -162,7 +165,9 @@ class Controller:
         patch = status_patch(written(before), written(after))
         if not patch:
             return math.inf
-        early = self._written_at.get(key, -math.inf) + may_wait(patch, before, after) - now
+        # While others wait for a worker, what is no news waits longer.
+        wait = may_wait(patch, before, after) * (1 + len(self.queue) / DEPTH_THAT_DOUBLES_WAITS)
+        early = self._written_at.get(key, -math.inf) + wait - now
         if early > 0:
             return early
         # A status that was made from an older one must not erase what was written since.
@@ -179,7 +184,7 @@ class Controller:
         self._written_at[key] = now
         self.store.put(JOBS, stored)
         self._count(before, after)
-        await self.poster.post(key, job.uid, events(before, after))
+        self.poster.post(key, job.uid, events(before, after))
         return math.inf
 
     async def _tidy(self, key: Key, planned: Planned, seen: Observation) -> None:

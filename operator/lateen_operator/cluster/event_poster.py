@@ -3,6 +3,7 @@
 A job that flaps must not flood the cluster: each has a bucket of tokens that fills slowly, as in client-go's recorder.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from lateen_operator.record import timestamp
 
 BURST = 25.0
 SECONDS_A_TOKEN = 30.0
+MOST_WAITING = 10_000
 _LONGEST_MESSAGE = 1024
 
 log = logging.getLogger(__name__)
@@ -29,9 +31,9 @@ class _Bucket:
     at: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class EventPoster:
-    """Posts events.
+    """Posts events, one after the other, while the workers have gone on.
 
     Args:
         client: calls the API server.
@@ -41,17 +43,27 @@ class EventPoster:
     client: Client
     clock: Callable[[], float]
     _buckets: dict[Key, _Bucket] = field(default_factory=dict)
+    _waiting: "asyncio.Queue[tuple[Key, dict[str, Any]]]" = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
-    async def post(self, key: Key, uid: str, events: Sequence[Event]) -> None:
-        """Posts these events about a job."""
+    def post(self, key: Key, uid: str, events: Sequence[Event]) -> None:
+        """Has these events about a job posted."""
         for event in events:
             log.info("%s: %s: %s", key, event.reason, event.message)
             if not self._may_post(key):
                 continue
             try:
-                await self.client.create(EVENTS, _manifest(key, uid, event, self.clock()))
+                self._waiting.put_nowait((key, _manifest(key, uid, event, self.clock())))
+            except asyncio.QueueFull:
+                log.warning("%s: event %s is not posted: %d others wait", key, event.reason, MOST_WAITING)
+
+    async def run(self) -> None:
+        """Posts what waits, for ever."""
+        while True:
+            key, manifest = await self._waiting.get()
+            try:
+                await self.client.create(EVENTS, manifest)
             except ApiError as error:
-                log.warning("%s: event %s is not posted: %s", key, event.reason, error)
+                log.warning("%s: event %s is not posted: %s", key, manifest["reason"], error)
 
     def forget(self, key: Key) -> None:
         """The job is gone."""

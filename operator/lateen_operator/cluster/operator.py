@@ -63,6 +63,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             seconds=settings.poll_seconds,
             rng=random.Random(),
         )
+        poster = EventPoster(client, time.time)
         controller = Controller(
             client=client,
             store=store,
@@ -71,7 +72,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             scouting=Scouting(client, store, settings),
             plans=Plans(),
             poller=poller,
-            poster=EventPoster(client, time.time),
+            poster=poster,
             metrics=metrics,
             clock=time.time,
         )
@@ -96,6 +97,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             asyncio.create_task(controller.run(settings.workers), name="workers"),
             asyncio.create_task(poller.run(), name="poller"),
             asyncio.create_task(listing.sweep(), name="sweep"),
+            asyncio.create_task(poster.run(), name="events"),
         }
         await _until_one_ends(parts, stop)
 

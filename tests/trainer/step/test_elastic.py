@@ -34,6 +34,9 @@ BATCH = 32
 STEPS = 4
 
 
+NOT_YET = pytest.mark.xfail(strict=True, reason="bfloat16 has other bits at other widths; the plan warns of it")
+
+
 class Trained(NamedTuple):
     """Floats as they are, and a digest of all parameters and both running means."""
 
@@ -90,9 +93,8 @@ def test_one_device_and_eight_give_the_same_bits():
     [
         (1, "float32", True, (1, 2, 4, 8)),
         (1, "float32", False, (1, 2, 8)),
-        # One device alone has other bits in bfloat16, of which the plan warns.
-        (1, "bfloat16", True, (4, 8)),
-        (1, "bfloat16", False, (4, 8)),
+        pytest.param(1, "bfloat16", True, (1, 4, 8), marks=NOT_YET),
+        pytest.param(1, "bfloat16", False, (1, 4, 8), marks=NOT_YET),
         (2, "float32", True, (2, 4)),
     ],
 )
