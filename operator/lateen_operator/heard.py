@@ -1,7 +1,7 @@
 """What is learnt of an attempt while it runs: from process 0's reports, and from what processes leave when they end."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lateen_api.progress import Phase, Progress
 
@@ -10,6 +10,28 @@ from lateen_operator.verdict import End
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
 _BEFORE_STATE = (Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What process 0 of an attempt has said on /progress. Times are seconds since the epoch."""
+
+    attempt: int
+    silent_since: float | None
+    """First question without an answer since the last answer; None: the last one was answered."""
+
+    progress: Progress | None = None
+    """The last answer."""
+
+    moved_at: float | None = None
+    """When the answers last changed."""
+
+    def after(self, progress: Progress | None, now: float) -> "Answers":
+        """These, and the next question's: a progress, or None when nobody answered."""
+        if progress is None:
+            return self if self.silent_since is not None else replace(self, silent_since=now)
+        moved_at = self.moved_at if progress == self.progress else now
+        return replace(self, silent_since=None, progress=progress, moved_at=moved_at)
 
 
 def heard(attempt: Attempt, progress: Progress | None) -> Attempt:

@@ -6,11 +6,10 @@ first pod has.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode
-from lateen_api.progress import Progress
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.cluster.ends import ended, ends_of, overdue_at
@@ -18,25 +17,12 @@ from lateen_operator.cluster.ledger import ledger_of
 from lateen_operator.cluster.stopping import Stopping
 from lateen_operator.cluster.store import JobObjects
 from lateen_operator.cluster.views import JobSetView, PodView
-from lateen_operator.heard import heard, left
+from lateen_operator.heard import Answers, heard, left
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.verdict import POD_DELETED, End
 
 STOPPED_WITHIN_SECONDS = 10.0
 """JobSet has suspended its Jobs by then, whether it says so or not."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What process 0 of an attempt has said on /progress."""
-
-    attempt: int
-    silent_since: float | None
-    """First question without an answer since the last answer; None: the last one was answered."""
-
-    progress: Progress | None = None
-    moved_at: float | None = None
-    """When the answers last changed."""
 
 
 def observe(

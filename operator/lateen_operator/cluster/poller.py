@@ -9,7 +9,7 @@ import heapq
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import aiohttp
@@ -17,8 +17,8 @@ from lateen_api.progress import Progress
 
 from lateen_operator.cluster.client import Client
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.cluster.observe import Answers
 from lateen_operator.cluster.store import Key
+from lateen_operator.heard import Answers
 
 TIMEOUT_SECONDS = 3.0
 QUESTIONS_A_SECOND = 20.0
@@ -136,11 +136,7 @@ class Poller:
         if self._watched.get(key) is not watched:
             return
         before, now = watched.answers, self.clock()
-        if progress is None:
-            watched.answers = before if before.silent_since is not None else replace(before, silent_since=now)
-        else:
-            moved_at = before.moved_at if progress == before.progress else now
-            watched.answers = replace(before, silent_since=None, progress=progress, moved_at=moved_at)
+        watched.answers = before.after(progress, now)
         watched.due = now + self._interval()
         heapq.heappush(self._heap, (watched.due, key))
         self._news.set()

@@ -3,9 +3,10 @@
 import http.client
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from lateen_api.progress import Phase, Progress
+
+from lateen_operator.heard import Answers
 
 INTERVAL_SECONDS = 0.25
 # The phases before training may be short, and where training begins is worth knowing exactly.
@@ -13,34 +14,20 @@ INTERVAL_BEFORE_TRAINING = 0.05
 TIMEOUT_SECONDS = 2.0
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What process 0 of one attempt has said."""
-
-    silent_since: float | None
-    """Time of the first question without an answer since the last answer; None: the last question was
-    answered."""
-
-    progress: Progress | None = None
-    """The last answer."""
-
-    moved_at: float | None = None
-    """When the answers last changed."""
-
-
 class Probe:
     """Polls `/progress` on loopback until it is closed.
 
     Args:
-        port: of process 0.
+        attempt: number of the attempt.
+        port: of its process 0.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, port: int, clock: Callable[[], float]):
+    def __init__(self, attempt: int, port: int, clock: Callable[[], float]):
         self._port = port
         self._clock = clock
         self._closed = threading.Event()
-        self.answers = Answers(silent_since=clock())
+        self.answers = Answers(attempt, silent_since=clock())
         self._thread = threading.Thread(target=self._poll, name="probe", daemon=True)
         self._thread.start()
 
@@ -52,13 +39,7 @@ class Probe:
 
     def _poll(self) -> None:
         while not self._closed.wait(self._interval()):
-            progress = ask(self._port)
-            before = self.answers
-            if progress is not None:
-                moved_at = before.moved_at if progress == before.progress else self._clock()
-                self.answers = Answers(silent_since=None, progress=progress, moved_at=moved_at)
-            elif before.silent_since is None:
-                self.answers = replace(before, silent_since=self._clock())
+            self.answers = self.answers.after(ask(self._port), self._clock())
 
     def _interval(self) -> float:
         progress = self.answers.progress

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from lateen_api.environment import PREFIX, ProcessEnvironment
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.heard import heard, left
+from lateen_operator.heard import Answers, heard, left
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.ports import free_ports
-from lateen_operator.local.probe import Answers, Probe
+from lateen_operator.local.probe import Probe
 from lateen_operator.local.process import TrainerProcess
 from lateen_operator.observation import Process
 from lateen_operator.verdict import End, Verdict
@@ -51,7 +51,7 @@ class RunningAttempt:
         except BaseException:
             self.reap()
             raise
-        self._probe = Probe(metrics[0], clock)
+        self._probe = Probe(attempt.number, metrics[0], clock)
 
     @property
     def processes(self) -> tuple[Process, ...]:

@@ -9,8 +9,9 @@ import pytest
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
-from lateen_operator.cluster.observe import Answers, observe
+from lateen_operator.cluster.observe import observe
 from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.heard import Answers
 from lateen_operator.observation import Observation, Target
 from lateen_operator.reconcile import Close, reconcile
 from lateen_operator.verdict import NODE_LOST, POD_DELETED, Kind, Verdict, classify
