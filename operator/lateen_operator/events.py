@@ -10,6 +10,7 @@ from typing import Literal
 from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
 
 from lateen_operator.verdict import Kind
+from lateen_operator.wording import hosts
 
 _WARNINGS = frozenset({Kind.INFRASTRUCTURE, Kind.USER, Kind.DATA, Kind.NUMERICAL})
 _TOLD_CONDITIONS = {
@@ -46,8 +47,7 @@ def _attempts(before: Sequence[AttemptStatus], after: Sequence[AttemptStatus]) -
     for entry in after:
         old = known.get(entry.number)
         if old is None:
-            hosts = "one host" if entry.hosts == 1 else f"{entry.hosts} hosts"
-            told.append(Event("Normal", "AttemptStarted", f"Attempt {entry.number} starts on {hosts}."))
+            told.append(Event("Normal", "AttemptStarted", f"Attempt {entry.number} starts on {hosts(entry.hosts)}."))
         if entry.ended is not None and (old is None or old.ended is None):
             kind = Kind(entry.cause) if entry.cause else Kind.INFRASTRUCTURE
             at = f" at step {entry.step:,}" if entry.step else ""

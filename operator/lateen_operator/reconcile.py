@@ -17,6 +17,7 @@ from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
 from lateen_operator.verdict import Kind, Verdict, classify
 from lateen_operator.width import RESIZED, fewer_hosts, more_hosts, next_hosts
+from lateen_operator.wording import hosts
 
 UNTIL_SOMETHING_HAPPENS = math.inf
 
@@ -195,10 +196,10 @@ def _change(seen: Observation) -> Decision | None:
     if target.digest is not None and attempt.digest is not None and target.digest != attempt.digest:
         return Tell(_requested("SpecChanged", "the job's spec was changed"))
     if attempt.wanted_hosts not in (None, target.hosts) and attempt.hosts != target.hosts:
-        return Tell(_resize(RESIZED, f"{_hosts(target.hosts)} are asked for instead of {attempt.hosts}", target.hosts))
+        return Tell(_resize(RESIZED, f"{hosts(target.hosts)} are asked for instead of {attempt.hosts}", target.hosts))
     larger = more_hosts(seen)
     if larger is not None:
-        return Tell(_resize("CapacityBack", f"there are machines for {_hosts(larger)} again", larger))
+        return Tell(_resize("CapacityBack", f"there are machines for {hosts(larger)} again", larger))
     return None
 
 
@@ -215,7 +216,7 @@ def _starting(seen: Observation, now: float) -> Decision | None:
         if fewer is not None:
             at = attempt.started_at + target.resize_after
             if now >= at:
-                short = f"only {_hosts(sum(p.placed for p in seen.processes))} of {attempt.hosts} found a machine"
+                short = f"only {hosts(sum(p.placed for p in seen.processes))} of {attempt.hosts} found a machine"
                 return Tell(_resize("CapacityAway", f"{short} (spec.compute.resizeAfter)", fewer))
             looks.append(at)
     if since:
@@ -260,7 +261,3 @@ def _late(processes: list[Process]) -> str:
     first = processes[0]
     others = f", and {len(processes) - 1} others" if len(processes) > 1 else ""
     return f"process {first.number} waits: {first.waiting_for or 'its program has not started'}{others}"
-
-
-def _hosts(number: int) -> str:
-    return "one host" if number == 1 else f"{number} hosts"

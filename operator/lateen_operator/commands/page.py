@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
@@ -12,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lateen_operator.local import wording
+from lateen_operator import wording
+from lateen_operator.record import seconds
 
 BAR_WIDTH = 32
 ATTEMPTS_SHOWN = 10
@@ -162,13 +162,13 @@ def _attempts(status: JobStatus, now: float) -> Table:
 
 
 def _attempt(attempt: AttemptStatus, now: float) -> tuple[str, ...]:
-    ended = now if attempt.ended is None else _seconds(attempt.ended)
+    ended = now if attempt.ended is None else seconds(attempt.ended)
     steps = "–" if attempt.first_step is None else f"{attempt.first_step:,} → {attempt.step or attempt.first_step:,}"
     return (
         str(attempt.number),
         str(attempt.hosts),
         steps,
-        wording.duration(ended - _seconds(attempt.started)),
+        wording.duration(ended - seconds(attempt.started)),
         "–" if attempt.steps_lost is None else f"{attempt.steps_lost:,}",
         "–" if attempt.seconds_to_next_step is None else wording.duration(attempt.seconds_to_next_step),
         _why(attempt),
@@ -185,8 +185,4 @@ def _why(attempt: AttemptStatus) -> str:
 
 
 def _ago(timestamp: str, now: float) -> str:
-    return f"{wording.duration(now - _seconds(timestamp))} ago"
-
-
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
+    return f"{wording.duration(now - seconds(timestamp))} ago"

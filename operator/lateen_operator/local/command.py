@@ -18,8 +18,9 @@ from lateen_api.spec import LMTrainingJob
 from rich.console import Console
 from rich.text import Text
 
+from lateen_operator import wording
 from lateen_operator.attempts import Finish, GiveUp
-from lateen_operator.local import ledger, report, wording
+from lateen_operator.local import ledger, report
 from lateen_operator.local.detachable import DetachableDisplay
 from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
 from lateen_operator.local.plain import PlainDisplay

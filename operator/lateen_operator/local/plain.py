@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lateen_api.progress import Phase, Progress
 
-from lateen_operator.local import wording
+from lateen_operator import wording
 from lateen_operator.local.view import View
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -11,7 +11,7 @@ from lateen_api.errors import JobError
 from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
 from lateen_api.spec import ComputeSpec, LMTrainingJob
 
-from lateen_operator.local import wording
+from lateen_operator import wording
 from lateen_operator.local.devices import host_environ, with_local_gpus
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.same_run import differences

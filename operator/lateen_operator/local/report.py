@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from lateen_operator import wording
 from lateen_operator.attempts import Attempt, GiveUp
-from lateen_operator.local import wording
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.messages import origin
 from lateen_operator.verdict import Kind, Verdict

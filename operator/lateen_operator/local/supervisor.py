@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 
+from lateen_operator import wording
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
-from lateen_operator.local import ledger, wording
+from lateen_operator.local import ledger
 from lateen_operator.local.interrupts import Interrupts
 from lateen_operator.local.losses import LossCurve, read_metrics
 from lateen_operator.local.messages import between_attempts, going_on, stopping

@@ -9,7 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lateen_operator.local import braille, wording
+from lateen_operator import wording
+from lateen_operator.local import braille
 from lateen_operator.local.view import View
 
 CURVE_HEIGHT = 5

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase
+from lateen_operator import wording
 from lateen_operator.attempts import Attempt
-from lateen_operator.local import messages, ports, report, wording
+from lateen_operator.local import messages, ports, report
 from lateen_operator.local.out_of_memory import kills_so_far
 from lateen_operator.local.probe import ask
 from lateen_operator.verdict import End, classify

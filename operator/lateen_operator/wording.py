@@ -27,6 +27,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def hosts(number: int) -> str:
+    """`one host`, `2 hosts`, within a sentence."""
+    return "one host" if number == 1 else f"{number} hosts"
+
+
 def size(number: float) -> str:
     """`512 B`, `1.5 MiB`, `20.0 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
