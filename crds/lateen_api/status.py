@@ -12,6 +12,12 @@ from pydantic.alias_generators import to_camel
 ATTEMPTS_KEPT = 20
 """Entries of the ledger: the newest attempts. Older ones live on in `attemptCount` and the budgets."""
 
+MESSAGE_KEPT = 1024
+"""Characters of an attempt's message."""
+
+HOST_COUNTS_KEPT = 64
+WARNINGS_KEPT = 16
+
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """A point in time by RFC 3339, as Kubernetes writes it: `2030-01-31T12:00:00Z`."""
 
@@ -151,7 +157,7 @@ class AttemptStatus(_Part):
     node: str | None = None
     """Node of that process."""
 
-    message: str | None = Field(default=None, max_length=1024)
+    message: str | None = Field(default=None, max_length=MESSAGE_KEPT)
     """Why it ended, for people."""
 
     first_step: int | None = Field(default=None, ge=0)
@@ -222,10 +228,10 @@ class PlanStatus(_Part):
     tokens_per_step: int = Field(ge=1)
     """Tokens of a step."""
 
-    host_counts: list[int] = Field(default_factory=list, max_length=64)
+    host_counts: list[int] = Field(default_factory=list, max_length=HOST_COUNTS_KEPT)
     """Numbers of hosts that the job may run on, fewest first; the first 64."""
 
-    warnings: list[str] = Field(default_factory=list, max_length=16)
+    warnings: list[str] = Field(default_factory=list, max_length=WARNINGS_KEPT)
     """What is allowed but should be known."""
 
 

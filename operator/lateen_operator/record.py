@@ -2,12 +2,10 @@
 
 from datetime import UTC, datetime
 
-from lateen_api.status import AttemptStatus
+from lateen_api.status import MESSAGE_KEPT, AttemptStatus
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.verdict import Kind, Verdict, may_retry
-
-_LONGEST_MESSAGE = 1024
 
 
 def to_status(attempt: Attempt) -> AttemptStatus:
@@ -22,7 +20,7 @@ def to_status(attempt: Attempt) -> AttemptStatus:
         reason=(verdict and verdict.reason) or None,
         exit_code=verdict and verdict.exit_code,
         node=verdict and verdict.node,
-        message=verdict and verdict.message[:_LONGEST_MESSAGE],
+        message=verdict and verdict.message[:MESSAGE_KEPT],
         first_step=attempt.first_step,
         step=attempt.step,
         checkpoint_step=attempt.checkpoint_step,

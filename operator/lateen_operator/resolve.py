@@ -16,6 +16,7 @@ from lateen_api.spec.job import API_VERSION, KIND
 from lateen_api.spec.section import duration_seconds
 from lateen_api.validation import validate_job
 
+from lateen_operator.fitting import fitted, with_lanes, with_spec
 from lateen_operator.manifests.environ import check_environment
 from lateen_operator.manifests.override import check_override
 from lateen_operator.manifests.scheduling import check_scheduling
@@ -84,7 +85,7 @@ def resolve(body: Mapping[str, Any], *, lanes: int | None = None) -> Resolved:
         JobError: the job cannot run as it is written. Several reasons come as one JobErrors.
     """
     job = read_job(body)
-    written = _with_places(_with_lanes(job, lanes))
+    written = _with_places(with_lanes(job, lanes))
     errors = [
         *check_storage(job.spec),
         *check_environment(job.spec.compute),
@@ -95,7 +96,7 @@ def resolve(body: Mapping[str, Any], *, lanes: int | None = None) -> Resolved:
     raise_all(_explained(errors, job, written))
     assert plan is not None, "the plan failed without saying why"
     if plan.lanes is not None:
-        written = _with_lanes(written, plan.lanes)
+        written = with_lanes(written, plan.lanes)
     spec = job.spec
     target = Target(
         recovery=spec.recovery,
@@ -168,39 +169,12 @@ def _explained(errors: list[JobError], job: LMTrainingJob, written: LMTrainingJo
     ]
 
 
-def _with_lanes(job: LMTrainingJob, lanes: int | None) -> LMTrainingJob:
-    trainer = job.spec.trainer
-    if lanes is None or trainer.lanes is not None or trainer.reproducibility != "elastic":
-        return job
-    return _with_spec(job, trainer=trainer.model_copy(update={"lanes": lanes}))
-
-
 def _with_places(job: LMTrainingJob) -> LMTrainingJob:
-    return _with_spec(job, data=job.spec.data.model_copy(update={"cache_dir": cache_dir(job.spec)}))
+    return with_spec(job, data=job.spec.data.model_copy(update={"cache_dir": cache_dir(job.spec)}))
 
 
 def _fitted(job: LMTrainingJob, plan: Plan) -> LMTrainingJob:
-    """The job with its machines as planned. Ranges are made to hold their number, so that whoever plans it again is
-    not refused."""
-    compute = job.spec.compute
-    unit, number = ("slices", plan.slices) if plan.accelerator_kind == "tpu" else ("hosts", plan.hosts)
-    update: dict[str, Any] = {unit: number}
-    fewest, most = getattr(compute, f"min_{unit}"), getattr(compute, f"max_{unit}")
-    if fewest is not None:
-        update[f"min_{unit}"] = min(fewest, number)
-    if most is not None:
-        update[f"max_{unit}"] = max(most, number)
-    if plan.accelerator_kind == "tpu":
-        update["hosts"] = plan.hosts
-    elif plan.accelerator_kind == "gpu":
-        update["gpus_per_host"] = plan.devices_per_host
-    else:
-        update["devices_per_host"] = plan.devices_per_host
-    return _with_spec(job, compute=compute.model_copy(update=update))
-
-
-def _with_spec(job: LMTrainingJob, **sections: Any) -> LMTrainingJob:
-    return job.model_copy(update={"spec": job.spec.model_copy(update=sections)})
+    return with_spec(job, compute=fitted(job.spec.compute, plan))
 
 
 def _seconds(duration: str | None) -> float | None:

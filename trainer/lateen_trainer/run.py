@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from lateen_api.plan import Plan
+from lateen_api.plan.lanes import TRIPS
 from lateen_api.spec import JobSpec
 
 from lateen_trainer.mesh import ShardingRules, make_mesh
@@ -30,7 +31,7 @@ class Run:
             make_mesh(plan.mesh.data, plan.mesh.model),
             spec.trainer.fsdp_axis,
             tuple(spec.trainer.tensor_parallel_axes),
-            most_data=None if plan.lanes is None else max(1, plan.lanes // 2),
+            most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
         has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
         settings = StepSettings(

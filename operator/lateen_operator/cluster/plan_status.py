@@ -1,10 +1,7 @@
 """The plan in short, as the job's status keeps it."""
 
 from lateen_api.plan import Plan
-from lateen_api.status import PlanStatus
-
-_MOST_COUNTS = 64
-_MOST_WARNINGS = 16
+from lateen_api.status import HOST_COUNTS_KEPT, WARNINGS_KEPT, PlanStatus
 
 
 def plan_status(plan: Plan) -> PlanStatus:
@@ -18,6 +15,6 @@ def plan_status(plan: Plan) -> PlanStatus:
         lanes=plan.lanes,
         parameters=plan.parameters,
         tokens_per_step=plan.tokens_per_step,
-        host_counts=plan.host_counts[:_MOST_COUNTS],
-        warnings=plan.warnings[:_MOST_WARNINGS],
+        host_counts=plan.host_counts[:HOST_COUNTS_KEPT],
+        warnings=plan.warnings[:WARNINGS_KEPT],
     )

@@ -9,9 +9,10 @@ from typing import Any
 
 from lateen_api.errors import JobError
 from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
-from lateen_api.spec import ComputeSpec, LMTrainingJob
+from lateen_api.spec import LMTrainingJob
 
 from lateen_operator import wording
+from lateen_operator.fitting import fitted, with_lanes
 from lateen_operator.local.devices import host_environ, with_local_gpus
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.same_run import differences
@@ -68,13 +69,13 @@ def prepare(
     Raises:
         JobError: the job cannot run, or not on this machine.
     """
-    job = with_local_gpus(_with_lanes_of(job, stored), hosts, environ)
+    job = with_local_gpus(with_lanes(job, _lanes_of(stored)), hosts, environ)
     hosts = hosts or job.spec.compute.hosts
     # The hosts share the cores. A plan of all cores for each would have them compete.
     tokenizer = job.spec.data.tokenizer
     vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
     plan = make_plan(job, vocab_size=vocab_size, hosts=hosts, cores=max(1, cores // hosts))
-    compute = _compute(job.spec.compute, plan)
+    compute = fitted(job.spec.compute, plan)
     environ_by_host = host_environ(compute, environ)
     spec = job.spec
     update = {
@@ -135,30 +136,9 @@ def cores_of_machine() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compute(compute: ComputeSpec, plan: Plan) -> ComputeSpec:
-    """The spec of the machines as planned. The range of hosts is made to hold their number, so that whoever
-    plans the resolved job again is not refused."""
-    update: dict[str, Any] = {"hosts": plan.hosts}
-    if compute.min_hosts is not None:
-        update["min_hosts"] = min(compute.min_hosts, plan.hosts)
-    if compute.max_hosts is not None:
-        update["max_hosts"] = max(compute.max_hosts, plan.hosts)
-    if plan.accelerator_kind == "cpu":
-        update["devices_per_host"] = plan.devices_per_host
-    elif plan.accelerator_kind == "gpu":
-        update["gpus_per_host"] = plan.devices_per_host
-    return compute.model_copy(update=update)
-
-
-def _with_lanes_of(job: LMTrainingJob, stored: dict[str, Any] | None) -> LMTrainingJob:
-    """The job with the lanes that its run began with: on another number of hosts the plan might choose
-    others, and with other lanes the losses have other bits."""
-    lanes = ((stored or {}).get("spec", {}).get("trainer") or {}).get("lanes")
-    trainer = job.spec.trainer
-    if trainer.lanes is not None or lanes is None or trainer.reproducibility != "elastic":
-        return job
-    spec = job.spec.model_copy(update={"trainer": trainer.model_copy(update={"lanes": lanes})})
-    return job.model_copy(update={"spec": spec})
+def _lanes_of(stored: dict[str, Any] | None) -> int | None:
+    """The lanes in a folder's job.json."""
+    return ((stored or {}).get("spec", {}).get("trainer") or {}).get("lanes")
 
 
 def _warnings(plan: Plan, cores: int) -> list[str]:
