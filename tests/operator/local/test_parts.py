@@ -27,6 +27,8 @@ class TestPorts:
     def test_that_are_taken_are_left_out(self):
         [port] = ports.free_ports(1, random.Random(1))
         with socket.socket() as taken:
+            # As servers do: a connection of another test may linger on the port.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(("", port))
             taken.listen()
             assert ports.free_ports(1, random.Random(1)) != [port]
