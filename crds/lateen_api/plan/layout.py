@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from lateen_api.errors import JobError
 from lateen_api.plan.fleet import Fleet
@@ -59,7 +60,7 @@ class Planner:
         """
         devices_per_host = self._devices_per_host(hosts)
         mesh = self._mesh(hosts * devices_per_host)
-        lanes = self.lanes()
+        lanes = self.lanes
         if lanes is not None:
             self._check_elastic(mesh, devices_per_host)
             check_devices(self.spec.trainer, lanes, mesh.data)
@@ -82,6 +83,7 @@ class Planner:
         """The numbers of hosts on which the job can run, of those that its spec allows."""
         return [hosts for hosts in self.fleet.counts() if self._works(hosts)]
 
+    @cached_property
     def lanes(self) -> int | None:
         """The lanes of the job, the same on any number of hosts; None: its mode is fast.
 
@@ -126,7 +128,7 @@ class Planner:
         """Of a CPU host: the most that suit the batch, up to its cores."""
         if self.fleet.devices_per_host is not None:
             return self.fleet.devices_per_host
-        trainer, lanes = self.spec.trainer, self.lanes()
+        trainer, lanes = self.spec.trainer, self.lanes
         unit = max(1, trainer.per_device_parallelism)
         most = self.fleet.cores if lanes is None else min(self.fleet.cores, self.fleet.cores_asked_for)
         for devices in range(most, 1, -1):

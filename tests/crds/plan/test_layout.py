@@ -22,7 +22,7 @@ def test_lanes_serve_the_largest_number_of_hosts_and_stay_the_same_on_fewer():
 @pytest.mark.parametrize("cores", [1, 2, 16])
 def test_lanes_and_threads_do_not_depend_on_the_machine(cores: int):
     elastic = planner(cores=cores)
-    assert (elastic.lanes(), elastic.cpu_threads()) == (16, 2)
+    assert (elastic.lanes, elastic.cpu_threads()) == (16, 2)
 
 
 def test_lanes_are_shared_out_among_the_devices():
