@@ -11,13 +11,12 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from candidate import Candidate, serve
 
 
 @dataclass(frozen=True)
@@ -92,40 +91,10 @@ def make_step(case: Case) -> Callable[[], float]:
     return train
 
 
-def work(case: Case) -> None:
-    """A candidate's process: a line in, a step, a line out."""
-    step = make_step(case)
-    for _ in sys.stdin:
-        began = time.perf_counter()
-        loss = step()
-        print(json.dumps({"seconds": time.perf_counter() - began, "loss": loss}), flush=True)
-
-
-class Worker:
-    """One candidate, at rest until it is told to step."""
-
-    def __init__(self, case: Case):
-        self.seconds: list[float] = []
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--work", json.dumps(asdict(case))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
-
-    def step(self, *, count: bool = True) -> None:
-        """One step."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a candidate ended with code {self._process.wait()}")
-        if count:
-            self.seconds.append(json.loads(line)["seconds"])
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
+def candidate(case: Case) -> Candidate:
+    """The case as a process."""
+    command = [sys.executable, __file__, "--work", json.dumps(asdict(case))]
+    return Candidate(case.mode, command, {**os.environ, "JAX_PLATFORMS": "cpu"})
 
 
 def compare(name: str, cases: list[Case], rounds: int) -> None:
@@ -133,7 +102,7 @@ def compare(name: str, cases: list[Case], rounds: int) -> None:
     with contextlib.ExitStack() as stack:
         workers = []
         for case in cases:
-            workers.append(Worker(case))
+            workers.append(candidate(case))
             stack.callback(workers[-1].close)
             workers[-1].step(count=False)  # compile
         for worker in workers:
@@ -162,7 +131,7 @@ def main() -> None:
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        work(Case(**json.loads(options.work)))
+        serve(make_step(Case(**json.loads(options.work))))
         return
     print(f"{'ms a step, medians':28}{'first':>10} {'second':>10}   first / second, median of {options.rounds} rounds")
     for name in SHAPES if options.shape == "all" else [options.shape]:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from candidate import Candidate, serve
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,27 @@ CANDIDATES: dict[str, Callable[[Shape], Callable[[np.ndarray], float]]] = {
 
 
 def work(name: str, shape: Shape) -> None:
-    """A candidate's process: a line in, a step, a line out."""
-    step = CANDIDATES[name](shape)
-    rng = np.random.default_rng(0)
-    for _ in sys.stdin:
-        tokens = rng.integers(0, shape.vocab, (shape.batch, shape.seq_len + 1), dtype=np.int32)
-        began = time.perf_counter()
-        loss = step(tokens)
-        seconds = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "loss": loss, "peak": peak}), flush=True)
+    """A candidate's process. Batches are drawn beforehand: what is timed is the step."""
+    step, rng = CANDIDATES[name](shape), np.random.default_rng(0)
+
+    def draw() -> np.ndarray:
+        return rng.integers(0, shape.vocab, (shape.batch, shape.seq_len + 1), dtype=np.int32)
+
+    tokens = draw()
+
+    def facts() -> dict[str, int]:
+        nonlocal tokens
+        tokens = draw()
+        return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+    serve(lambda: step(tokens), facts)
+
+
+def candidate(name: str, shape: Shape) -> Candidate:
+    """The candidate as a process."""
+    command = [sys.executable, __file__, "--work", name, json.dumps(asdict(shape))]
+    environ = {**os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
+    return Candidate(name, command, environ, stderr=subprocess.DEVNULL)
 
 
 def matmul_peak() -> float:
@@ -166,45 +178,12 @@ def matmul_peak() -> float:
     return best
 
 
-class Worker:
-    """One candidate, at rest until it is told to step."""
-
-    def __init__(self, name: str, shape: Shape):
-        self.name = name
-        self.seconds: list[float] = []
-        self.peak = 0
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, "--work", name, json.dumps(asdict(shape))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"},
-        )  # fmt: skip
-
-    def step(self, *, count: bool = True) -> float:
-        """One step; its loss."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name} ended with code {self._process.wait()}")
-        answer = json.loads(line)
-        if count:
-            self.seconds.append(answer["seconds"])
-        self.peak = answer["peak"]
-        return answer["loss"]
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.wait()
-
-
 def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: float) -> None:
     """Prints a table of the candidates at one shape."""
     with contextlib.ExitStack() as stack:
         workers = []
-        for candidate in candidates:
-            worker = Worker(candidate, shape)
+        for one in candidates:
+            worker = candidate(one, shape)
             stack.callback(worker.close)
             workers.append(worker)
         for worker in workers:  # compile, and fill the caches
@@ -219,7 +198,9 @@ def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: f
     for worker in workers:
         median = statistics.median(worker.seconds)
         mfu = shape.training_flops() / median / peak
-        print(f"{worker.name:16}{median * 1e3:10.0f}{tokens / median:10.0f}{mfu:8.1%}{worker.peak / 2**30:10.2f}")
+        print(
+            f"{worker.name:16}{median * 1e3:10.0f}{tokens / median:10.0f}{mfu:8.1%}{worker.last['peak'] / 2**30:10.2f}"
+        )
     peers = workers[1:]
     if peers:
         fastest = min(peers, key=lambda worker: statistics.median(worker.seconds))
