@@ -16,9 +16,12 @@ NAMESPACE = "lateen-system"
 __all__ = ["cluster", "namespace", "project_images"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(cluster: Cluster, project_images: None) -> Iterator[None]:
-    """The operator as a pod of the cluster, installed as docs/operator.md says; only the images are our own."""
+    """The operator as a pod of the cluster, installed as docs/operator.md says; only the images are our own.
+
+    It works in all namespaces, so it is gone before the next module, which may have an operator of another kind.
+    """
     objects = [of for of in yaml.safe_load_all(INSTALL.read_text()) if of]
     for node in cluster.nodes:
         cluster.set_capacity(node, SLOT, 1)
@@ -28,7 +31,7 @@ def operator(cluster: Cluster, project_images: None) -> Iterator[None]:
     for of in reversed(objects):
         name = of["metadata"]["name"]
         where = ["-n", of["metadata"]["namespace"]] if "namespace" in of["metadata"] else []
-        cluster.kubectl("delete", of["kind"], name, *where, "--ignore-not-found", "--wait=false")
+        cluster.kubectl("delete", of["kind"], name, *where, "--ignore-not-found", timeout=60)
 
 
 @pytest.fixture

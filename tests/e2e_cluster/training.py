@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.cluster import Cluster
 
-STEPS = 1200
+STEPS = 400
 SLOT = "lateen.dev/slot"
 """A node offers one, and a pod of these tests takes one: each node has room for one host."""
 
@@ -38,7 +38,7 @@ def job(
             "accelerator": "cpu",
             "hosts": 2,
             "devicesPerHost": 1,
-            "cpu": "500m",
+            "cpu": "1",
             "memory": "2Gi",
             # Of all tests, so that each program is compiled once.
             "env": {"LATEEN_COMPILATION_CACHE": "/programs"},

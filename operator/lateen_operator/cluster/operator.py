@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import aiohttp
 import kopf
@@ -112,6 +113,8 @@ async def _watch(settings: OperatorSettings, registry: kopf.OperatorRegistry, st
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=watch_settings(),
+        # Else kopf asks for the user's name, and a pod's user may have none.
+        identity=cast(Any, "lateen"),
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
         stop_flag=stop,

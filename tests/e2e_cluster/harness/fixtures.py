@@ -1,20 +1,18 @@
 """Fixtures for tests of the operator as a process beside the cluster, on nodes whose pods do what a test says."""
 
-import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from e2e_cluster.harness.api import Api, Refused
+from e2e_cluster.harness.api import Api
 from e2e_cluster.harness.kubelet import Kubelet
 from e2e_cluster.harness.operator_process import OperatorProcess
 from e2e_cluster.harness.proxy import Proxy
 from lateen_operator.cluster.resources import Resource
 
 NAMESPACES = Resource("", "v1", "namespaces")
-DEPLOYMENTS = Resource("apps", "v1", "deployments")
 KUBECONFIG = "LATEEN_TEST_KUBECONFIG"
 """Variable that names another cluster than that of tests/cluster."""
 
@@ -23,15 +21,9 @@ Start = Callable[..., OperatorProcess]
 
 @pytest.fixture(scope="module")
 def api(request: pytest.FixtureRequest) -> Api:
-    """The API server, with no other operator at work."""
+    """The API server."""
     named = os.environ.get(KUBECONFIG)
-    kubeconfig = Path(named) if named else request.getfixturevalue("cluster").kubeconfig
-    api = Api(kubeconfig)
-    with contextlib.suppress(Refused):
-        # Other tests install one that works in all namespaces.
-        for deployment in api.list(DEPLOYMENTS, "lateen-system"):
-            api.merge(DEPLOYMENTS, "lateen-system", deployment["metadata"]["name"], {"spec": {"replicas": 0}})
-    return api
+    return Api(Path(named) if named else request.getfixturevalue("cluster").kubeconfig)
 
 
 @pytest.fixture(scope="module")
