@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,13 +36,22 @@ def project_images(cluster: Cluster) -> None:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of a random name for one test. After the test all nodes are on, and everything in it is gone."""
+    with own_namespace(cluster) as name:
+        yield name
+
+
+@contextmanager
+def own_namespace(cluster: Cluster) -> Iterator[str]:
+    """The same for whoever needs one for longer than a test."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.start_killed_nodes()
-    for node in cluster.nodes:
-        cluster.kubectl("uncordon", node)
-    # First the namespace, so that nobody makes new pods in it; alone it would wait for the pods' whole grace time.
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
-    cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--timeout=60s")
-    cluster.remove_shared_folder(name)
+    try:
+        yield name
+    finally:
+        cluster.start_killed_nodes()
+        for node in cluster.nodes:
+            cluster.kubectl("uncordon", node)
+        # First the namespace, so that nobody makes new pods in it; alone it would wait for the pods' whole grace time.
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+        cluster.kubectl("delete", "pods", "--all", "-n", name, "--grace-period=1", "--timeout=60s")
+        cluster.remove_shared_folder(name)

@@ -7,6 +7,7 @@ JobSet, kubelets, network and trainer hold together.
 import json
 
 import pytest
+from cluster.fixtures import own_namespace
 from e2e_cluster.training import Training
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -15,15 +16,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def undisturbed(cluster, operator) -> dict[int, float]:
     """Losses of the job at two hosts when nothing happens."""
-    namespace = "undisturbed"
-    cluster.kubectl("create", "namespace", namespace)
-    try:
+    with own_namespace(cluster) as namespace:
         training = Training.apply(cluster, namespace, cluster.shared_folder(namespace), "small")
         training.finish()
         assert [entry["cause"] for entry in training.ledger] == ["Done"]
         return training.losses()
-    finally:
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def check(training: Training, undisturbed: dict[int, float], *reasons: str) -> None:
