@@ -42,8 +42,8 @@ test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
 test-cluster: $(VENV)/.test ## Tests on a real cluster, as root on Linux; not part of test yet
 	$(PYTEST) tests/cluster tests/e2e_cluster
 
-cluster: $(VENV)/.test ## Start a real cluster on this machine, as root on Linux
-	cd tests && ../$(BIN)/python -m cluster up
+cluster: $(VENV)/.test ## Start a real cluster on this machine, as root on Linux; KIND=1: by kind, in Docker
+	cd tests && ../$(BIN)/python -m cluster up $(if $(KIND),--kind)
 
 cluster-down: $(VENV)/.test ## Remove it
 	cd tests && ../$(BIN)/python -m cluster down

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import Cluster
+from cluster.find import running_cluster
 from e2e_cluster.harness.api import Api, Refused
 from e2e_cluster.harness.fixtures import KUBECONFIG, NAMESPACES
 from e2e_cluster.harness.kubelet import NODES
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--idle", type=float, default=60.0, help="seconds at rest (60)")
     options = parser.parse_args()
     named = os.environ.get(KUBECONFIG)
-    running = None if named else Cluster.running()
+    running = None if named else running_cluster()
     if named is None and running is None:
         raise SystemExit(f"there is no cluster: start one by `make cluster`, or set {KUBECONFIG}")
     kubeconfig = Path(named) if named else running.kubeconfig  # type: ignore[union-attr]

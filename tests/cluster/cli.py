@@ -4,10 +4,12 @@ import sys
 
 import click
 
-from cluster import images
 from cluster.cluster import Cluster
 from cluster.failure import ClusterError
+from cluster.find import running_cluster
+from cluster.kind import InKind
 from cluster.parts import program
+from cluster.this_machine import OnThisMachine
 
 
 def main() -> None:
@@ -25,16 +27,18 @@ def cluster() -> None:
 
 @cluster.command()
 @click.option("--nodes", default=2, show_default=True, help="How many real nodes.")
-def up(nodes: int) -> None:
+@click.option("--kind", is_flag=True, help="By kind, in Docker; its nodes are those of kind.yaml.")
+def up(nodes: int, kind: bool) -> None:
     """Start the cluster, with the images that have been built."""
-    started = Cluster.start(nodes)
+    started = InKind.start() if kind else OnThisMachine.start(nodes)
     click.echo(f"export KUBECONFIG={started.kubeconfig}")
 
 
 @cluster.command()
 def down() -> None:
     """Remove the cluster and all it left on this machine."""
-    Cluster().stop()
+    # Also what a start left behind that came to nothing.
+    (running_cluster() or OnThisMachine()).stop()
 
 
 @cluster.command("kill-node")
@@ -55,11 +59,7 @@ def start_node(name: str) -> None:
 @click.option("--base", help="A Python image to build on, instead of one made from Debian's packages.")
 def build_images(base: str | None) -> None:
     """Build the operator's and the trainer's image; a running cluster gets them at once."""
-    running = Cluster.running()
-    for layout in (images.build_operator(base), images.build_trainer(base)):
-        click.echo(f"{layout.name}: {layout.image().compressed_size / 1e6:.0f} MB compressed, in {layout.folder}")
-        if running:
-            running.load(layout)
+    (running_cluster() or OnThisMachine()).give_images(base)
 
 
 @cluster.command("program")
@@ -70,7 +70,7 @@ def program_path(name: str) -> None:
 
 
 def _running() -> Cluster:
-    found = Cluster.running()
+    found = running_cluster()
     if found is None:
         raise ClusterError("no cluster is running: start one with make cluster")
     return found

@@ -1,90 +1,75 @@
-"""The cluster as tests use it."""
+"""The cluster as tests use it, wherever its nodes are."""
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
-from cluster import containerd, control_plane, debian, dns, fake_nodes, jobset, network, node
-from cluster.cleanup import remove_everything
-from cluster.credentials import make_credentials
+from cluster import fake_nodes
 from cluster.failure import ClusterError
-from cluster.images import available_images, build_busybox
 from cluster.kubectl import Kubectl
-from cluster.layout import Layout
-from cluster.lock import only_one
-from cluster.parts import build_all
-from cluster.places import CERTIFICATES, KUBECONFIG, NODES, SHARED, NodePlaces, node_places
-from cluster.requirements import check_machine
-from cluster.users import ADMIN, CONTROLLER_MANAGER, PROXY, SCHEDULER, node_user, write_users
 from cluster.waiting import wait_until
 
 CRD = Path(__file__).parents[2] / "crds" / "lmtrainingjobs.yaml"
-POD_USER = 1000
-"""The user and the group of the project's pods."""
 
 
-class Cluster:
-    """A running cluster. `start` makes one, `running` finds the one that is there."""
+class Cluster(ABC):
+    """A running cluster: `OnThisMachine` or `InKind`.
 
-    def __init__(self) -> None:
-        self.kubeconfig = KUBECONFIG
-        self.kubectl = Kubectl(ADMIN.kubeconfig)
+    Args:
+        kubeconfig: an administrator's.
+        shared: folder that is the same here and on every node.
+    """
+
+    def __init__(self, kubeconfig: Path, shared: Path) -> None:
+        self.kubeconfig = kubeconfig
+        self.shared = shared
+        self.kubectl = Kubectl(kubeconfig)
         """Calls kubectl as administrator: `cluster.kubectl("get", "pods")`."""
 
-    @classmethod
-    def running(cls) -> "Cluster | None":
-        """The cluster on this machine, if there is one and it answers."""
-        cluster = cls()
-        return cluster if KUBECONFIG.exists() and cluster.kubectl.succeeds("get", "--raw", "/readyz") else None
-
-    @classmethod
-    def start(cls, nodes: int = 2) -> "Cluster":
-        """Start a cluster of node-1 to node-`nodes`, after clearing what an earlier one left behind.
-
-        ClusterError where the machine cannot carry one, or if a cluster is running already.
-        """
-        check_machine()
-        with only_one():
-            if cls.running():
-                raise ClusterError("a cluster is running already: use it, or remove it first (make cluster-down)")
-            debian.install(debian.RUNNING)
-            build_all()
-            build_busybox()
-            remove_everything()
-            cluster = cls()
-            cluster._start_control_plane([NodePlaces(number) for number in range(1, nodes + 1)])
-            for name in cluster.nodes:
-                cluster._switch_on(name)
-            cluster.wait_for_nodes()
-            cluster.kubectl.install_definition(CRD)
-            # Last, for it says that the cluster is whole.
-            KUBECONFIG.symlink_to(ADMIN.kubeconfig)
-            return cluster
-
-    def stop(self) -> None:
-        """Remove the cluster and everything that belongs to it, tests' shared folders included."""
-        with only_one():
-            remove_everything()
-
     @property
+    @abstractmethod
     def nodes(self) -> list[str]:
-        """The names of the real nodes, running or killed."""
-        return sorted((folder.name for folder in NODES.iterdir()), key=lambda name: node_places(name).number)
+        """The names of the nodes that pods can run on, running or killed."""
 
+    @abstractmethod
     def kill_node(self, name: str) -> None:
         """Cut the node's power: its pods are gone, and nobody says so. Kubernetes notices the silence after 20 s."""
-        node.kill(self._places(name))
+
+    @abstractmethod
+    def switch_on(self, name: str) -> None:
+        """Switch a killed node on again, with its disk."""
+
+    @abstractmethod
+    def is_on(self, name: str) -> bool:
+        """Whether the node has power."""
+
+    @abstractmethod
+    def give_images(self, base: str | None = None) -> None:
+        """Build the operator's and the trainer's image of the code as it is, and give them to every running node.
+
+        Args:
+            base: a Python image to build on, instead of the usual one.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Remove the cluster and everything that belongs to it, tests' shared folders included."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether there is an API server to talk to."""
+        return self.kubeconfig.exists() and self.kubectl.succeeds("get", "--raw", "/readyz")
 
     def start_node(self, name: str) -> None:
-        """Switch a killed node on again, with its disk; returns when it is Ready."""
-        self._switch_on(name)
+        """Switch a killed node on again; returns when it is Ready."""
+        self.switch_on(name)
         self.wait_for_nodes([name])
 
     def start_killed_nodes(self) -> None:
         """Switch on again whatever node is off."""
         for name in self.nodes:
-            if not node.alive(self._places(name)):
+            if not self.is_on(name):
                 self.start_node(name)
 
     def wait_for_nodes(self, names: Iterable[str] | None = None, *, ready: bool = True, seconds: float = 90) -> None:
@@ -112,44 +97,17 @@ class Cluster:
 
     def shared_folder(self, namespace: str) -> Path:
         """A folder that pods of `namespace` can mount by hostPath and write to: the same here and on every node."""
-        folder = SHARED / namespace
+        folder = self.shared / namespace
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)
         return folder
 
     def remove_shared_folder(self, namespace: str) -> None:
-        if (SHARED / namespace).exists():
-            shutil.rmtree(SHARED / namespace)
+        """Remove what `shared_folder` made."""
+        if (self.shared / namespace).exists():
+            shutil.rmtree(self.shared / namespace)
 
-    def load(self, image: Layout) -> None:
-        """Give an image to every running node; nodes that have it already lose no time."""
-        for name in self.nodes:
-            if node.alive(self._places(name)):
-                containerd.load(self._places(name), image)
-
-    def _start_control_plane(self, nodes: list[NodePlaces]) -> None:
-        credentials = make_credentials(datetime.now(UTC))
-        users = [ADMIN, CONTROLLER_MANAGER, SCHEDULER, PROXY, *(node_user(places.name) for places in nodes)]
-        write_users(users, credentials.authority)
-        for places in nodes:
-            places.disk.mkdir(parents=True)
-        SHARED.mkdir()
-        network.create_bridge()
-        control_plane.start_etcd()
-        control_plane.start_api_server(credentials, self.kubectl)
-        control_plane.start_controllers(credentials)
-        control_plane.start_scheduler()
-        dns.start()
-        jobset.install(credentials, self.kubectl)
-        fake_nodes.start(self.kubectl)
-
-    def _switch_on(self, name: str) -> None:
-        places = self._places(name)
-        node.start(places, str(CERTIFICATES / "authority.crt"))
-        for image in available_images():
-            containerd.load(places, image)
-
-    def _places(self, name: str) -> NodePlaces:
+    def check_known(self, name: str) -> None:
+        """ClusterError if there is no such node."""
         if name not in self.nodes:
             raise ClusterError(f"there is no node called {name!r}; there are {', '.join(self.nodes)}")
-        return node_places(name)

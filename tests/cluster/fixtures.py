@@ -7,21 +7,22 @@ from contextlib import contextmanager
 import pytest
 
 from cluster.cluster import Cluster
-from cluster.images import build_operator, build_trainer
+from cluster.find import running_cluster
 from cluster.requirements import unsuitable
+from cluster.this_machine import OnThisMachine
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The cluster that is running on this machine, else one that is started now and removed after the last test."""
-    if reason := unsuitable():
-        pytest.skip(reason)
-    running = Cluster.running()
+    running = running_cluster()
     if running is not None:
         running.start_killed_nodes()
         yield running
         return
-    started = Cluster.start()
+    if reason := unsuitable():
+        pytest.skip(reason)
+    started = OnThisMachine.start()
     yield started
     started.stop()
 
@@ -29,8 +30,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def project_images(cluster: Cluster) -> None:
     """The operator's and the trainer's image, of the code as it is now, on every node."""
-    for layout in (build_operator(), build_trainer()):
-        cluster.load(layout)
+    cluster.give_images()
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ import pytest
 
 from cluster import cgroups
 from cluster.cleanup import remove_everything
-from cluster.cluster import Cluster
+from cluster.find import running_cluster
 from cluster.node import MOUNT_POINTS
 from cluster.places import BRIDGE, CGROUP, NAMESPACES, STATE
 from cluster.pods import pod
 from cluster.requirements import unsuitable
 from cluster.service import Service
+from cluster.this_machine import OnThisMachine
 from cluster.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -27,7 +28,7 @@ def no_cluster() -> None:
     """These tests start and remove clusters of their own."""
     if reason := unsuitable():
         pytest.skip(reason)
-    if Cluster.running():
+    if running_cluster():
         pytest.skip("a cluster is running, which this test would have to remove: make cluster-down first")
     remove_everything()
 
@@ -48,7 +49,7 @@ def traces() -> dict[str, set[str]]:
 def test_down_leaves_nothing_of_a_cluster_at_work():
     """A pod is running and one node is dead when the cluster is removed."""
     before = traces()
-    cluster = Cluster.start(nodes=2)
+    cluster = OnThisMachine.start(nodes=2)
     cluster.kubectl("create", "namespace", "busy")
     made = pod("busy", "busy", "sleep 1000", cluster.shared_folder("busy"), nodeName="node-1")
     cluster.kubectl.apply(made)
@@ -65,7 +66,7 @@ def test_a_start_that_was_killed_half_way_is_cleared():
     wait_until(lambda: Service("kubelet", "node-1").alive, "the first kubelet", seconds=120)
     os.kill(starting.pid, signal.SIGKILL)
     starting.wait()
-    assert Cluster.running() is None
+    assert running_cluster() is None
     assert Path(f"/sys/class/net/{BRIDGE}").exists()
     remove_everything()
     assert traces() == before
