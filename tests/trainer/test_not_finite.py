@@ -1,0 +1,207 @@
+"""Runs that meet a loss that is not finite, in this process: what each choice of `recovery.onNaN` makes of it.
+
+All of them train for some seconds, most of it compilation; they buy that loop, ledger, checkpoints and metrics agree.
+Losses are compared to the bit with those of a run that knew of the bad batch from its start.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lateen_api.environment import ProcessEnvironment
+from lateen_api.load import apply_overrides
+from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.spec import LMTrainingJob
+from lateen_trainer.checkpoint.folder import CheckpointFolder
+from lateen_trainer.processes import Lifecycle, Peers
+from lateen_trainer.report.reporter import Reporter
+from lateen_trainer.train import train
+from poisoned import poisoned_text
+
+pytestmark = pytest.mark.slow
+
+SEQ_LEN, BATCH, STEPS = 16, 16, 10
+WHY = "known from the start"
+
+
+class Bench:
+    """Runs in folders of their own, over one text whose batches `bad` give NaN."""
+
+    def __init__(self, folder: Path, *bad: int):
+        self.folder = folder
+        text, cache = folder / "text.txt", folder / "cache"
+        poisoned_text(text, cache, bad, sequences=14 * BATCH, seq_len=SEQ_LEN, batch_size=BATCH)
+        self.job: dict[str, Any] = {
+            "apiVersion": "lateen.dev/v1alpha1",
+            "kind": "LMTrainingJob",
+            "metadata": {"name": "tiny"},
+            "spec": {
+                "model": {"hiddenDim": 16, "numHeads": 2, "numLayers": 1, "seqLen": SEQ_LEN},
+                "data": {"tokenizer": "bytes", "trainUrls": [str(text)], "cacheDir": str(cache)},
+                "optimizer": {"learningRate": 1e-2, "warmup": 3},
+                "trainer": {"numTrainSteps": STEPS, "trainBatchSize": BATCH},
+                "checkpoint": {"saveInterval": "1h"},
+                "compute": {"accelerator": "cpu", "devicesPerHost": 8},
+            },
+        }
+
+    def run(self, name: str, *overrides: str) -> Outcome:
+        """Trains as far as it goes; how it ended."""
+        run_dir = self.folder / name
+        run_dir.mkdir(exist_ok=True)
+        environment = ProcessEnvironment(
+            job_file="", run_dir=str(run_dir), termination_log=str(run_dir / "outcome"), metrics_host="127.0.0.1"
+        )
+        job = LMTrainingJob.model_validate(apply_overrides(self.job, overrides))
+        with (
+            Lifecycle(environment) as life,
+            Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report,
+        ):
+            train(job, environment, life, Peers(0, 1), report)
+        return Outcome.from_json((run_dir / "outcome").read_text())
+
+    def knowing(self, name: str, *batches: int) -> None:
+        """Tells a run that has not begun which batches to leave out."""
+        self.checkpoints(name).note_skipped(dict.fromkeys(batches, WHY), {})
+
+    def checkpoints(self, name: str) -> CheckpointFolder:
+        return CheckpointFolder(str(self.folder / name / "checkpoints"))
+
+    def losses(self, name: str) -> list[float]:
+        """By step, each of which stands once."""
+        lines = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
+        steps = [(line["step"], float(line["loss"])) for line in lines if "loss" in line]
+        assert [step for step, _ in steps] == list(range(len(steps)))
+        return [loss for _, loss in steps]
+
+    def summary(self, name: str) -> dict[str, Any]:
+        return json.loads((self.folder / name / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> Bench:
+    """Batch 5 is bad; the run `reference` knows it."""
+    bench = Bench(tmp_path_factory.mktemp("bench"), 5)
+    bench.knowing("reference", 5)
+    assert bench.run("reference").exit_code is ExitCode.DONE
+    return bench
+
+
+ROLLBACK, SKIP = "recovery.onNaN=rollback", "recovery.onNaN=skip"
+OFTEN = "checkpoint.keep=[{every: 4}]"
+SEEN = "the loss of step 5 is nan, the norm of its gradient nan"
+
+
+def test_a_reference_that_knows_is_finite_and_learns(bench):
+    losses = bench.losses("reference")
+    assert len(losses) == STEPS and all(map(math.isfinite, losses))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "often"),
+    [(ROLLBACK, OFTEN), (ROLLBACK, "checkpoint.keep=[]"), (SKIP, OFTEN)],
+    ids=["rollback to a checkpoint", "rollback to the beginning", "skip"],
+)
+def test_the_run_goes_on_as_if_the_batch_had_not_been_there(bench, choice, often):
+    name = f"{choice[15:]}-{len(often)}"
+    outcome = bench.run(name, choice, often)
+
+    assert (outcome.exit_code, outcome.step) == (ExitCode.DONE, STEPS)
+    assert outcome.message == "All steps are trained. Batch 5 was left out, since the loss was not finite."
+    assert bench.losses(name) == bench.losses("reference")
+    assert bench.summary(name)["skippedBatches"] == [5]
+    assert bench.checkpoints(name).skipped()[0] == {5: SEEN}
+
+
+def test_stop_names_the_step_and_keeps_the_checkpoint_before_it_from_which_rollback_goes_on(bench):
+    stopped = bench.run("stop", OFTEN)
+
+    checkpoint = f"{bench.folder}/stop/checkpoints/step-00000004"
+    assert (stopped.exit_code, stopped.step, stopped.checkpoint) == (ExitCode.NAN, 6, checkpoint)
+    assert stopped.message == (
+        "The loss of step 5 is nan, the norm of its gradient nan: expected finite numbers, which did not come. Lower "
+        "spec.optimizer.learningRate, lengthen spec.optimizer.warmup or use float32 (spec.trainer.mp). The last "
+        f"checkpoint from before it: {checkpoint}."
+    )
+    assert math.isnan(bench.losses("stop")[5]) and len(bench.losses("stop")) == 6
+    assert bench.checkpoints("stop").skipped()[0] == {}
+
+    assert bench.run("stop", OFTEN, ROLLBACK).exit_code is ExitCode.DONE
+    assert bench.losses("stop") == bench.losses("reference")
+
+
+def test_a_later_resume_leaves_the_batch_out_even_without_the_ledger_if_its_checkpoint_did(bench):
+    bench.run("longer", OFTEN, ROLLBACK, "trainer.numTrainSteps=8", "optimizer.lrSchedule=constant")
+    (bench.folder / "longer" / "checkpoints" / "skipped-batches.json").unlink()
+    bench.run("longer", OFTEN, "optimizer.lrSchedule=constant")
+    bench.knowing("constant", 5)
+    bench.run("constant", "optimizer.lrSchedule=constant")
+
+    assert bench.losses("longer") == bench.losses("constant")
+    assert bench.summary("longer")["skippedBatches"] == [5]
+
+
+@pytest.fixture(scope="module")
+def worse(tmp_path_factory) -> Bench:
+    """Batches 5, 6 and 11 are bad; the run `reference` knows it. Its last step trains on batch 12."""
+    bench = Bench(tmp_path_factory.mktemp("worse"), 5, 6, 11)
+    bench.knowing("reference", 5, 6, 11)
+    assert bench.run("reference").exit_code is ExitCode.DONE
+    return bench
+
+
+@pytest.mark.parametrize("choice", [ROLLBACK, SKIP])
+def test_several_bad_batches_at_one_step_and_at_the_last_are_all_left_out(worse, choice):
+    name = choice[15:]
+    outcome = worse.run(name, choice, OFTEN)
+
+    assert outcome.message.endswith("Batches 5, 6 and 11 were left out, since the loss was not finite.")
+    assert worse.losses(name) == worse.losses("reference")
+    assert worse.checkpoints(name).skipped()[0] == {
+        5: SEEN,
+        6: SEEN,
+        11: "the loss of step 9 is nan, the norm of its gradient nan",
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        (ROLLBACK, "Training went back to step 4 1 times (spec.recovery.maxFailures) and left a batch out each time"),
+        (SKIP, "which did not come on 2 batches in a row (spec.recovery.maxFailures)"),
+    ],
+)
+def test_more_than_max_failures_in_a_row_end_the_run(worse, choice, says):
+    name = f"bounded-{choice[15:]}"
+    outcome = worse.run(name, choice, OFTEN, "recovery.maxFailures=1")
+
+    assert outcome.exit_code is ExitCode.NAN
+    assert says in outcome.message
+    assert worse.checkpoints(name).skipped()[0] == {5: SEEN}
+
+
+@pytest.mark.parametrize("choice", [ROLLBACK, SKIP])
+def test_a_learning_rate_that_ruins_the_parameters_ends_the_run(bench, choice):
+    name = f"diverged-{choice[15:]}"
+    outcome = bench.run(name, choice, "optimizer.learningRate=1e30", "optimizer.warmup=0")
+
+    assert outcome.exit_code is ExitCode.NAN
+    assert "spec.recovery.maxFailures" in outcome.message and "Lower spec.optimizer.learningRate" in outcome.message
+    assert len(bench.checkpoints(name).skipped()[0]) == 3
+
+
+def test_max_failures_of_zero_is_stop(bench):
+    outcome = bench.run("none", ROLLBACK, "recovery.maxFailures=0")
+    assert outcome.exit_code is ExitCode.NAN
+    assert bench.checkpoints("none").skipped()[0] == {}
+
+
+def test_a_ledger_of_another_order_of_the_data_is_refused(bench):
+    bench.checkpoints("seeded").note_skipped({5: WHY}, {"seed": 3})
+    outcome = bench.run("seeded")
+
+    assert outcome.exit_code is ExitCode.USER_ERROR
+    assert "skipped-batches.json) that was written with spec.trainer.seed 3, and now it is 0" in outcome.message
