@@ -136,14 +136,14 @@ def quantile(cumulative: dict[float, float], part: float) -> float:
 def node(name: str) -> dict[str, Any]:
     resources = {"cpu": "10000", "memory": "10000Gi", "pods": "1000"}
     return {
-        "metadata": {"name": name, "annotations": FAKE, "labels": {"kubernetes.io/hostname": name}},
+        "metadata": {"name": name, "annotations": FAKE, "labels": {"kubernetes.io/hostname": name, **FAKE}},
         "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
         "status": {"capacity": resources, "allocatable": resources},
     }
 
 
 def fake_job(namespace: str, name: str, hosts: int) -> dict[str, Any]:
-    wanted = job(namespace, name, hosts=hosts, minHosts=1, tolerations=[TOLERATION])
+    wanted = job(namespace, name, hosts=hosts, minHosts=1, tolerations=[TOLERATION], nodeSelector=FAKE)
     wanted["spec"]["trainer"]["trainBatchSize"] = max(16, 2 * hosts)
     return wanted
 

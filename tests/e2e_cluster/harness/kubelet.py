@@ -17,6 +17,8 @@ NODES = Resource("", "v1", "nodes")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 TAINT = "lateen.dev/test-kubelet"
 TOLERATION = {"key": TAINT, "operator": "Exists", "effect": "NoSchedule"}
+SELECTOR = {TAINT: "yes"}
+"""Real nodes have room for these pods, too."""
 _CAPACITY = {"cpu": "1000", "memory": "4096Gi", "pods": "4000"}
 _LOOK_SECONDS = 0.1
 _BEAT_SECONDS = 4.0
@@ -61,7 +63,8 @@ class Kubelet:
         self._api.delete(LEASES, "kube-node-lease", self._node)
 
     def _create(self) -> None:
-        metadata = {"name": self._node, "labels": {"kubernetes.io/hostname": self._node, "kubernetes.io/os": "linux"}}
+        labels = {"kubernetes.io/hostname": self._node, "kubernetes.io/os": "linux", **SELECTOR}
+        metadata = {"name": self._node, "labels": labels}
         taint = {"key": TAINT, "value": "yes", "effect": "NoSchedule"}
         self._api.create(NODES, {"metadata": metadata, "spec": {"taints": [taint]}})
         self._beat()

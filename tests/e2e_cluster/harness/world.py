@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from e2e_cluster.harness.api import Api, Refused
-from e2e_cluster.harness.kubelet import TOLERATION
+from e2e_cluster.harness.kubelet import SELECTOR, TOLERATION
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, PODS
 
 World = dict[str, Any]
@@ -30,6 +30,7 @@ def job(namespace: str, name: str = "job", **compute: Any) -> dict[str, Any]:
                 "cpu": "1",
                 "memory": "1Gi",
                 "tolerations": [TOLERATION],
+                "nodeSelector": SELECTOR,
                 **compute,
             },
         },
