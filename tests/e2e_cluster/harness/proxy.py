@@ -97,7 +97,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._expired.set)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -111,11 +111,17 @@ class Proxy:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._api.tls, limit=0))
         application = web.Application(client_max_size=64 << 20)
         application.router.add_route("*", "/{path:.*}", self._forward)
-        runner = web.AppRunner(application, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
-        self.port = runner.addresses[0][1]
+        self.port = self._runner.addresses[0][1]
+
+    async def _close(self) -> None:
+        for task in self._open:
+            task.cancel()
+        await self._runner.cleanup()
+        await self._session.close()
 
     async def _forward(self, request: web.Request) -> web.StreamResponse:
         task = asyncio.current_task()
