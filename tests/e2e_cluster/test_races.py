@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 from e2e_cluster.harness.api import Api
-from e2e_cluster.harness.fixtures import Start, api, kubelet, own_namespace, proxy, start_operator
+from e2e_cluster.harness.fixtures import Start, api, behind, kubelet, own_namespace, proxy, start_operator
 from e2e_cluster.harness.kubelet import Kubelet
 from e2e_cluster.harness.operator_process import OperatorProcess
 from e2e_cluster.harness.proxy import Proxy
 from e2e_cluster.harness.world import World, job, pods_of, settled, world
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES
 
-__all__ = ["api", "kubelet", "own_namespace", "proxy", "start_operator"]
+__all__ = ["api", "behind", "kubelet", "own_namespace", "proxy", "start_operator"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

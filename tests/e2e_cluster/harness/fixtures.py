@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,24 +50,37 @@ def own_namespace(api: Api) -> Iterator[Callable[[], str]]:
         api.delete(NAMESPACES, None, name)
 
 
-@pytest.fixture
-def proxy(api: Api) -> Iterator[Proxy]:
-    """A proxy before the API server."""
-    proxy = Proxy(api)
-    yield proxy
-    proxy.stop()
-
-
-@pytest.fixture
-def start_operator(proxy: Proxy, tmp_path: Path) -> Iterator[Start]:
-    """Starts operators behind the proxy, and ends them after the test."""
-    started: list[OperatorProcess] = []
-    kubeconfig = proxy.kubeconfig(tmp_path / "kubeconfig")
+@contextmanager
+def behind_proxy(api: Api, folder: Path) -> Iterator[tuple[Proxy, Start]]:
+    """A proxy before the API server, and what starts operators behind it: `start(namespace)`. Both end with this."""
+    proxy, started = Proxy(api), []
+    kubeconfig = proxy.kubeconfig(folder / "kubeconfig")
 
     def start(namespace: str, *options: str) -> OperatorProcess:
-        started.append(OperatorProcess(kubeconfig, namespace, tmp_path / "operator.log", *options))
+        started.append(OperatorProcess(kubeconfig, namespace, folder / "operator.log", *options))
         return started[-1]
 
-    yield start
-    for process in started:
-        process.close()
+    try:
+        yield proxy, start
+    finally:
+        for process in started:
+            process.close()
+        proxy.stop()
+
+
+@pytest.fixture
+def behind(api: Api, tmp_path: Path) -> Iterator[tuple[Proxy, Start]]:
+    with behind_proxy(api, tmp_path) as both:
+        yield both
+
+
+@pytest.fixture
+def proxy(behind: tuple[Proxy, Start]) -> Proxy:
+    """A proxy before the API server."""
+    return behind[0]
+
+
+@pytest.fixture
+def start_operator(behind: tuple[Proxy, Start]) -> Start:
+    """Starts operators behind the proxy, and ends them after the test."""
+    return behind[1]
