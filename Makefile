@@ -22,7 +22,7 @@ run: $(VENV)/.run ## Train JOB (docs/examples/nano.yaml) on this machine
 
 setup: $(VENV)/.test ## Install everything that development needs into .venv
 
-test: lint test-unit test-trainer test-e2e ## All tests, fast ones first
+test: lint test-unit test-trainer test-e2e test-cluster ## All tests, fast ones first
 
 lint: $(VENV)/.test ## Style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -39,7 +39,8 @@ test-trainer: $(VENV)/.test ## The trainer: minutes
 test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
 	$(PYTEST) tests/e2e
 
-test-cluster: $(VENV)/.test ## Tests on a real cluster, as root on Linux; not part of test yet
+test-cluster: $(VENV)/.test ## The operator on a real cluster: many minutes; skipped but for root on Linux
+	cd tests && ../$(BIN)/python -m cluster build
 	$(PYTEST) tests/cluster tests/e2e_cluster
 
 cluster: $(VENV)/.test ## Start a real cluster on this machine, as root on Linux; KIND=1: by kind, in Docker

@@ -8,7 +8,8 @@ from cluster.cluster import Cluster
 from cluster.failure import ClusterError
 from cluster.find import running_cluster
 from cluster.kind import InKind
-from cluster.parts import program
+from cluster.parts import build_all, program
+from cluster.requirements import unsuitable
 from cluster.this_machine import OnThisMachine
 
 
@@ -53,6 +54,16 @@ def kill_node(name: str) -> None:
 def start_node(name: str) -> None:
     """Switch a killed node on again and wait until it is Ready."""
     _running().start_node(name)
+
+
+@cluster.command()
+def build() -> None:
+    """Build the programs and the images that the tests need, unless this machine cannot run the cluster anyway."""
+    if running_cluster() is None and (reason := unsuitable()):
+        click.echo(f"nothing is built: {reason}")
+        return
+    build_all()
+    (running_cluster() or OnThisMachine()).give_images()
 
 
 @cluster.command("images")
