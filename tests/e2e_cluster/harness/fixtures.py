@@ -41,9 +41,10 @@ def own_namespace(api: Api) -> Iterator[Callable[[], str]]:
     made: list[str] = []
 
     def make() -> str:
-        made.append(f"test-{secrets.token_hex(4)}")
-        api.create(NAMESPACES, {"metadata": {"name": made[-1]}})
-        return made[-1]
+        name = f"test-{secrets.token_hex(4)}"
+        made.append(name)
+        api.create(NAMESPACES, {"metadata": {"name": name}})
+        return name
 
     yield make
     for name in made:
