@@ -23,13 +23,13 @@ def condition(training: Training, kind: str) -> dict:
 
 
 def test_what_the_schema_cannot_see_is_refused_in_a_condition_and_nothing_is_created(train):
-    training = train(trainer={"trainBatchSize": 7}, compute={"hosts": 2, "devicesPerHost": 2})
+    training = train(compute={"devicesPerHost": 3})
     training.wait_for_state("Refused", seconds=30)
     accepted = condition(training, "Accepted")
     assert accepted["status"] == "False"
-    assert "spec.trainer.trainBatchSize" in accepted["message"]
+    assert "a power of two of devices along the data axis, not 6" in accepted["message"]
     assert children(training) == []
-    training.patch({"trainer": {"trainBatchSize": 8}})
+    training.patch({"compute": {"devicesPerHost": 1}})
     training.wait_for("acceptance", lambda t: condition(t, "Accepted").get("status") == "True", seconds=30)
 
 

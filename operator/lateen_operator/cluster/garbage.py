@@ -17,7 +17,7 @@ def useless_job_sets(objects: JobObjects, seen: Observation) -> list[JobSetView]
     return [
         one
         for one in own
-        if one.deadline is None and (one.attempt < newest or (one.attempt != open_number and _may_go_on(one)))
+        if one.deadline is None and (one.attempt < newest or (one.attempt != open_number and _may_go_on(one, objects)))
     ]
 
 
@@ -48,6 +48,14 @@ def missing_scouts(objects: JobObjects, wanted: int) -> list[int]:
     return [number for number in range(wanted) if number not in there]
 
 
-def _may_go_on(one: JobSetView) -> bool:
+def _may_go_on(one: JobSetView, objects: JobObjects) -> bool:
     """Neither over, nor suspended by us without a queue that might resume it."""
-    return one.ended is None and not (one.suspended and one.stopping is not None and one.queue is None)
+    if one.ended is not None or (one.suspended and one.stopping is not None and one.queue is None):
+        return False
+    # Its end may be seen before JobSet writes it down.
+    over = {
+        (pod.slice_index, pod.host_index)
+        for pod in objects.pods.values()
+        if pod.job_set == one.name and pod.created_at >= one.created_at and pod.exit_code is not None
+    }
+    return len(over) < one.hosts

@@ -55,6 +55,15 @@ def test_the_newest_stays_for_its_logs_when_it_is_over() -> None:
     assert useless(cluster) == ([], [])
 
 
+def test_it_stays_when_all_its_pods_are_over_and_job_set_has_not_said_so_yet() -> None:
+    over = [pod(host, ended=(0, 46)) for host in (0, 1)]
+    assert useless(Cluster(job(status=closed(1)), job_set(1), *over))[0] == []
+
+
+def test_one_pod_of_two_that_is_over_does_not_hold_it() -> None:
+    assert useless(Cluster(job(status=closed(1)), job_set(1), pod(0, ended=(0, 46)), pod(1)))[0] == ["nano-a1"]
+
+
 def test_an_ended_attempt_whose_job_set_might_go_on_goes() -> None:
     assert useless(Cluster(job(status=closed(1)), job_set(1)))[0] == ["nano-a1"]
 
