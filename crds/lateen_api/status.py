@@ -185,7 +185,7 @@ class AttemptStatus(_Part):
     """Steps that had to be trained again."""
 
     seconds_to_next_step: float | None = Field(default=None, ge=0)
-    """Seconds from its end to the first step of the attempt after it."""
+    """Seconds from its end to the next step that was trained, in whichever attempt."""
 
 
 class BudgetStatus(_Part):

@@ -94,16 +94,21 @@ def _ledger(seen: Observation, decision: Decision, now: float) -> tuple[Attempt,
 
 
 def _with_recovery_time(attempts: tuple[Attempt, ...], seen: Observation) -> tuple[Attempt, ...]:
-    """Notes at the attempt before the present one how long it took until training went on."""
+    """Notes at the attempt before the present one, and at those before it of which none got to train, how long it
+    took until training went on."""
     if len(attempts) < 2 or seen.attempt is None or seen.progress is None:
         return attempts
-    before, present = attempts[-2:]
-    trained = present.first_step is not None and (present.step or 0) > present.first_step
-    if not trained or before.seconds_to_next_step is not None or before.ended_at is None:
+    *former, present = attempts
+    if present.first_step is None or (present.step or 0) <= present.first_step:
         return attempts
-    # Process 0 says when its last step ended; that is the first one unless it was asked late.
-    took = max(0.0, seen.progress.since - before.ended_at)
-    return (*attempts[:-2], replace(before, seconds_to_next_step=round(took, 3)), present)
+    for index in reversed(range(len(former))):
+        before = former[index]
+        if before.seconds_to_next_step is not None or before.ended_at is None:
+            break
+        # Process 0 says when its last step ended; that is the first one unless it was asked late.
+        took = max(0.0, seen.progress.since - before.ended_at)
+        former[index] = replace(before, seconds_to_next_step=round(took, 3))
+    return (*former, present)
 
 
 def _state(seen: Observation, decision: Decision, attempt: Attempt | None) -> tuple[str, str]:

@@ -155,6 +155,13 @@ class TestLedger:
         seen = replace(TWO, attempts=(ended, present))
         assert status_of(seen).attempts[0].seconds_to_next_step == 10.0
 
+    def test_an_attempt_that_did_not_get_to_train_is_part_of_the_time_that_was_lost(self):
+        first = replace(RUNNING, verdict=LOST, ended_at=T0 + 30)
+        second = Attempt(2, 2, started_at=T0 + 31, verdict=LOST, ended_at=T0 + 50, wanted_hosts=2)
+        present = Attempt(3, 2, started_at=T0 + 52, wanted_hosts=2, first_step=99, step=100)
+        seen = replace(TWO, attempts=(first, second, present))
+        assert [entry.seconds_to_next_step for entry in status_of(seen).attempts] == [30.0, 10.0, None]
+
     def test_only_the_newest_attempts_are_kept_and_the_budgets_know_the_others(self):
         ended = [replace(RUNNING, number=n, verdict=LOST, ended_at=T0 + n) for n in range(1, 31)]
         status = status_of(Observation(TARGET, tuple(ended)), Wait(T0 + 99))
