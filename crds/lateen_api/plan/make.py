@@ -132,15 +132,15 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
         )
     if spec.trainer.lanes is not None and spec.trainer.reproducibility == "fast":
         warnings.append("spec.trainer.lanes is not used: spec.trainer.reproducibility is fast.")
-    if layout.lanes is not None and compute_dtype != "float32":
+    if layout.lanes is not None and layout.mesh.model > 2:
         warnings.append(
-            f"Losses in {compute_dtype} are equal to the bit on the same number of devices only, in this version in "
-            "elastic mode, too. spec.trainer.mp f32 has equal bits on any power of two of them."
-        )
-    if layout.lanes is not None and layout.mesh.model > 1:
-        warnings.append(
-            "Equal bits on other numbers of hosts are not proven yet with spec.trainer.modelAxisSize above 1: "
+            "Equal bits on other numbers of hosts are not proven yet with spec.trainer.modelAxisSize above 2: "
             "expect them on the same number of hosts only."
+        )
+    if layout.lanes is not None and compute_dtype == "float16":
+        warnings.append(
+            "Equal bits on other numbers of hosts are not proven yet in float16: expect them on the same number of "
+            "hosts only. They are in spec.trainer.mp f32 and p=f32,c=bfloat16."
         )
     if compute_dtype == "float16":
         warnings.append("spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer.")

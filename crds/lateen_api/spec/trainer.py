@@ -40,7 +40,7 @@ class TrainerSpec(Section):
     mode, of each device in fast mode."""
 
     reproducibility: Literal["elastic", "fast"] = "elastic"
-    """`elastic`: losses in float32 equal to the bit on any power of two of devices. `fast`: on the same number only."""
+    """`elastic`: losses equal to the bit on any power of two of devices. `fast`: on the same number only."""
 
     lanes: int | None = Field(default=None, ge=1)
     """Fixed pieces into which each batch is cut in elastic mode: a power of two, at least two for each

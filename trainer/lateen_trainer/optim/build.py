@@ -10,6 +10,7 @@ from lateen_api.spec import OptimizerSpec
 from lateen_trainer.mesh import LAYERS, in_place_of
 from lateen_trainer.optim.adam import scale_by_adam
 from lateen_trainer.optim.schedules import learning_rate_schedule
+from lateen_trainer.rounding import never_contracted
 
 
 def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformationExtraArgs:
@@ -41,21 +42,10 @@ def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
         del params
         grad_norm: jax.Array = extra["grad_norm"]
         factor = jnp.where(grad_norm < max_norm, 1.0, max_norm / grad_norm)
-        return jax.tree.map(lambda g: _rounded(g * factor, grad_norm), updates), state
+        # What Adam does next subtracts from it.
+        return jax.tree.map(lambda g: never_contracted(g * factor, grad_norm), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _rounded(product: jax.Array, norm: jax.Array) -> jax.Array:
-    """The product as it is, with the rounding that it has by itself.
-
-    What Adam does next subtracts from it. Were the two contracted to one operation for shards of one length and not
-    for those of another, they would have other bits; barriers are gone before XLA for CPU fuses. So an operation on
-    its bits stands between that changes nothing: a norm has no sign.
-    """
-    nothing = jax.lax.shift_right_logical(jax.lax.bitcast_convert_type(norm, jnp.int32), 31)
-    bits = jax.lax.bitcast_convert_type(product, jnp.int32)
-    return jax.lax.bitcast_convert_type(bits ^ nothing, jnp.float32)
 
 
 def is_decayed(model):

@@ -4,7 +4,8 @@ A lane is a microbatch of one fixed shape. Lane j · D + d is the j-th of device
 independent of D:
 
 - The program of a lane is the same wherever it runs. It is the body of a loop of at least two trips (a loop of one
-  would be unrolled and fused with what surrounds it), and optimization barriers part it from the rest.
+  would be unrolled and fused with what surrounds it), optimization barriers part it from the rest, and no product
+  of its last operations is contracted with the sum that it goes into (`rounding`).
 - Gradients of lanes are added in one binary tree over the lane numbers (`ordered`). Where parameters are gathered
   once a step, each device first adds all of its own lanes, which are those that agree in the low bits of their
   number: the tree joins halves. Where they are gathered layer by layer, the devices add theirs within each
@@ -22,6 +23,7 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.models.layers import cast
+from lateen_trainer.rounding import never_contracted
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
 from lateen_trainer.step.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
@@ -112,7 +114,8 @@ def _lane(loss_of: Callable, parameters, key: PRNGKeyArray | None, rules: Shardi
         if key is not None:
             lane_key = jax.random.fold_in(key, number * rules.data_size + jax.lax.axis_index(DATA))
         separate, tokens = optimization_barrier((parameters, tokens))
-        loss, gradients = optimization_barrier(jax.value_and_grad(loss_of)(separate, tokens, lane_key))
-        return loss, cast(gradients, jnp.float32)
+        lane = optimization_barrier(jax.value_and_grad(loss_of)(separate, tokens, lane_key))
+        # Lanes are added up next: at once where one device has all of them, behind a transfer elsewhere.
+        return jax.tree.map(lambda x: never_contracted(x, no_sign=tokens[0, 0]), cast(lane, jnp.float32))
 
     return lane

@@ -50,30 +50,17 @@ class Fsdp:
         return jax.tree.map(leaf, tree, is_leaf=is_named_array)
 
     def _gather_leaf(self, array: jax.Array, axis: int | None) -> jax.Array:
-        array = rounded(array, self._compute_dtype).astype(self._compute_dtype)
+        array = array.astype(self._compute_dtype)
         whole = array if axis is None else jax.lax.all_gather(array, DATA, axis=axis, tiled=True)
         return whole if self._order is None else jax.lax.optimization_barrier(whole)
 
     def _reduce_leaf(self, gradient: jax.Array, axis: int | None) -> jax.Array:
         if self._order is not None:
             # Behind the barrier, so that what made the gradient is compiled without regard to what becomes of it.
-            gradient = rounded(jax.lax.optimization_barrier(gradient), gradient.dtype)
-            return sum_over_data(gradient, axis, self._rules, self._order)
+            return sum_over_data(jax.lax.optimization_barrier(gradient), axis, self._rules, self._order)
         gradient = gradient.astype(jnp.float32)
         if self._rules.data_size == 1:
             return gradient
         if axis is None:
             return jax.lax.psum(gradient, DATA)
         return jax.lax.psum_scatter(gradient, DATA, scatter_dimension=axis, tiled=True)
-
-
-def rounded(array: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """The array's values as `dtype` can hold them, in the array's own type.
-
-    XLA may leave out a conversion to a narrower type that is followed by one back, and whether one follows directly
-    depends on the number of devices: with one, nothing is sent in between. It never leaves out a rounding.
-    """
-    info = jnp.finfo(dtype)
-    if info.bits == 32:
-        return array
-    return jax.lax.reduce_precision(array, exponent_bits=info.nexp, mantissa_bits=info.nmant)

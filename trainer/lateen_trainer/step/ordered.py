@@ -13,6 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from lateen_trainer.mesh import DATA, ShardingRules
+from lateen_trainer.rounding import never_contracted
+
+FAN_IN = 32
+"""Parts of an array that are added at once. With fewer, XLA for CPU fuses one level of the tree with the next, which
+is slow; with more, the program grows."""
 
 
 class TreeOrder(enum.Enum):
@@ -86,8 +91,8 @@ def sum_over_data(array: jax.Array, axis: int | None, rules: ShardingRules, orde
 def global_norm(tree, rules: ShardingRules) -> jax.Array:
     """√ of the sum of squares of NamedArrays divided by `rules`, inside shard_map over `data`.
 
-    Each parameter is taken in the chunks into which it can be divided at the greatest width. How a backend adds up the
-    numbers of an array depends on the array's shape, so every chunk has the same one, and the body of a loop to itself.
+    Each parameter is taken in the chunks into which it can be divided at the greatest width. In which order XLA adds
+    up the numbers of an array depends on its shape and on what it is fused with, so that is not left to it.
     """
     total = jnp.float32(0)
     for leaf in jax.tree.leaves(tree, is_leaf=hax.util.is_named_array):
@@ -95,20 +100,30 @@ def global_norm(tree, rules: ShardingRules) -> jax.Array:
         if axis is not None:
             chunks = rules.parts(leaf.axes[axis])
         divided = rules.data_axis(leaf.axes) is not None
-        sums = _sums_of_squares(leaf.array, axis or 0, chunks // rules.data_size if divided else chunks)
+        # What lies on the model axis last, when little is left that has to be sent.
+        order = sorted(range(len(leaf.axes)), key=lambda i: leaf.axes[i].name in rules.tensor_axes)
+        sums = _sums_of_squares(leaf.array, axis or 0, chunks // rules.data_size if divided else chunks, order)
         if divided:
             sums = jax.lax.all_gather(sums, DATA, tiled=True)
         total = total + tree_sum(list(sums), TreeOrder.NEIGHBOURS)
     return jnp.sqrt(total)
 
 
-def _sums_of_squares(array: jax.Array, axis: int, chunks: int) -> jax.Array:
-    """[chunks] sums of the squares of equal chunks along an axis."""
-    size = array.shape[axis] // chunks
+def _sums_of_squares(array: jax.Array, axis: int, chunks: int, order: Sequence[int]) -> jax.Array:
+    """[chunks] sums of the squares of equal chunks along an axis; `order`: of the axes along which to add up."""
+    shape = array.shape
+    squares = jnp.square(array.reshape(*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
+    squares = never_contracted(squares, squares)
+    for i in order:
+        squares = _folded(squares, i if i < axis else i + 1)
+    return squares.reshape(chunks)
 
-    def of_chunk(number: jax.Array) -> jax.Array:
-        chunk = jax.lax.dynamic_slice_in_dim(array, number % chunks * size, size, axis)
-        return jnp.sum(jnp.square(jax.lax.optimization_barrier(chunk)))
 
-    # Two trips at least: a loop of one is no loop to XLA.
-    return jax.lax.map(of_chunk, jnp.arange(max(2, chunks)))[:chunks]
+def _folded(array: jax.Array, axis: int) -> jax.Array:
+    """The sum along an axis, which stays with a length of 1: a tree of sums of whole arrays."""
+    while (length := array.shape[axis]) > 1:
+        count = min(FAN_IN, 1 << (length - 1).bit_length())
+        missing = -length % count
+        padded = jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
+        array = tree_sum(jnp.split(padded, count, axis), TreeOrder.HALVES)
+    return array

@@ -1,0 +1,25 @@
+"""Products that keep the rounding which they have by themselves.
+
+Compilers contract a product and the sum that it goes into to one operation with one rounding. XLA for CPU does so
+wherever it fuses the two, and what it fuses depends on the lengths of the arrays and on what stands around them: so
+the same formula has other bits for shards of another length. Optimization barriers do not help, since they are gone
+before XLA for CPU fuses.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def never_contracted(product: jax.Array, no_sign: jax.Array) -> jax.Array:
+    """The product as it is, in float32.
+
+    An operation on its bits stands behind it that changes nothing, which no compiler knows: it adds the sign of a
+    number that has none.
+
+    Args:
+        product: float32, of any shape.
+        no_sign: what only the run shows to be not negative: float32 or int32, a scalar or of the product's shape.
+    """
+    nothing = jax.lax.shift_right_logical(jax.lax.bitcast_convert_type(no_sign, jnp.int32), 31)
+    bits = jax.lax.bitcast_convert_type(product, jnp.int32)
+    return jax.lax.bitcast_convert_type(bits ^ nothing, jnp.float32)
