@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     """SIGTERM arrived; the step was finished and its state saved."""
 
     NAN = 43
-    """The loss became NaN or infinite and `recovery.onNaN` says stop."""
+    """The loss became NaN or infinite and `recovery.onNaN` says stop, or leaving batches out did not help."""
 
     LOST_PEER = 44
     """Another process of the attempt is gone."""

@@ -22,13 +22,18 @@ class DataError(TrainerError):
 
 
 class NotFiniteError(TrainerError):
-    """The loss, or its gradient, of `step` (from 0) became NaN or infinite."""
+    """The loss, or its gradient, of `step` (from 0) became NaN or infinite.
+
+    Args:
+        seen: the numbers, in a few words, for those who go on without the step's batch.
+    """
 
     exit_code = ExitCode.NAN
 
-    def __init__(self, message: str, step: int):
+    def __init__(self, message: str, step: int, *, seen: str = ""):
         super().__init__(message)
         self.step = step
+        self.seen = seen
 
 
 class LostPeerError(TrainerError):

@@ -37,13 +37,16 @@ class Loop:
     """Trains from a step to the end, or to the step at which all processes agree to stop.
 
     The numbers of a step are read when the next one has been handed to the device, so that the device never waits
-    for this loop.
+    for this loop. Before a checkpoint or an evaluation they are read at once: what is not finite must not get there.
+
+    A batch that is left out moves all later ones up (`data.skips`). Where the compiled step left the state as it was,
+    the step that was handed to the device in the meantime has been trained in its place already, on the right batch.
 
     Args:
         origin: what determines the order of the data; kept with every checkpoint.
         first: whether this is process 0, whose clock says when a checkpoint is due.
         validation_tokens: None: there is no evaluation.
-        skips: batches that are left out.
+        skips: batches that are left out, as far as is known.
     """
 
     def __init__(
@@ -75,22 +78,37 @@ class Loop:
             seq_len=run.spec.model.seq_len,
             seed=trainer.seed,
         )
-        self._loader = self._make_loader(skips=skips)
         self._recovery = run.spec.recovery
+        self._trained = 0
         self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
         self._evaluation = None if validation_tokens is None else Evaluation(run, validation_tokens)
         self._unread: _Unread | None = None
         self._read_at = time.perf_counter()
         self._saved_step: int | None = None
+        self._take_up(skips)
         self.last_loss: float | None = None
         """Training loss of the last step that was read: nats a token."""
         self.validation_loss: float | None = None
         """Loss of the last evaluation: nats a token."""
 
-    def leave_out(self, skips: Skips) -> None:
-        """From the next `run_from` on these batches are left out."""
+    @property
+    def skips(self) -> Skips:
+        """The batches that are left out."""
+        return self._skips
+
+    def leave_out(self, step: int, reason: str) -> None:
+        """Leaves the batch of a step out from now on; whoever goes on with this run does so too."""
+        log.warning("%s: batch %d is left out", reason, self._skips.batch_of(step))
+        skips = self._skips.with_step(step, reason)
+        # Before a checkpoint knows of it: none that was trained without a batch may be gone on from with it.
+        self._checkpoints.note_skipped(skips.reasons, self._origin)
+        self._take_up(skips)
+
+    def _take_up(self, skips: Skips) -> None:
+        self._skips = skips
         self._loader = self._make_loader(skips=skips)
+        self._report.left_out(skips.batches)
 
     def run_from(self, state: TrainState, start: int) -> tuple[TrainState, bool]:
         """Trains the steps from `start` on.
@@ -102,38 +120,59 @@ class Loop:
             NotFiniteError: a loss was NaN or infinite, and `recovery.onNaN` does not skip it (any more).
             NotSavedError: the last checkpoint could not be written.
         """
-        self._saved_step = start if start > 0 else None
+        self._trained, self._saved_step = start, start if start > 0 else None
         self._unread = None
         self._report.phase(Phase.COMPILING)
         self._read_at = time.perf_counter()
-        trained, save_wanted = start, False
-        with self._loader.prefetch(start, self._steps, rows=self._placement.rows) as batches:
-            for step, rows, waited in _timed(batches):
+        compiled, stopped = False, False
+        while self._trained < self._steps and not stopped:
+            state, stopped = self._run_in_order(state, compiled=compiled)
+            compiled = True
+        self._save_for_good(state)
+        if self._trained < self._steps:
+            return state, True
+        return state, not self._evaluate(state)
+
+    def _run_in_order(self, state: TrainState, *, compiled: bool) -> tuple[TrainState, bool]:
+        """Trains until the end, until a batch is left out and the later ones move up, or until all processes agree to
+        stop.
+
+        Returns:
+            The state, and whether the run was stopped.
+        """
+        loader, save_wanted, stopped = self._loader, False, False
+        with loader.prefetch(self._trained, self._steps, rows=self._placement.rows) as batches:
+            for _, rows, waited in _timed(batches):
                 noted = {names.DATA_WAIT_SECONDS: waited}
                 began = time.perf_counter()
                 state, metrics = self._train_step(state, self._placement.place(rows))
-                if step == start:
+                if not compiled:
+                    compiled = True
                     noted[names.COMPILE_SECONDS] = time.perf_counter() - began
                     self._read_at = time.perf_counter()
-                trained = step + 1
-                vote = self._votes.cast(self._first and self._policy.due(trained, time.time()))
+                vote = self._votes.cast(self._first and self._policy.due(self._trained + 1, time.time()))
                 save_wanted = self._read() or save_wanted
-                self._unread = _Unread(step, metrics, vote, noted)
-                if save_wanted or is_permanent(trained, self._policy.keep):
-                    self._save(state, trained)
-                    save_wanted = False
-                if trained % self._steps_per_eval == 0 and trained < self._steps and not self._evaluate(state, trained):
-                    break
-                if self._life.should_stop():
+                self._unread = _Unread(metrics, vote, noted)
+                self._trained += 1
+                save_wanted = save_wanted or is_permanent(self._trained, self._policy.keep)
+                eval_wanted = self._trained % self._steps_per_eval == 0 and self._trained < self._steps
+                if save_wanted or eval_wanted:
+                    reached = self._trained
+                    self._read()
+                    if self._trained < reached:
+                        break
+                    if save_wanted:
+                        self._save(state)
+                        save_wanted = False
+                    stopped = eval_wanted and not self._evaluate(state)
+                stopped = stopped or self._life.should_stop()
+                if stopped or self._loader is not loader:
                     break
         self._read()
-        self._save_for_good(state, trained)
-        if trained < self._steps:
-            return state, True
-        return state, not self._evaluate(state, trained)
+        return state, stopped
 
     def _read(self) -> bool:
-        """Reads and reports the numbers of the step that was last handed to the device.
+        """Reads and reports the numbers of the step that was last counted as trained.
 
         Returns:
             Whether a checkpoint is due, by process 0's clock.
@@ -144,46 +183,47 @@ class Loop:
         unread, self._unread = self._unread, None
         numbers: dict[str, float] = {name: float(value) for name, value in unread.metrics.items()}
         now = time.perf_counter()
+        step = self._trained - 1
         # The gradient too: a loss can be finite and its gradient not, and then the parameters no longer are.
         if math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM]):
             self.last_loss, self._skipped_in_a_row = numbers[names.LOSS], 0
+            timed = {**unread.noted, names.STEP_SECONDS: now - self._read_at}
+            self._report.trained(step, {**numbers, **timed})
         else:
-            self._not_finite(unread.step, numbers)
-        self._report.trained(
-            unread.step,
-            {
-                **numbers,
-                **unread.noted,
-                names.STEP_SECONDS: now - self._read_at,
-            },
-        )
+            self._not_finite(step, numbers)
         self._read_at = now
         return bool(unread.vote)
 
     def _not_finite(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Notes a step that the compiled step left without effect; raises NotFiniteError where that is not asked for,
-        or happened too often in a row."""
-        self._skipped_in_a_row += 1
-        recovery = self._recovery
-        what = f"the loss of step {step} is {numbers[names.LOSS]}, the norm of its gradient {numbers[names.GRAD_NORM]}"
-        if recovery.on_nan == "skip" and self._skipped_in_a_row <= recovery.max_failures:
-            log.warning("%s: its batch is left out (spec.recovery.onNaN is skip)", what)
+        """Takes a step back that the compiled step left without effect; raises NotFiniteError where that is not asked
+        for, or happened too often in a row."""
+        seen = f"the loss of step {step} is {numbers[names.LOSS]}, the norm of its gradient {numbers[names.GRAD_NORM]}"
+        # What is being saved is from before it, and to be gone back to.
+        self._wait_for_save()
+        if self._recovery.on_nan == "skip" and self._skipped_in_a_row < self._recovery.max_failures:
+            self._skipped_in_a_row += 1
+            self._trained = step
+            self._report.phase(Phase.SAVING)
+            self.leave_out(step, seen)
+            self._report.phase(Phase.TRAINING)
             return
         self._report.trained(step, numbers)
-        often = f" {self._skipped_in_a_row} times in a row" if self._skipped_in_a_row > 1 else ""
+        tried = ""
+        if self._skipped_in_a_row > 0:
+            tried = f" on {self._skipped_in_a_row + 1} batches in a row (spec.recovery.maxFailures)"
         last = self._checkpoints.last_committed_url
         raise NotFiniteError(
-            f"{what[0].upper()}{what[1:]}: expected finite numbers{often}. Lower spec.optimizer.learningRate, lengthen "
-            "spec.optimizer.warmup or use float32 (spec.trainer.mp). The last checkpoint from before it: "
-            f"{last or 'none'}.",
+            f"{seen[0].upper()}{seen[1:]}: expected finite numbers, which did not come{tried}. Lower "
+            "spec.optimizer.learningRate, lengthen spec.optimizer.warmup or use float32 (spec.trainer.mp). "
+            f"The last checkpoint from before it: {last or 'none'}.",
             step,
+            seen=seen,
         )
 
-    def _evaluate(self, state: TrainState, trained: int) -> bool:
+    def _evaluate(self, state: TrainState) -> bool:
         """Evaluates, if there is something to evaluate on; False: all processes agreed to stop meanwhile."""
         if self._evaluation is None:
             return True
-        self._read()
         self._report.phase(Phase.EVALUATING)
         total, sequences = 0.0, 0.0
         for loss, weight in self._evaluation.batches(state):
@@ -192,38 +232,46 @@ class Loop:
             if self._life.should_stop():
                 return False
         self.validation_loss = total / sequences
-        self._report.evaluated(trained - 1, self.validation_loss)
+        self._report.evaluated(self._trained - 1, self.validation_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
         return True
 
-    def _save(self, state: TrainState, trained: int) -> None:
+    def _save(self, state: TrainState) -> None:
         """Begins a checkpoint; one that failed is reported, and training goes on."""
-        self._read()  # what is not finite must not be saved
         began = time.perf_counter()
         self._report.phase(Phase.SAVING)
         try:
-            self._checkpoints.save(trained, state, self._origin)
-            self._saved_step = trained
+            self._checkpoints.save(self._trained, state, self._metadata())
+            self._saved_step = self._trained
         except NotSavedError as error:
             log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
         self._policy = self._policy.saved(time.time())
-        self._report.noted(trained - 1, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
+        self._report.noted(self._trained - 1, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
 
-    def _save_for_good(self, state: TrainState, trained: int) -> None:
+    def _save_for_good(self, state: TrainState) -> None:
         """Sees to it that the state is committed before the run ends."""
         self._report.phase(Phase.SAVING)
+        self._wait_for_save()
+        if self._saved_step != self._trained:
+            self._checkpoints.save(self._trained, state, self._metadata(), block=True)
+            self._saved_step = self._trained
+            self._look_for_commit()
+
+    def _wait_for_save(self) -> None:
         try:
             self._checkpoints.wait()
         except NotSavedError as error:
             log.error("%s", error)
             self._saved_step = None
-        if self._saved_step != trained:
-            self._checkpoints.save(trained, state, self._origin, block=True)
-            self._saved_step = trained
         self._look_for_commit()
+
+    def _metadata(self) -> dict[str, Any]:
+        """What a checkpoint of now keeps besides the state."""
+        past = self._skips.before(self._trained)
+        return {**self._origin, "skipped": {str(batch): reason for batch, reason in past.reasons.items()}}
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed
@@ -261,7 +309,6 @@ class Evaluation:
 class _Unread:
     """A step that the device is at work on."""
 
-    step: int
     metrics: Mapping[str, Any]
     vote: jax.Array
     noted: Mapping[str, float]

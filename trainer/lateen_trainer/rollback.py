@@ -11,8 +11,6 @@ from collections.abc import Callable
 from lateen_api.progress import Phase
 from lateen_api.spec import RecoverySpec
 
-from lateen_trainer.checkpoint.checkpoints import Checkpoints
-from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
 from lateen_trainer.loop import Loop
 from lateen_trainer.report.reporter import Reporter
@@ -24,23 +22,24 @@ log = logging.getLogger(__name__)
 class Rollbacks:
     """Runs a loop, and rolls it back where the job asks for that.
 
+    A process that is killed in between loses nothing: before the batch is in the ledger, whoever goes on from the
+    checkpoint meets it again; afterwards, whoever does leaves it out.
+
     Args:
         recovery: `maxFailures` bounds how often in a row training goes back to one checkpoint.
-        checkpoints: remember the batches that are left out.
-        skips: those of them that are known.
+        restore: gives the state of the last checkpoint, or a new one; the same on all processes.
     """
 
-    def __init__(self, recovery: RecoverySpec, checkpoints: Checkpoints, loop: Loop, report: Reporter, skips: Skips):
-        self._recovery, self._checkpoints, self._loop, self._report = recovery, checkpoints, loop, report
-        self._skips = skips
-        self._from: int | None = None
+    def __init__(self, recovery: RecoverySpec, loop: Loop, report: Reporter, *, restore: Callable[[], TrainState]):
+        self._at_most = recovery.max_failures if recovery.on_nan == "rollback" else 0
+        self._loop, self._report, self._restore = loop, report, restore
+        self._origin: int | None = None
+        """Step of the checkpoint that training went back to last."""
+
         self._in_a_row = 0
 
-    def run_from(self, state: TrainState, start: int, restore: Callable[[], TrainState]) -> tuple[TrainState, bool]:
+    def run_from(self, state: TrainState, start: int) -> tuple[TrainState, bool]:
         """As `Loop.run_from`.
-
-        Args:
-            restore: gives the state of the last checkpoint, or a new one.
 
         Raises:
             NotFiniteError: `onNaN` is not rollback, or it did not help.
@@ -49,29 +48,27 @@ class Rollbacks:
             try:
                 return self._loop.run_from(state, start)
             except NotFiniteError as error:
-                if self._recovery.on_nan != "rollback":
+                if self._at_most == 0:
                     raise
-                self._leave_out(error)
-            # Here the error is gone, and with it the frames that hold the broken state: two would not fit a device.
+                # Without the frames that hold the broken state: two states would not fit a device.
+                trouble = error.with_traceback(None)
             self._report.phase(Phase.RESTORING)
-            state = restore()
+            state = self._restore()
             start = int(state.step)
+            # By what was restored, and not by what is known of commits, of which processes hear at different times.
+            self._count(start, trouble)
+            where = f"the checkpoint of step {start}" if start > 0 else "the beginning"
+            log.warning("%s: going back to %s", trouble.seen, where)
+            self._loop.leave_out(trouble.step, trouble.seen)
             self._report.rewound(start)
 
-    def _leave_out(self, error: NotFiniteError) -> None:
-        origin = self._checkpoints.last_committed
-        self._in_a_row = self._in_a_row + 1 if origin == self._from else 1
-        self._from = origin
-        if self._in_a_row > self._recovery.max_failures:
+    def _count(self, origin: int, trouble: NotFiniteError) -> None:
+        self._in_a_row = self._in_a_row + 1 if origin == self._origin else 1
+        self._origin = origin
+        if self._in_a_row > self._at_most:
             raise NotFiniteError(
-                f"{error} Training went back {self._recovery.max_failures} times (spec.recovery.maxFailures) "
-                f"and left out a batch each time, which did not help.",
-                error.step,
-            ) from error
-        batch = self._skips.batch_of(error.step)
-        self._skips = self._skips.with_step(error.step)
-        # Before anything else: whoever goes on from here must leave it out, too.
-        self._checkpoints.note_skipped(self._skips.batches)
-        self._loop.leave_out(self._skips)
-        where = "the beginning" if origin is None else f"the checkpoint of step {origin}"
-        log.warning("%s Going back to %s; batch %d is left out from now on.", error, where, batch)
+                f"{trouble} Training went back to step {origin} as often as spec.recovery.maxFailures "
+                f"({self._at_most}) allows and left a batch out each time, which did not help.",
+                trouble.step,
+                seen=trouble.seen,
+            )

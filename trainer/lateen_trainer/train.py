@@ -1,12 +1,15 @@
 """The training of a job, from its first file to its last checkpoint, in the order in which it happens."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.plan import make_plan
@@ -19,7 +22,7 @@ from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
-from lateen_trainer.errors import UserError
+from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
 from lateen_trainer.processes import Lifecycle, Peers
@@ -66,16 +69,16 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         "batch": spec.trainer.train_batch_size,
         **({} if plan.lanes is None else {"lanes": plan.lanes}),
     }
-    state = restore_or_init(run, checkpoints, origin)
+    state, past = restore_or_init(run, checkpoints, origin)
     start = int(state.step)
+    skips = known_skips(checkpoints, origin, past, peers)
     report.begin(plan, start)
     if peers.first:
         report.add([JsonLinesTracker(run_dir / "metrics.jsonl", attempt=environment.attempt, start_step=start)])
 
-    skips = Skips(checkpoints.folder.skipped())
     loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first, skips=skips)
-    rollbacks = Rollbacks(spec.recovery, checkpoints, loop, report, skips)
-    state, stopped = rollbacks.run_from(state, start, lambda: restore_or_init(run, checkpoints, origin))
+    rollbacks = Rollbacks(spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin)[0])
+    state, stopped = rollbacks.run_from(state, start)
     if stopped:
         life.saved()
         return
@@ -89,6 +92,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "tokens": int(state.step) * plan.tokens_per_step,
             "trainLoss": loop.last_loss,
             "validationLoss": loop.validation_loss,
+            "skippedBatches": loop.skips.batches,
             "unigramEntropy": unigram_entropy(shown.blocks()),
             "sample": text,
         }
@@ -130,8 +134,8 @@ def open_checkpoints(job: LMTrainingJob, run_dir: Path, peers: Peers) -> Checkpo
     )
 
 
-def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]) -> TrainState:
-    """The newest good checkpoint's state, or a new one.
+def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]) -> tuple[TrainState, Skips]:
+    """The newest good checkpoint's state, or a new one, and the batches that were left out on the way to it.
 
     Args:
         origin: what determines the losses. A checkpoint of another origin is not gone on from, since the rest of the
@@ -143,19 +147,53 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     settings = run.settings
     restored = checkpoints.restore(state_shapes(run.make_model, settings.optimizer, settings.rules))
     if restored is None:
-        return init_state(run.make_model, settings.optimizer, settings.rules)
+        return init_state(run.make_model, settings.optimizer, settings.rules), Skips()
     state, metadata = restored
+    what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
+    check_origin(what, metadata, origin)
+    log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
+    return state, Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
+
+
+def check_origin(what: str, metadata: Mapping[str, Any], origin: Mapping[str, str | int]) -> None:
+    """Compares what determined the order of the data when something was written with what determines it now.
+
+    Raises:
+        UserError: it differs; the message begins with `what`.
+    """
     for name, value in origin.items():
         if metadata.get(name, value) != value:
             consequence = CONSEQUENCES.get(name, "the run would repeat some of the data and skip some")
             raise UserError(
-                f"spec.checkpoint.path has a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) "
-                f"that was trained with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: expected the same, "
-                f"or {consequence}. Put it back, or name another "
+                f"spec.checkpoint.path has {what} with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: "
+                f"expected the same, or {consequence}. Put it back, or name another "
                 "checkpoint.path (`lateen run --fresh` moves the old run aside)."
             )
-    log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
-    return state
+
+
+def known_skips(checkpoints: Checkpoints, origin: Mapping[str, str | int], past: Skips, peers: Peers) -> Skips:
+    """The batches that the run leaves out: those of its ledger, and those that are part of its past.
+
+    Args:
+        past: left out on the way to the checkpoint that the run goes on from, whatever the ledger says.
+
+    Raises:
+        UserError: the ledger is of another origin, so that its numbers are of other batches.
+        CorruptCheckpointError: it is damaged, or other processes read something else.
+    """
+    reasons, metadata = checkpoints.folder.skipped()
+    check_origin(
+        f"a list of batches to leave out ({checkpoints.folder.skipped_url}) that was written", metadata, origin
+    )
+    skips = Skips({**past.reasons, **reasons})
+    if peers.process_count > 1:
+        digest = np.frombuffer(hashlib.sha256(str(skips.batches).encode()).digest(), np.uint8)
+        if (multihost_utils.process_allgather(digest) != digest).any():
+            raise CorruptCheckpointError(
+                f"{checkpoints.folder.skipped_url} does not say the same to all processes: expected a folder that all "
+                "hosts share and see alike."
+            )
+    return skips
 
 
 def sample_text(run: Run, state: TrainState, tokenizer: Tokenizer, tokens: TokenCache) -> str:

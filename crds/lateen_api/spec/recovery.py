@@ -11,7 +11,8 @@ class RecoverySpec(Section):
     """What happens when something goes wrong. Each kind of failure has a budget of its own."""
 
     max_failures: int = Field(default=3, ge=0)
-    """Restarts after errors of the job's own (exceptions, bad data)."""
+    """Restarts after errors of the job's own (exceptions, bad data). Also how often in a row `onNaN` leaves a batch
+    out before the job ends."""
 
     max_preemptions: int = Field(default=1000, ge=0)
     """Restarts after preemptions, evictions and other planned ends."""
@@ -21,7 +22,7 @@ class RecoverySpec(Section):
 
     on_nan: Literal["rollback", "stop", "skip"] = Field(default="stop", alias="onNaN")
     """What a NaN or infinite loss does. `stop`: end the job. `skip`: leave the batch out.
-    `rollback`: go back to the last checkpoint and leave the batch out."""
+    `rollback`: go back to the last checkpoint and leave the batch out. The losses of both are the same."""
 
     hang_after: Duration = "10m"
     """A process whose step has not moved for this long is ended."""

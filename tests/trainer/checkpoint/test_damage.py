@@ -115,9 +115,9 @@ def test_verify_finds_the_same_without_a_model(sealed):
 
 def test_the_list_of_skipped_batches_is_kept_and_its_damage_is_named(tmp_path):
     folder = CheckpointFolder(str(tmp_path))
-    assert folder.skipped() == []
-    folder.note_skipped([3, 7])
-    assert folder.skipped() == [3, 7]
+    assert folder.skipped() == ({}, {})
+    folder.note_skipped({3: "its loss is nan", 7: "its loss is inf"}, {"seed": 0})
+    assert folder.skipped() == ({3: "its loss is nan", 7: "its loss is inf"}, {"seed": 0})
     path = tmp_path / "skipped-batches.json"
     path.write_bytes(path.read_bytes().replace(b"7", b"6"))
     with pytest.raises(CorruptCheckpointError, match=r"skipped-batches\.json: .* does not have the digest it states"):

@@ -33,6 +33,13 @@ def test_a_block_that_completes_is_done(environment: ProcessEnvironment):
     assert outcome(environment) == Outcome(ExitCode.DONE, "All steps are trained.", 10, "step-10")
 
 
+def test_a_remark_ends_the_message_of_a_run_that_ends_well(environment: ProcessEnvironment):
+    with Lifecycle(environment) as life:
+        life.remark("Batch 3 was left out.")
+        life.remark("Batches 3 and 4 were left out.")
+    assert outcome(environment).message == "All steps are trained. Batches 3 and 4 were left out."
+
+
 def test_a_stop_that_was_asked_for_stops_the_loop(environment: ProcessEnvironment):
     answers = []
     with Lifecycle(environment) as life:

@@ -125,3 +125,10 @@ def test_the_port_is_free_again_afterwards():
     with serving(ProgressState()) as (url, _):
         port = int(url.rpartition(":")[2])
     socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_batches_that_are_left_out_are_counted():
+    with serving(ProgressState()) as (url, tracker):
+        before = samples(url)["lateen_trainer_skipped_batches"]
+        tracker.left_out(3)
+        assert (before, samples(url)["lateen_trainer_skipped_batches"]) == (0, 3)

@@ -44,30 +44,26 @@ def train(rows: list[np.ndarray], *, skip: bool, elastic: bool, gather_once: boo
     return metrics, states
 
 
-MODES = pytest.mark.parametrize(
-    ("elastic", "gather_once"),
-    [(True, True), (True, False), (False, True), (False, False)],
-    ids=["elastic, gathered once", "elastic, layer by layer", "fast, gathered once", "fast, layer by layer"],
-)
-
-
-@MODES
-def test_a_bad_batch_changes_nothing_at_all(elastic, gather_once):
-    metrics, states = train(batches(0, 1, BAD, 3), skip=True, elastic=elastic, gather_once=gather_once)
-
-    assert [np.isnan(numbers["loss"]) for numbers in metrics] == [False, False, True, False]
-    assert np.isnan(metrics[2]["grad_norm"])
-    assert states[2] == states[1]
-    assert states[3] != states[2]
-
-
-@MODES
-def test_what_follows_is_as_if_the_batch_had_not_been_there(elastic, gather_once):
+def check_a_bad_batch_is_as_if_it_had_not_been_there(*, elastic: bool, gather_once: bool):
     with_it, its_states = train(batches(0, 1, BAD, 3, 4), skip=True, elastic=elastic, gather_once=gather_once)
     without, states = train(batches(0, 1, 3, 4), skip=False, elastic=elastic, gather_once=gather_once)
 
-    assert [with_it[number] for number in (0, 1, 3, 4)] == without
-    assert its_states[-1] == states[-1]
+    assert np.isnan([with_it[BAD]["loss"], with_it[BAD]["grad_norm"]]).all()
+    assert its_states[BAD] == its_states[BAD - 1], "the bad batch changed something"
+    del with_it[BAD], its_states[BAD]
+    assert with_it == without
+    assert its_states == states
+
+
+def test_a_bad_batch_is_as_if_it_had_not_been_there():
+    check_a_bad_batch_is_as_if_it_had_not_been_there(elastic=True, gather_once=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("elastic", "gather_once"), [(True, False), (False, True), (False, False)])
+def test_in_the_other_modes_too(elastic, gather_once):
+    """Each compiles two programs; they buy that no way through XLA lets anything of a bad batch through."""
+    check_a_bad_batch_is_as_if_it_had_not_been_there(elastic=elastic, gather_once=gather_once)
 
 
 def test_without_the_setting_a_bad_batch_ruins_the_parameters():
@@ -76,13 +72,11 @@ def test_without_the_setting_a_bad_batch_ruins_the_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gather_once", [True, False], ids=["gathered once", "layer by layer"])
-def test_every_width_gives_the_same_bits_across_a_bad_batch(gather_once):
-    """Six programs are compiled; they buy that the choice between old and new state is not fused with the sums that
+def test_every_width_gives_the_same_bits_across_a_bad_batch():
+    """Two programs are compiled; they buy that the choice between old and new state is not fused with the sums that
     gave the new one, in another way for shards of another length."""
     rows = batches(0, 1, BAD, 3, 4)
-    one, *others = (train(rows, skip=True, elastic=True, gather_once=gather_once, width=w) for w in (1, 2, 4))
+    (ones, one), (fours, four) = (train(rows, skip=True, elastic=True, gather_once=True, width=w) for w in (1, 4))
 
-    for metrics, states in others:
-        np.testing.assert_equal(metrics, one[0])
-        assert states == one[1]
+    np.testing.assert_equal(fours, ones)
+    assert four == one

@@ -217,11 +217,16 @@ class Checkpoints:
         self._last_committed = manifest.step
         return jax.tree.unflatten(jax.tree.structure(template), arrays), dict(manifest.metadata)
 
-    def note_skipped(self, batches: Sequence[int]) -> None:
-        """Remembers the batches that the run leaves out, for whoever goes on with it."""
-        self.wait()
+    def note_skipped(self, reasons: Mapping[int, str], metadata: Mapping[str, Any]) -> None:
+        """Remembers the batches that the run leaves out, for whoever goes on with it. When it returns, they stand in
+        the folder.
+
+        Args:
+            reasons: by number of the batch, why.
+            metadata: what the numbers depend on; JSON.
+        """
         if self._process_index == 0:
-            self.folder.note_skipped(batches)
+            self.folder.note_skipped(reasons, metadata)
         self._barrier("checkpoints: skipped batches noted")
 
     def rewind(self, step: int) -> None:

@@ -1,7 +1,7 @@
 """The folder of a run's checkpoints: one folder a step below it, and what state each is in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,7 @@ DISCARDED = "discarded.json"
 
 LAST_COMMIT = "last-commit.json"
 SKIPPED = "skipped-batches.json"
+"""The ledger of the batches that the run leaves out."""
 
 _STEP = re.compile(r"step-(\d{8,})")
 _SET_ASIDE = re.compile(r"step-(\d{8,})\.(incomplete|corrupt|replaced|abandoned)(-\d+)?")
@@ -195,30 +196,41 @@ class CheckpointFolder:
         """
         self._store.write(LAST_COMMIT, seal({"step": step})).result()
 
-    def skipped(self) -> list[int]:
-        """Batches that the run leaves out since its loss was not finite on them.
+    @property
+    def skipped_url(self) -> str:
+        """Where the list of batches is that the run leaves out."""
+        return join(self.url, SKIPPED)
+
+    def skipped(self) -> tuple[dict[int, str], dict[str, Any]]:
+        """Batches that the run leaves out since its loss was not finite on them: why, by number; and the metadata.
 
         Raises:
             CorruptCheckpointError: the list is damaged. Without it the run would train on other data than before.
+            OSError: the store cannot be reached or refuses.
         """
         data = self._read(SKIPPED)
         if data is None:
-            return []
+            return {}, {}
         try:
-            return unseal(data, SKIPPED)["batches"]
+            body = unseal(data, SKIPPED)
         except DamagedError as error:
             raise CorruptCheckpointError(
-                f"{join(self.url, SKIPPED)}: {error}; it lists the batches that the run leaves out. Put it back from a "
-                "copy, or start the run anew at another spec.checkpoint.path."
+                f"{self.skipped_url}: {error}; it lists the batches that the run leaves out. Put it back from a copy, "
+                "or delete it: then those that were left out since the last checkpoint are trained on again."
             ) from error
+        return {int(batch): reason for batch, reason in body["batches"].items()}, body["metadata"]
 
-    def note_skipped(self, batches: Sequence[int]) -> None:
-        """Remembers which batches are left out.
+    def note_skipped(self, reasons: Mapping[int, str], metadata: Mapping[str, Any]) -> None:
+        """Remembers which batches are left out, and why.
+
+        Args:
+            metadata: what the numbers of the batches depend on; JSON.
 
         Raises:
             ValueError: TensorStore's error.
         """
-        self._store.write(SKIPPED, seal({"batches": list(batches)})).result()
+        batches = {str(batch): reason for batch, reason in reasons.items()}
+        self._store.write(SKIPPED, seal({"batches": batches, "metadata": dict(metadata)})).result()
 
     def set_aside(self, step: int, why: State) -> str:
         """Renames the folder of a step so that it is no longer taken for a checkpoint; gives its new name."""

@@ -56,6 +56,7 @@ class Lifecycle:
         self._guardian = Guardian(self._ending)
         self._peers = Peers(environment.process_id, environment.process_count)
         self._saved = False
+        self._remark = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -122,6 +123,10 @@ class Lifecycle:
         """Says that the block ends because of SIGTERM, with its state saved: exit code SAVED."""
         self._saved = True
 
+    def remark(self, sentence: str) -> None:
+        """What else is to be known of a run that ends well; the last remark counts."""
+        self._remark = f" {sentence}"
+
     def stale(self) -> str | None:
         """Why the loop counts as not alive, or None. For /healthz."""
         return self._guardian.stale()
@@ -150,9 +155,11 @@ class Lifecycle:
         make = self._guardian.outcome
         match error:
             case None if self._saved:
-                return make(ExitCode.SAVED, "SIGTERM arrived; the step was finished and its state saved."), ""
+                return make(
+                    ExitCode.SAVED, f"SIGTERM arrived; the step was finished and its state saved.{self._remark}"
+                ), ""
             case None:
-                return make(ExitCode.DONE, "All steps are trained."), ""
+                return make(ExitCode.DONE, f"All steps are trained.{self._remark}"), ""
             case TrainerError():
                 return make(error.exit_code, str(error)), ""
             case JobError():

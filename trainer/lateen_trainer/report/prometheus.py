@@ -47,6 +47,7 @@ class PrometheusTracker:
         self._since = gauge("last_step_timestamp_seconds", "When the phase began or its last step ended")
         self._speed = gauge("tokens_per_second", "Tokens trained on a second, over all devices, moving average")
         self._mfu = gauge("mfu_ratio", "Model FLOPs utilisation, 0 to 1; NaN: the device's peak is not known")
+        self._left_out = gauge("skipped_batches", "Batches left out since the loss was not finite, over all attempts")
         self._checkpoint_step = gauge("checkpoint_last_step", "Steps trained at the last committed checkpoint")
 
         # Counters begin at 0 in each process, so that rate() is right across restarts.
@@ -85,6 +86,10 @@ class PrometheusTracker:
                 self._counters[name].inc(value)
             elif name in self._histograms:
                 self._histograms[name].observe(value)
+
+    def left_out(self, count: int) -> None:
+        """Takes the number of batches that are left out."""
+        self._left_out.set(count)
 
     def rewind(self, step: int) -> None:
         """Nothing is to be done: these are the present numbers, and counters count what was done."""

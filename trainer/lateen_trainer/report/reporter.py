@@ -8,6 +8,7 @@ from typing import Self
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.plan import Plan
 from lateen_api.progress import Phase
+from lateen_api.wording import listing
 
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
@@ -15,6 +16,9 @@ from lateen_trainer.report.metrics_server import MetricsServer
 from lateen_trainer.report.progress import ProgressState
 from lateen_trainer.report.prometheus import PrometheusTracker
 from lateen_trainer.report.tracker import Tracker, Trackers
+
+_SHOWN = 10
+"""Batches that a message names."""
 
 
 class Reporter:
@@ -31,7 +35,9 @@ class Reporter:
         self._progress = ProgressState()
         self._steps = steps
         self._step = 0
-        prometheus = PrometheusTracker(self._progress, process_id=environment.process_id, attempt=environment.attempt)
+        self._prometheus = prometheus = PrometheusTracker(
+            self._progress, process_id=environment.process_id, attempt=environment.attempt
+        )
         self._trackers = Trackers([prometheus])
         self._server = MetricsServer(
             environment.metrics_host,
@@ -75,6 +81,12 @@ class Reporter:
         self._progress.rewound(step)
         self._trackers.rewind(step)
 
+    def left_out(self, batches: Sequence[int]) -> None:
+        """These batches of the run are left out, by all that is known."""
+        self._prometheus.left_out(len(batches))
+        if batches:
+            self._life.remark(_left_out(batches))
+
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """What the process is at; with the same phase again: that it moves."""
         self._progress.enter(phase, detail)
@@ -103,3 +115,10 @@ class Reporter:
         """A checkpoint after `step` steps is committed."""
         self._progress.committed(checkpoint, step)
         self._life.committed(checkpoint, step)
+
+
+def _left_out(batches: Sequence[int]) -> str:
+    """A sentence for people."""
+    shown = [*batches[:_SHOWN], *([f"{len(batches) - _SHOWN} more"] if len(batches) > _SHOWN else [])]
+    which = f"Batch {batches[0]} was" if len(batches) == 1 else f"Batches {listing(shown, 'and')} were"
+    return f"{which} left out, since the loss was not finite."

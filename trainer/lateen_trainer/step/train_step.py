@@ -32,12 +32,21 @@ class StepSettings:
     """Whether microbatches are lanes, summed in an order that does not depend on the number of devices."""
 
     skip_not_finite: bool = False
-    """Whether a batch whose loss or gradient is not finite leaves the state as it was (`recovery.onNaN: skip`)."""
+    """Whether a batch whose loss or gradient is not finite leaves all of the state as it was, the number of the step
+    too (`recovery.onNaN: skip`)."""
 
     def fsdp(self) -> Fsdp:
         """Gathers parameters and reduces gradients in the order of the mode."""
         order = order_of_lanes(gather_once=self.gather_once) if self.elastic else None
         return Fsdp(self.rules, self.compute_dtype, order)
+
+    def compiler_options(self) -> dict[str, bool]:
+        """What XLA must not do in the mode.
+
+        It may leave out a conversion to a narrower type that is followed by one back. Whether one follows directly
+        depends on the number of devices: with one, nothing is sent in between.
+        """
+        return {"xla_allow_excess_precision": False} if self.elastic else {}
 
 
 def make_train_step(settings: StepSettings):
@@ -58,21 +67,19 @@ def make_train_step(settings: StepSettings):
         gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
         updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model, grad_norm=grad_norm)
         model = optax.apply_updates(state.model, updates)
-        if settings.skip_not_finite:
-            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-            model, opt_state = jax.tree.map(
-                lambda new, old: jnp.where(finite, new, old), (model, opt_state), (state.model, state.opt_state)
-            )
         metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
         trained = TrainState(state.step + 1, model, opt_state)
+        if settings.skip_not_finite:
+            finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+            trained = jax.tree.map(lambda new, old: jnp.where(finite, new, old), trained, state)
         # Without this the partitioner may lay the new state out in another way, and compile again for it.
         return jax.lax.with_sharding_constraint(trained, settings.rules.shardings(trained)), metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, compiler_options=settings.compiler_options())
 
 
 def make_eval_step(settings: StepSettings):
@@ -88,4 +95,4 @@ def make_eval_step(settings: StepSettings):
     def eval_step(model, tokens: jax.Array, weights: jax.Array):
         return loss_of(model, tokens, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
 
-    return jax.jit(eval_step)
+    return jax.jit(eval_step, compiler_options=settings.compiler_options())
