@@ -89,7 +89,10 @@ def advice(verdict: Verdict, last: Attempt, command: str) -> str:
         case ExitCode.BAD_DATA:
             return f"mend the file, or leave it out by a pattern with ! in spec.data.trainUrls; {goes_on}"
         case ExitCode.NAN:
-            return "lower spec.optimizer.learningRate, or lengthen spec.optimizer.warmup"
+            return (
+                "set spec.recovery.onNaN to rollback, which leaves the batch out; if that does not help, lower "
+                f"spec.optimizer.learningRate or lengthen spec.optimizer.warmup, and `{command} --fresh` starts over"
+            )
         case ExitCode.CORRUPT_CHECKPOINT:
             return f"`lateen checkpoints` says what is wrong with each; `{command} --fresh` starts over"
     if verdict.kind is Kind.USER:

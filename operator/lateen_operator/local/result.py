@@ -48,6 +48,7 @@ def _result(
         "tokens": summary.get("tokens", steps * tokens_a_step),
         "trainLoss": summary.get("trainLoss", _last(training)),
         "validationLoss": summary.get("validationLoss", _last(validation)),
+        "skippedBatches": summary.get("skippedBatches", []),
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
         "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),

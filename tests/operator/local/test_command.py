@@ -154,6 +154,7 @@ class TestACompleteRun:
             "tokens": 30 * 1024,
             "trainLoss": 2.0 + 3.0 / 31,
             "validationLoss": 2.25,
+            "skippedBatches": [],
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",
             "attempts": 2,
