@@ -42,6 +42,12 @@ class LostPeerError(TrainerError):
     exit_code = ExitCode.LOST_PEER
 
 
+class SupersededError(TrainerError):
+    """A later attempt has taken the run over; this one was thought to be gone."""
+
+    exit_code = ExitCode.LOST_PEER
+
+
 class CorruptCheckpointError(TrainerError):
     """There are checkpoints, but none that can be restored."""
 

@@ -14,6 +14,7 @@ from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.cache import TokenCache
@@ -271,7 +272,8 @@ class Loop:
     def _metadata(self) -> dict[str, Any]:
         """What a checkpoint of now keeps besides the state."""
         past = self._skips.before(self._trained)
-        return {**self._origin, "skipped": {str(batch): reason for batch, reason in past.reasons.items()}}
+        skipped = {str(batch): reason for batch, reason in past.reasons.items()}
+        return {**self._origin, "skipped": skipped, "madeBy": made_by()}
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from lateen_api.environment import ProcessEnvironment
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
+from lateen_api.wording import listing
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
@@ -62,6 +65,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
 
     run = Run.build(spec, plan, tokenizer.vocab_size)
     checkpoints = open_checkpoints(job, run_dir, peers)
+    checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
     origin = {
         "data": train_tokens.ledger.digest,
@@ -152,6 +156,8 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
+    if changed := changes(metadata.get("madeBy", {}), made_by()):
+        log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
     return state, Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
 
 

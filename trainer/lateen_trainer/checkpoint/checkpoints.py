@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -77,6 +78,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._last_committed: int | None = None
+        self._claim: str | None = None
         self._taken: set[int] | None = None
         """Steps that have a folder; all processes know the same ones. None: not looked yet."""
 
@@ -94,6 +96,21 @@ class Checkpoints:
     def saving(self) -> bool:
         """Whether a save is in flight."""
         return self._thread is not None and self._thread.is_alive()
+
+    def claim(self, who: str) -> None:
+        """Takes the folder over: an attempt that was started before, and is thought to be gone, commits nothing any
+        more.
+
+        Args:
+            who: this attempt, in words.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        if self._process_index == 0:
+            self._claim = uuid.uuid4().hex
+            self.folder.claim(self._claim, who)
+        self._barrier("checkpoints: claimed")
 
     def save(
         self,
@@ -119,6 +136,7 @@ class Checkpoints:
         Raises:
             NotSavedError, LostPeerError: the save before this one failed, or this one (with `block`). Each failure
                 is reported once. Older checkpoints are untouched, and training may go on.
+            SupersededError: a later attempt has claimed the folder. Training must not go on.
             TypeError, ValueError: the state is not of arrays, or the metadata not JSON.
         """
         if self._read_only:
@@ -138,7 +156,7 @@ class Checkpoints:
             arrays={},
         )
         patience = self._timeout if timeout is None else timeout
-        writing = Writing(self.folder, held, manifest, self._process_index, patience)
+        writing = Writing(self.folder, held, manifest, self._process_index, patience, self._claim)
         self._thread = threading.Thread(target=self._write, args=(writing,), name=f"save-{step}", daemon=True)
         self._thread.start()
         if block:
@@ -250,6 +268,8 @@ class Checkpoints:
         if step in self._taken:
             self._barrier("checkpoints: before replacing")
             if self._process_index == 0 and step in self.folder.steps():
+                if self._claim is not None:
+                    self.folder.check_claim(self._claim)
                 self.folder.set_aside(step, State.REPLACED)
             self._barrier("checkpoints: replaced")
         self._taken.add(step)

@@ -11,7 +11,7 @@ import tensorstore as ts
 
 from lateen_trainer.checkpoint.digest import DamagedError, seal, unseal
 from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
-from lateen_trainer.errors import CorruptCheckpointError, UserError
+from lateen_trainer.errors import CorruptCheckpointError, SupersededError, UserError
 from lateen_trainer.storage import join, kvstore_spec, local_path
 
 FIELD = "spec.checkpoint.path"
@@ -19,6 +19,9 @@ DISCARDED = "discarded.json"
 """Says that a folder is no checkpoint and its files may go: retention took it, or its save failed."""
 
 LAST_COMMIT = "last-commit.json"
+OWNER = "owner.json"
+"""Says which attempt may write here: the one that was started last."""
+
 SKIPPED = "skipped-batches.json"
 """The ledger of the batches that the run leaves out."""
 
@@ -195,6 +198,35 @@ class CheckpointFolder:
             ValueError: TensorStore's error.
         """
         self._store.write(LAST_COMMIT, seal({"step": step})).result()
+
+    def claim(self, token: str, who: str) -> None:
+        """From now on only the holder of the token may commit.
+
+        Args:
+            who: in words, for those who lose it.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(OWNER, seal({"token": token, "who": who})).result()
+
+    def check_claim(self, token: str) -> None:
+        """Looks whether somebody else has claimed the folder since.
+
+        Raises:
+            SupersededError: it is another's.
+            OSError: the store cannot be reached or refuses.
+        """
+        data = self._read(OWNER)
+        try:
+            owner = unseal(data, OWNER) if data is not None else {}
+        except DamagedError:
+            # Nobody can be told apart by it; the next attempt writes it anew.
+            return
+        if owner.get("token", token) != token:
+            raise SupersededError(
+                f"{self.url} was taken over by {owner['who']}: this attempt ends and saves nothing more."
+            )
 
     @property
     def skipped_url(self) -> str:

@@ -15,7 +15,7 @@ from lateen_trainer.checkpoint import zarr
 from lateen_trainer.checkpoint.folder import DISCARDED, FIELD, CheckpointFolder, step_name
 from lateen_trainer.checkpoint.manifest import MANIFEST, ArrayLayout, Manifest, Part, join_parts, part_name
 from lateen_trainer.checkpoint.state import HostArray, layout_of
-from lateen_trainer.errors import LostPeerError, TrainerError
+from lateen_trainer.errors import LostPeerError, SupersededError, TrainerError
 from lateen_trainer.storage import local_path
 
 _log = logging.getLogger(__name__)
@@ -44,14 +44,19 @@ class Writing:
     timeout: float
     """Seconds from the start to the commit."""
 
+    claim: str | None = None
+    """Token with which process 0 has claimed the folder; None: nobody else would write there."""
+
     def run(self, *, monotonic: Callable[[], float] = time.monotonic) -> Manifest | None:
         """Writes this process's part; on process 0 also commits, and gives the manifest.
 
         Raises:
             NotSavedError: the part, or another process's, could not be written.
             LostPeerError: not all processes wrote theirs in time.
+            SupersededError: a later attempt writes here now. Nothing of it is touched.
         """
         deadline = monotonic() + self.timeout
+        self._check_claim()
         layouts = {array.leaf.name: layout_of(array.leaf) for array in self.state}
         part = self._write_part(layouts)
         if self.process_index != 0:
@@ -61,6 +66,9 @@ class Writing:
             return None
         try:
             manifest = self._commit(layouts, part, deadline, monotonic)
+        except SupersededError:
+            # What lies there may be the other's by now.
+            raise
         except TrainerError as error:
             self._give_up(str(error))
             raise
@@ -94,6 +102,10 @@ class Writing:
         except (OSError, ValueError, NotSavedError) as error:
             return Part(self.process_index, error=self._explain(error))
         return Part(self.process_index, digests)
+
+    def _check_claim(self) -> None:
+        if self.process_index == 0 and self.claim is not None:
+            self.folder.check_claim(self.claim)
 
     def _check_room(self) -> None:
         """Refuses at once what cannot fit, rather than fill the disk to the brim."""
@@ -162,6 +174,7 @@ class Writing:
                 )
                 descriptions = dict(zip(layouts, written, strict=True))
             manifest = join_parts(self.manifest, layouts, descriptions, parts)
+            self._check_claim()
             self.folder.write(name, MANIFEST, manifest.to_bytes())
         except (OSError, ValueError) as error:
             raise NotSavedError(self._explain(error)) from error

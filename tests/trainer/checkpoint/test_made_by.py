@@ -1,0 +1,18 @@
+"""What a checkpoint says of those who made it."""
+
+import jax
+import jaxlib
+from lateen_trainer.checkpoint.made_by import changes, made_by
+
+
+def test_the_versions_and_the_device_are_named():
+    now = made_by()
+    assert (now["jax"], now["jaxlib"]) == (jax.__version__, jaxlib.__version__)
+    assert now["device"].split()[0] in ("x86_64", "aarch64")
+
+
+def test_what_changed_is_told_and_nothing_else():
+    before = {"jax": "0.10.2", "jaxlib": "0.10.2", "device": "x86_64 avx512f"}
+    now = {"jax": "0.10.2", "jaxlib": "0.10.3", "device": "x86_64 avx2"}
+    assert changes(before, now) == ["jaxlib 0.10.2 then, 0.10.3 now", "device x86_64 avx512f then, x86_64 avx2 now"]
+    assert changes({}, now) == []
