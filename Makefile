@@ -12,7 +12,7 @@ export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test lint test-unit test-trainer test-e2e test-cluster cluster cluster-down images \
-	bench-train bench-checkpoint bench-elastic bench-operator crd lock clean
+	reproducibility bench-train bench-checkpoint bench-elastic bench-operator crd lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,7 +37,7 @@ test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
 
 test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
-	$(PYTEST) tests/e2e
+	$(PYTEST) tests/e2e tests/reproducibility
 
 test-cluster: $(VENV)/.test ## The operator on a real cluster: many minutes; skipped but for root on Linux
 	cd tests && ../$(BIN)/python -m cluster build
@@ -51,6 +51,10 @@ cluster-down: $(VENV)/.test ## Remove it
 
 images: $(VENV)/.test ## Build the operator's and the trainer's image
 	cd tests && ../$(BIN)/python -m cluster images
+
+reproducibility: $(VENV)/.test ## All layouts and faults, compared bit by bit: an hour; writes docs/reproducibility.md
+	cd tests && ../$(BIN)/python -m reproducibility run --missing
+	cd tests && ../$(BIN)/python -m reproducibility table
 
 bench-elastic: $(VENV)/.test ## The elastic step beside the fast one
 	$(BIN)/python tests/benchmarks/bench_elastic.py

@@ -80,6 +80,7 @@ class Loop:
             seed=trainer.seed,
         )
         self._recovery = run.spec.recovery
+        self._made_by = made_by(plan)
         self._trained = 0
         self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
@@ -273,7 +274,7 @@ class Loop:
         """What a checkpoint of now keeps besides the state."""
         past = self._skips.before(self._trained)
         skipped = {str(batch): reason for batch, reason in past.reasons.items()}
-        return {**self._origin, "skipped": skipped, "madeBy": made_by()}
+        return {**self._origin, "skipped": skipped, "madeBy": self._made_by}
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed

@@ -156,7 +156,7 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
-    if changed := changes(metadata.get("madeBy", {}), made_by()):
+    if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
     return state, Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
 

@@ -6,16 +6,24 @@ from pathlib import Path
 
 import jax
 import jaxlib
+from lateen_api.plan import Plan
 
 _WIDEST_FIRST = ("amx_tile", "avx512f", "avx2", "avx", "sve", "asimd")
 """Flags of CPUs, as Linux names them, for which XLA generates different code."""
 
 
-def made_by() -> dict[str, str]:
-    """What the bits of a step depend on besides the job."""
+def made_by(plan: Plan) -> dict[str, str]:
+    """What the bits of a step depend on besides model and data."""
     device = jax.devices()[0]
     kind = device.device_kind if device.platform != "cpu" else _cpu()
-    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__, "device": kind}
+    return {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "device": kind,
+        "computeType": plan.compute_dtype,
+        "modelAxisSize": str(plan.mesh.model),
+        **({} if plan.cpu_threads is None else {"cpuThreads": str(plan.cpu_threads)}),
+    }
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

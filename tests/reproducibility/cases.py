@@ -1,0 +1,126 @@
+"""What is tried: layouts, numerics and scenarios, and which of them go together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, order=True)
+class Layout:
+    """On what a job runs."""
+
+    processes: int
+    devices: int
+    """Of all processes together."""
+
+    @property
+    def devices_per_process(self) -> int:
+        return self.devices // self.processes
+
+    def __str__(self) -> str:
+        return f"{self.processes}x{self.devices}"
+
+
+@dataclass(frozen=True, order=True)
+class Numerics:
+    """What a job computes with. Runs of one Numerics must agree; those of two need not."""
+
+    dtype: str
+    """Of activations and products; parameters are float32."""
+
+    tensor: int
+    """Devices that share a layer."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype}-tp{self.tensor}"
+
+
+class Scenario(StrEnum):
+    """What happens to a run on its way."""
+
+    UNDISTURBED = "undisturbed"
+    STOPPED = "stopped"
+    """SIGTERM to all processes; resumed on another number of devices."""
+
+    KILLED = "killed"
+    """SIGKILL to one process in the middle of a step; all start again."""
+
+    KILLED_SAVING = "killed-saving"
+    """SIGKILL to one process in the middle of a save; all start again."""
+
+    RESIZED = "resized"
+    """Resized twice."""
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """One run, and one cell of the table."""
+
+    numerics: Numerics
+    layout: Layout
+    """Where the run begins."""
+
+    scenario: Scenario
+
+    def __str__(self) -> str:
+        return f"{self.numerics}-{self.layout}-{self.scenario}"
+
+
+ALL_NUMERICS = tuple(Numerics(dtype, tensor) for dtype in ("float32", "bfloat16") for tensor in (1, 2))
+
+LAYOUTS = tuple(
+    Layout(*numbers) for numbers in ((1, 1), (1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8), (4, 4), (4, 8))
+)
+"""Every process has as many devices as the others; the first is one device alone, the step that XLA could most easily
+make another program of."""
+
+NEXT = {
+    Layout(1, 1): Layout(4, 8),
+    Layout(1, 2): Layout(2, 4),
+    Layout(1, 4): Layout(2, 8),
+    Layout(1, 8): Layout(2, 2),
+    Layout(2, 2): Layout(4, 4),
+    Layout(2, 4): Layout(1, 2),
+    Layout(2, 8): Layout(1, 4),
+    Layout(4, 4): Layout(1, 8),
+    Layout(4, 8): Layout(2, 2),
+}
+"""Where a run that stops on a layout goes on: with another number of processes, and another of devices."""
+
+REFERENCE = Layout(1, 2)
+"""Whose undisturbed run all others are compared with."""
+
+
+def layouts(numerics: Numerics) -> list[Layout]:
+    """Where a job with these numerics can run."""
+    return [layout for layout in LAYOUTS if layout.devices >= numerics.tensor]
+
+
+def reference(numerics: Numerics) -> Case:
+    """The run that all others with these numerics must be equal to."""
+    return Case(numerics, REFERENCE, Scenario.UNDISTURBED)
+
+
+def route(case: Case) -> list[Layout]:
+    """The layouts of a case's attempts."""
+    start = case.layout
+    match case.scenario:
+        case Scenario.UNDISTURBED:
+            return [start]
+        case Scenario.STOPPED:
+            return [start, NEXT[start]]
+        case Scenario.KILLED | Scenario.KILLED_SAVING:
+            return [start, start]
+        case Scenario.RESIZED:
+            return [start, NEXT[start], NEXT[NEXT[start]]]
+
+
+def all_cases() -> Iterator[Case]:
+    """All cases, the references first, then every undisturbed run of their numerics."""
+    for numerics in ALL_NUMERICS:
+        for scenario in Scenario:
+            places = layouts(numerics)
+            if scenario is Scenario.UNDISTURBED:
+                places.sort(key=lambda layout: layout != REFERENCE)
+            for layout in places:
+                yield Case(numerics, layout, scenario)

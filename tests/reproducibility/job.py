@@ -1,0 +1,59 @@
+"""The job that is trained: as small as it can be, with all that could show in the bits."""
+
+from pathlib import Path
+from typing import Any
+
+from lateen_api.spec import LMTrainingJob
+
+from reproducibility.cases import Layout, Numerics
+
+STEPS = 12
+STEPS_PER_SAVE = 3
+LANES = 16
+"""Twice the devices of the widest layout."""
+
+THREADS = 8
+"""Of XLA's pool in a process: the devices of the process that has most. Each layout must have the same."""
+
+
+def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
+    """The job on a layout.
+
+    Dropout is on, the gradient is clipped in every step, and there is an evaluation after the last one.
+
+    Args:
+        run: folder of the run; its checkpoints go below it.
+        cache: folder of the tokens, for all runs.
+    """
+    mp = "f32" if numerics.dtype == "float32" else f"p=f32,c={numerics.dtype}"
+    body: dict[str, Any] = {
+        "apiVersion": "lateen.dev/v1alpha1",
+        "kind": "LMTrainingJob",
+        "metadata": {"name": "bits"},
+        "spec": {
+            "model": {
+                "hiddenDim": 64, "numHeads": 4, "numLayers": 2, "seqLen": 64,
+                "residPdrop": 0.1, "embedPdrop": 0.1, "gradientCheckpointing": False,
+            },
+            "data": {
+                "tokenizer": "bytes",
+                "trainUrls": ["python-stdlib://json/*.py", "python-stdlib://email/*.py"],
+                "validationUrls": ["python-stdlib://asyncio/base_*.py"],
+                "cacheDir": str(cache),
+            },
+            "optimizer": {"learningRate": 3e-3, "weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3},
+            "trainer": {
+                "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
+                "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,
+            },
+            "checkpoint": {
+                "path": str(run / "checkpoints"), "saveInterval": "1h", "keep": [{"every": STEPS_PER_SAVE}],
+            },
+            "compute": {
+                "accelerator": "cpu", "cpu": THREADS,
+                "hosts": layout.processes, "devicesPerHost": layout.devices_per_process,
+            },
+            "recovery": {"heartbeatTimeout": "20s"},
+        },
+    }  # fmt: skip
+    return LMTrainingJob.model_validate(body)
