@@ -44,9 +44,14 @@ class StepSettings:
         """What XLA must not do in the mode.
 
         It may leave out a conversion to a narrower type that is followed by one back. Whether one follows directly
-        depends on the number of devices: with one, nothing is sent in between.
+        depends on the number of devices: with one, nothing is sent in between. For GPUs it chooses among kernels by
+        timing them, in each process anew, and some add by atomics.
         """
-        return {"xla_allow_excess_precision": False} if self.elastic else {}
+        if not self.elastic:
+            return {}
+        platform = self.rules.mesh.devices.flat[0].platform
+        gpu_options = {"xla_gpu_deterministic_ops": True} if platform == "gpu" else {}
+        return {"xla_allow_excess_precision": False, **gpu_options}
 
 
 def make_train_step(settings: StepSettings):
