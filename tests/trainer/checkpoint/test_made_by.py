@@ -1,7 +1,7 @@
 """What a checkpoint says of those who made it."""
 
 import jax
-import jaxlib
+import jaxlib.version
 from crds.jobs import nano
 from lateen_api.plan import make_plan
 from lateen_trainer.checkpoint.made_by import changes, made_by
@@ -9,7 +9,7 @@ from lateen_trainer.checkpoint.made_by import changes, made_by
 
 def test_versions_device_and_what_the_plan_says_are_named():
     now = made_by(make_plan(nano("trainer.mp=f32", "compute.cpu=3"), vocab_size=257))
-    assert (now["jax"], now["jaxlib"]) == (jax.__version__, jaxlib.__version__)
+    assert (now["jax"], now["jaxlib"]) == (jax.__version__, jaxlib.version.__version__)
     assert now["device"].split()[0] in ("x86_64", "aarch64")
     assert (now["computeType"], now["modelAxisSize"], now["cpuThreads"]) == ("float32", "1", "3")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import jaxlib
+import jaxlib.version
 from lateen_api.plan import Plan
 
 _WIDEST_FIRST = ("amx_tile", "avx512f", "avx2", "avx", "sve", "asimd")
@@ -18,7 +18,7 @@ def made_by(plan: Plan) -> dict[str, str]:
     kind = device.device_kind if device.platform != "cpu" else _cpu()
     return {
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": jaxlib.version.__version__,
         "device": kind,
         "computeType": plan.compute_dtype,
         "modelAxisSize": str(plan.mesh.model),
