@@ -88,6 +88,10 @@ class Verdict:
     """Hosts of the next attempt, when it ended in order to have another number of them."""
 
 
+LEFT_WITH_PEERS = frozenset({ExitCode.SAVED, ExitCode.NOT_SAVED})
+"""Exit codes of all processes of an attempt when one of them was told to leave."""
+
+
 def shell_exit_code(code: int) -> int:
     """The code as a shell gives it: 128 + signal for subprocess's negative codes."""
     return 128 - code if code < 0 else code
@@ -180,7 +184,7 @@ def is_echo(end: End, others: Sequence[End] = ()) -> bool:
     if end.asked or end.exit_code == ExitCode.LOST_PEER:
         return end.reason is None or end.asked
     explained = any(other.reason is not None and not other.asked for other in others)
-    return explained and end.reason is None and end.exit_code in (ExitCode.SAVED, ExitCode.NOT_SAVED)
+    return explained and end.reason is None and end.exit_code in LEFT_WITH_PEERS
 
 
 def classify(ends: Sequence[End]) -> Verdict:

@@ -2,7 +2,8 @@
 
 A pod is deleted for several reasons, and only the order of things tells them apart: by somebody else before anything
 else ended (the cause), by its Job after another process ended, or by us (both its consequence). Kubernetes' times are
-whole seconds of several machines' clocks, so what happened in the same second counts as a consequence.
+whole seconds of several machines' clocks, so what happened in the same second counts as a consequence, unless the other
+process saved and left: it does that only when somebody was told to leave, and that was this pod.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from lateen_api.outcome import Outcome
 
 from lateen_operator.cluster.views import PodView
-from lateen_operator.verdict import NODE_LOST, POD_DELETED, End
+from lateen_operator.verdict import LEFT_WITH_PEERS, NODE_LOST, POD_DELETED, End
 
 OVERDUE_SECONDS = 5.0
 """After the end of its grace a pod whose kubelet lives is gone, or about to go."""
@@ -58,24 +59,25 @@ def ends_of(pods: Mapping[int, PodView], told_at: float | None, now: float) -> d
         now: seconds since the epoch.
     """
     over = {number: end for number, pod in pods.items() if (end := ended(pod, now)) is not None}
-    return {number: _end(number, end, _earliest(over, but=number), told_at) for number, end in over.items()}
+    return {number: _end(number, end, _consequences_from(over, but=number), told_at) for number, end in over.items()}
 
 
-def _earliest(over: Mapping[int, Ended], but: int) -> float | None:
-    """When the first other process ended by itself."""
+def _consequences_from(over: Mapping[int, Ended], but: int) -> float | None:
+    """From when on a deletion follows from the first other process that ended by itself; None: none did."""
     times: Iterable[float] = (
-        end.at
+        end.at + (_CLOCKS_DIFFER_SECONDS if end.pod.exit_code in LEFT_WITH_PEERS else 0)
         for number, end in over.items()
         if number != but and end.reported and (end.pod.asked_at is None or end.at < end.pod.asked_at)
     )
     return min(times, default=None)
 
 
-def _end(number: int, end: Ended, others: float | None, told_at: float | None) -> End:
+def _end(number: int, end: Ended, consequences_from: float | None, told_at: float | None) -> End:
     pod = end.pod
     asked_at = pod.asked_at if pod.gone_at is None or pod.deadline is not None else pod.gone_at
     told = told_at is not None and end.at + _CLOCKS_DIFFER_SECONDS > told_at
-    followed = asked_at is not None and others is not None and asked_at >= others and end.at >= asked_at
+    is_consequence = asked_at is not None and consequences_from is not None and asked_at >= consequences_from
+    followed = is_consequence and end.at >= asked_at
     reason = pod.reason
     if reason is None and asked_at is not None and end.at >= asked_at and not told and not followed:
         reason = POD_DELETED

@@ -156,10 +156,17 @@ def test_a_peer_that_left_by_itself_before_it_was_deleted_was_not_asked() -> Non
     assert [end.asked for end in look(cluster).ends] == [False, False]
 
 
-def test_a_deleted_pod_is_the_cause_although_its_peers_save_and_leave_with_it() -> None:
-    cluster = Cluster(job(), job_set(), pod(0, ended=(42, 44)), pod(1, deleted=(40, 20), ended=(42, 44)))
+@pytest.mark.parametrize("left_at", [44, 40])
+def test_a_deleted_pod_is_the_cause_although_its_peers_save_and_leave_with_it(left_at: float) -> None:
+    """Also where all of it happens within a second."""
+    cluster = Cluster(job(), job_set(), pod(0, ended=(42, left_at)), pod(1, deleted=(40, 20), ended=(42, left_at)))
     verdict = judged(cluster)
     assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_a_peer_that_its_job_deleted_after_another_saved_and_left_was_asked() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(42, 40)), pod(1, deleted=(41, 20), ended=(42, 42)))
+    assert [(end.reason, end.asked) for end in look(cluster).ends] == [(None, False), (None, True)]
 
 
 def test_told_processes_were_asked() -> None:
