@@ -6,7 +6,7 @@ whole seconds of several machines' clocks, so what happened in the same second c
 process saved and left: it does that only when somebody was told to leave, and that was this pod.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lateen_api.outcome import Outcome
@@ -63,13 +63,20 @@ def ends_of(pods: Mapping[int, PodView], told_at: float | None, now: float) -> d
 
 
 def _consequences_from(over: Mapping[int, Ended], but: int) -> float | None:
-    """From when on a deletion follows from the first other process that ended by itself; None: none did."""
-    times: Iterable[float] = (
-        end.at + (_CLOCKS_DIFFER_SECONDS if end.pod.exit_code in LEFT_WITH_PEERS else 0)
-        for number, end in over.items()
-        if number != but and end.reported and (end.pod.asked_at is None or end.at < end.pod.asked_at)
-    )
-    return min(times, default=None)
+    """From when on the deletion of a pod follows from how another one ended; None: from none."""
+    times = (_deletions_from(end) for number, end in over.items() if number != but)
+    return min((time for time in times if time is not None), default=None)
+
+
+def _deletions_from(end: Ended) -> float | None:
+    """From when on a Job deletes other pods because of this end; None: this may itself follow from another."""
+    pod = end.pod
+    if pod.asked_at is not None and end.at >= pod.asked_at:
+        # Evicted or preempted: nothing else was its cause.
+        return None if pod.reason is None else pod.asked_at
+    if not end.reported:
+        return None
+    return end.at + (_CLOCKS_DIFFER_SECONDS if pod.exit_code in LEFT_WITH_PEERS else 0)
 
 
 def _end(number: int, end: Ended, consequences_from: float | None, told_at: float | None) -> End:

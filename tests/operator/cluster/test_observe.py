@@ -169,6 +169,14 @@ def test_a_peer_that_its_job_deleted_after_another_saved_and_left_was_asked() ->
     assert [(end.reason, end.asked) for end in look(cluster).ends] == [(None, False), (None, True)]
 
 
+def test_a_peer_that_its_job_deleted_in_the_second_of_an_eviction_was_asked() -> None:
+    """Its end was not reported yet when the Job failed."""
+    evicted = pod(1, deleted=(40, 20), disruption="EvictionByEvictionAPI", ended=(42, 40))
+    cluster = Cluster(job(), job_set(), pod(0, deleted=(40, 20), ended=(42, 40)), evicted)
+    assert [(end.reason, end.asked) for end in look(cluster).ends] == [(None, True), ("EvictionByEvictionAPI", False)]
+    assert judged(cluster).process == 1
+
+
 def test_told_processes_were_asked() -> None:
     told = job_set(stopping=stopping(50), suspend=True)
     cluster = Cluster(job(), told, pod(0, deleted=(50, 20), ended=(42, 55)), pod(1, deleted=(50, 20), ended=(42, 55)))
