@@ -12,7 +12,8 @@ export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test lint test-unit test-trainer test-e2e test-cluster cluster cluster-down images \
-	reproducibility bench-train bench-checkpoint bench-elastic bench-operator crd lock clean
+	reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
+	clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,7 +32,7 @@ lint: $(VENV)/.test ## Style, types, and who may import whom
 	$(BIN)/lint-imports
 
 test-unit: $(VENV)/.test ## The contract and the operator: seconds
-	$(PYTEST) tests/crds tests/operator -n 2
+	$(PYTEST) tests/crds tests/operator tests/test_benchmarks.py -n 2
 
 test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
@@ -59,8 +60,14 @@ reproducibility: $(VENV)/.test ## All layouts and faults, compared bit by bit: a
 bench-elastic: $(VENV)/.test ## The elastic step beside the fast one
 	$(BIN)/python tests/benchmarks/bench_elastic.py
 
+bench-reduction: $(VENV)/.test ## Ways of adding gradients, equal on every layout
+	$(BIN)/python tests/benchmarks/bench_reduction.py
+
+bench-data: $(VENV)/.test ## Tokenizing and reading beside the tokenizers library and a memory map
+	$(BIN)/python tests/benchmarks/bench_data.py
+
 bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster
-	$(BIN)/python tests/benchmarks/bench_operator.py
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py
 
 bench-train: $(VENV)/.test ## A training step beside PyTorch's
 	$(BIN)/python tests/benchmarks/bench_train.py

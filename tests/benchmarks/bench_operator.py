@@ -35,7 +35,7 @@ TOLERATION = {"key": "kwok.x-k8s.io/node", "operator": "Exists"}
 PARTS = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "jobset", "kwok")
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LONGEST_SECONDS = 400.0
+_LONGEST_SECONDS = 900.0
 
 
 @dataclass(frozen=True)

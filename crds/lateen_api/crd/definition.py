@@ -95,7 +95,8 @@ def _explain_formats(schema: Schema) -> None:
 
 
 def _plain(rule: Rule) -> dict[str, str]:
-    return {"rule": rule.rule, "message": rule.message}
+    path = {} if rule.field_path is None else {"fieldPath": rule.field_path}
+    return {"rule": rule.rule, "message": rule.message, **path}
 
 
 def _columns() -> list[dict[str, Any]]:

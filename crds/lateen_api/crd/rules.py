@@ -18,6 +18,8 @@ class Rule:
 
     rule: str
     message: str
+    field_path: str | None = None
+    """The field to name, where the rule stands above it: `.spec.model`."""
 
 
 FORMATS: dict[str, Rule] = {
@@ -35,11 +37,24 @@ FORMATS: dict[str, Rule] = {
 LONGEST_FORMATTED = 32
 """Characters of a text that is matched: without a bound the API server finds the rule too expensive."""
 
-_UNCHANGED = Rule(
-    "self == oldSelf",
-    "cannot change while the job exists, since its checkpoints were made with the old value. "
-    "Create a job of another name for the new value.",
-)
+
+_NO_ATTEMPT = "!has(self.status) || !has(self.status.attemptCount) || self.status.attemptCount == 0"
+
+
+def _settled(field: str, reason: str, remedy: str, *, optional: bool = False) -> Rule:
+    """A field that is settled with the first attempt. It stands on the whole object, since it looks at the status.
+
+    The message cannot show the values: the API server finds a messageExpression over them too expensive.
+    """
+    is_same = f"self.{field} == oldSelf.{field}"
+    if optional:
+        is_same = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {is_same})"
+    message = f"cannot change once an attempt was made, since {reason}. Create a job of another name for {remedy}."
+    return Rule(f"{is_same} || {_NO_ATTEMPT}", message, field_path=f".{field}")
+
+
+def _settled_by_checkpoints(field: str) -> Rule:
+    return _settled(field, "its checkpoints were made with the old value", "the new value")
 
 
 def _at_most(field: str, other: str) -> list[Rule]:
@@ -68,6 +83,11 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
             "metadata.name must be lower-case letters, digits and '-', a letter first and no '-' at the end. "
             "Use another name.",
         ),
+        _settled_by_checkpoints("spec.model"),
+        _settled_by_checkpoints("spec.data.tokenizer"),
+        _settled_by_checkpoints("spec.trainer.seed"),
+        _settled_by_checkpoints("spec.trainer.trainBatchSize"),
+        _settled("spec.checkpoint.path", "its checkpoints are there", "another path", optional=True),
     ],
     ("spec",): [
         Rule(
@@ -82,7 +102,6 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
     ],
     ("spec", "model"): [
         Rule("self.hiddenDim % self.numHeads == 0", "hiddenDim must be a multiple of numHeads. Change one of the two."),
-        _UNCHANGED,
     ],
     ("spec", "data"): [
         Rule(
@@ -95,7 +114,6 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
             "trainWeights must name sources of configs. Correct the names.",
         ),
     ],
-    ("spec", "data", "tokenizer"): [_UNCHANGED],
     ("spec", "trainer"): [
         Rule(
             "self.perDeviceParallelism != 0 && self.perDeviceEvalParallelism != 0",
@@ -113,15 +131,6 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
         Rule(
             "!has(self.lanes) || self.trainBatchSize % self.lanes == 0",
             "lanes must divide trainBatchSize. Change one of the two.",
-        ),
-    ],
-    ("spec", "trainer", "seed"): [_UNCHANGED],
-    ("spec", "trainer", "trainBatchSize"): [_UNCHANGED],
-    ("spec", "checkpoint"): [
-        Rule(
-            "has(self.path) == has(oldSelf.path) && (!has(self.path) || self.path == oldSelf.path)",
-            "path cannot change while the job exists, since its checkpoints are there. "
-            "Create a job of another name for another path.",
         ),
     ],
     ("spec", "compute"): [

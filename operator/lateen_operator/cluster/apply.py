@@ -18,7 +18,7 @@ from lateen_operator.cluster.observe import job_set_of
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
 from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.stopping import Stopping
-from lateen_operator.cluster.store import JobObjects, Key, Store
+from lateen_operator.cluster.store import Key, Store
 from lateen_operator.manifests.attempt import NewAttempt
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
@@ -88,15 +88,15 @@ class Apply:
             return
         await self.client.delete(JOB_SETS, key.namespace, current.name, current.uid, "Foreground")
 
-    async def expire(self, key: Key, objects: JobObjects) -> None:
+    async def expire(self, key: Key, owner: Owner) -> None:
         """Deletes the job."""
-        if objects.job is not None:
-            await self.client.delete(JOBS, key.namespace, key.name, objects.job.uid)
+        await self.client.delete(JOBS, key.namespace, key.name, owner.uid)
 
     async def ensure_network_policy(self, key: Key, owner: Owner) -> None:
         """Creates the job's NetworkPolicy where there is none."""
         objects = self.store.get(key)
-        if self.settings.network_policies and not objects.own(objects.network_policies.values()):
+        is_missing = objects.job is not None and not objects.own(objects.network_policies.values())
+        if self.settings.network_policies and is_missing:
             await self._create(owner, NETWORK_POLICIES, network_policy(owner, self.settings))
 
     async def restore_config_map(self, key: Key, owner: Owner, resolved: Resolved, number: int, hosts: int) -> None:

@@ -103,40 +103,41 @@ class Controller:
             # Kubernetes deletes what belongs to it.
             self._forget(key)
             return math.inf
+        # From here on the store may lose the job in any wait: the round is about the one it began with.
+        owner = Owner(key.name, key.namespace, job.uid)
         planned = self.plans.of(key, objects)
         now = self.clock()
         seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
         decision = reconcile(seen, now)
         if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
             return 0.0
-        if not await self._act(key, objects, planned, seen, decision, now):
+        if not await self._act(key, owner, planned, seen, decision, now):
             return 0.0
         postponed = await self._write_status(key, objects, planned, seen, decision)
         if postponed is None:
             return 0.0
         if not isinstance(decision, Start):
             # What was seen does not know of the attempt yet.
-            await self._tidy(key, planned, seen)
+            await self._tidy(key, owner, planned, seen)
             self._poll(key, seen)
         return min(postponed, _next_look(seen, decision, now))
 
     async def _act(
-        self, key: Key, objects: JobObjects, planned: Planned, seen: Observation, decision: Decision, now: float
+        self, key: Key, owner: Owner, planned: Planned, seen: Observation, decision: Decision, now: float
     ) -> bool:
         """Applies the decision. False: it could not be, and the next round knows why."""
-        owner = owner_of(key, objects)
         attempt = seen.attempt
         match decision:
             case Start() if planned.resolved is not None:
                 try:
                     await self.apply.start(key, owner, planned.resolved, decision)
                 except Invalid as error:
-                    self.plans.refuse(key, objects, JobError("spec", f"the API server refuses it: {error.message}"))
+                    self.plans.refuse(key, planned, JobError("spec", f"the API server refuses it: {error.message}"))
                     return False
             case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
                 await self.apply.stop(key, attempt.number, cause, now)
             case Expire():
-                await self.apply.expire(key, objects)
+                await self.apply.expire(key, owner)
         return True
 
     async def _is_gone_for_good(self, key: Key, seen: Observation) -> bool:
@@ -157,7 +158,8 @@ class Controller:
         """Writes the status if it says something new. Returns the seconds after which it is to be written, infinity
         when it is; None: the job changed meanwhile, and has to be looked at anew."""
         job = objects.job
-        assert job is not None, "status of a job that is not there"
+        if job is None:
+            return None
         now = self.clock()
         before = present_status(objects)
         after = describe(seen, decision, before, plan=planned.plan, generation=job.generation, now=now)
@@ -187,7 +189,7 @@ class Controller:
         self.poster.post(key, job.uid, events(before, after))
         return math.inf
 
-    async def _tidy(self, key: Key, planned: Planned, seen: Observation) -> None:
+    async def _tidy(self, key: Key, owner: Owner, planned: Planned, seen: Observation) -> None:
         """Deletes what serves no purpose any more, and creates what is missing."""
         objects = self.store.get(key)
         if objects.job is None:
@@ -201,13 +203,11 @@ class Controller:
         attempt, resolved = seen.attempt, planned.resolved
         if attempt is not None:
             await self.apply.finish_stop(key, attempt.number)
-            await self.apply.ensure_network_policy(key, owner_of(key, objects))
+            await self.apply.ensure_network_policy(key, owner)
             if resolved is not None and attempt.digest == resolved.digest and misses_config_map(objects, seen):
-                await self.apply.restore_config_map(
-                    key, owner_of(key, objects), resolved, attempt.number, attempt.hosts
-                )
+                await self.apply.restore_config_map(key, owner, resolved, attempt.number, attempt.hosts)
             self.store.forget_gone(key, attempt.number)
-        await self.scouting.keep(key, owner_of(key, objects), resolved, seen, self.clock())
+        await self.scouting.keep(key, owner, resolved, seen, self.clock())
 
     def _poll(self, key: Key, seen: Observation) -> None:
         attempt = seen.attempt
@@ -247,12 +247,6 @@ class Controller:
         self.queue.forget(key)
         self.states.pop(key, None)
         self._written_at.pop(key, None)
-
-
-def owner_of(key: Key, objects: JobObjects) -> Owner:
-    """The job as its children name it."""
-    assert objects.job is not None, "children of a job that is not there"
-    return Owner(key.name, key.namespace, objects.job.uid)
 
 
 def _next_look(seen: Observation, decision: Decision, now: float) -> float:

@@ -83,8 +83,9 @@ def _end(number: int, end: Ended, consequences_from: float | None, told_at: floa
     pod = end.pod
     asked_at = pod.asked_at if pod.gone_at is None or pod.deadline is not None else pod.gone_at
     told = told_at is not None and end.at + _CLOCKS_DIFFER_SECONDS > told_at
-    is_consequence = asked_at is not None and consequences_from is not None and asked_at >= consequences_from
-    followed = is_consequence and end.at >= asked_at
+    followed = (
+        asked_at is not None and consequences_from is not None and asked_at >= consequences_from and end.at >= asked_at
+    )
     reason = pod.reason
     if reason is None and asked_at is not None and end.at >= asked_at and not told and not followed:
         reason = POD_DELETED

@@ -21,7 +21,7 @@ from lateen_operator.cluster.store import Key
 from lateen_operator.heard import Answers
 
 TIMEOUT_SECONDS = 3.0
-QUESTIONS_A_SECOND = 20.0
+QUESTIONS_A_SECOND = 15.0
 AT_ONCE = 32
 _JITTER = 0.2
 

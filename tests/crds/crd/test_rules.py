@@ -14,18 +14,25 @@ from lateen_api.spec import LMTrainingJob
 from lateen_api.spec.section import DURATION_PATTERN
 
 
-def broken_rules(new: LMTrainingJob, old: LMTrainingJob | None = None) -> list[str]:
-    """`PATH: first words of the message` of all rules that are not true."""
+def broken_rules(new: LMTrainingJob, old: LMTrainingJob | None = None, attempts: int | None = None) -> list[str]:
+    """`PATH: first words of the message` of all rules that are not true.
+
+    Args:
+        attempts: made so far, as the status says; None: there is no status.
+    """
     return [
-        f"{'.'.join(path)}: {rule.message.partition('. ')[0]}"
+        f"{(rule.field_path or '.'.join(path)).removeprefix('.')}: {rule.message.partition('. ')[0]}"
         for path, rules in RULES.items()
         for rule in rules
-        if ("oldSelf" not in rule.rule or old) and not _holds(rule.rule, path, new, old)
+        if ("oldSelf" not in rule.rule or old) and not _holds(rule.rule, path, new, old, attempts)
     ]
 
 
-def _holds(rule: str, path: tuple[str, ...], new: LMTrainingJob, old: LMTrainingJob | None) -> bool:
-    scope = {"self": _at(_plain(new), path)} | ({"oldSelf": _at(_plain(old), path)} if old else {})
+def _holds(
+    rule: str, path: tuple[str, ...], new: LMTrainingJob, old: LMTrainingJob | None, attempts: int | None
+) -> bool:
+    status = {} if attempts is None else {"status": {"attemptCount": attempts}}
+    scope = {"self": _at(_plain(new) | status, path)} | ({"oldSelf": _at(_plain(old), path)} if old else {})
     return cel.evaluate(rule, scope) is True
 
 
@@ -116,19 +123,25 @@ def test_names_that_pods_cannot_be_called_by(name: str, broken: str):
     assert broken_rules(job.model_copy(update={"metadata": metadata})) == [broken]
 
 
-@pytest.mark.parametrize(
-    ("override", "path"),
-    [
-        ("model.numLayers=5", "spec.model"),
-        ("data.tokenizer=gpt2", "spec.data.tokenizer"),
-        ("trainer.seed=1", "spec.trainer.seed"),
-        ("trainer.trainBatchSize=64", "spec.trainer.trainBatchSize"),
-    ],
-)
+_OF_CHECKPOINTS = [
+    ("model.numLayers=5", "spec.model"),
+    ("data.tokenizer=gpt2", "spec.data.tokenizer"),
+    ("trainer.seed=1", "spec.trainer.seed"),
+    ("trainer.trainBatchSize=64", "spec.trainer.trainBatchSize"),
+]
+
+
+@pytest.mark.parametrize(("override", "path"), _OF_CHECKPOINTS)
 def test_what_the_checkpoints_depend_on_cannot_change(override: str, path: str):
-    assert broken_rules(nano(override), old=nano()) == [
-        f"{path}: cannot change while the job exists, since its checkpoints were made with the old value"
+    assert broken_rules(nano(override), old=nano(), attempts=1) == [
+        f"{path}: cannot change once an attempt was made, since its checkpoints were made with the old value"
     ]
+
+
+@pytest.mark.parametrize("attempts", [None, 0])
+@pytest.mark.parametrize("override", [*(override for override, _ in _OF_CHECKPOINTS), "checkpoint.path=b"])
+def test_a_job_without_attempts_can_change_throughout(override: str, attempts: int | None):
+    assert broken_rules(nano(override), old=nano(), attempts=attempts) == []
 
 
 @pytest.mark.parametrize(
@@ -136,8 +149,8 @@ def test_what_the_checkpoints_depend_on_cannot_change(override: str, path: str):
     [(["checkpoint.path=a"], ["checkpoint.path=b"]), ([], ["checkpoint.path=b"]), (["checkpoint.path=a"], [])],
 )
 def test_path_of_checkpoints_cannot_change(old: list[str], new: list[str]):
-    assert broken_rules(nano(*new), old=nano(*old)) == [
-        "spec.checkpoint: path cannot change while the job exists, since its checkpoints are there"
+    assert broken_rules(nano(*new), old=nano(*old), attempts=1) == [
+        "spec.checkpoint.path: cannot change once an attempt was made, since its checkpoints are there"
     ]
 
 
@@ -152,7 +165,7 @@ def test_path_of_checkpoints_cannot_change(old: list[str], new: list[str]):
     ],
 )
 def test_the_rest_may_change(override: str):
-    assert broken_rules(nano(override), old=nano("checkpoint.path=a").model_copy(update={"spec": nano().spec})) == []
+    assert broken_rules(nano(override), old=nano(), attempts=1) == []
 
 
 def test_every_rule_says_what_to_do():
