@@ -52,7 +52,7 @@ class OperatorSettings(BaseModel):
     poll_seconds: float = 2.0
     """Seconds between two looks at a job's progress."""
 
-    workers: int = 16
+    workers: int = 64
     """Jobs that are worked on at once."""
 
     server_port: int = 8080
