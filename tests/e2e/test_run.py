@@ -7,7 +7,6 @@ shows that supervisor, processes, data, checkpoints and report hold together.
 import os
 import signal
 
-import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -66,8 +65,7 @@ def test_a_run_goes_on_at_another_width(lateen_run):
     resumed = lateen_run("--hosts", "1", "--run-dir", "resized")
 
     assert resumed.finish() == 0, resumed.output
-    assert list(resumed.steps()) == list(range(STEPS))
-    np.testing.assert_allclose(list(resumed.steps().values()), list(undisturbed.steps().values()), rtol=1e-4)
+    assert resumed.steps() == undisturbed.steps()
 
 
 def test_a_complete_run_is_not_trained_again(lateen_run):
