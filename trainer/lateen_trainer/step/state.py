@@ -13,6 +13,9 @@ from lateen_trainer.mesh import ShardingRules
 MakeModel = Callable[[], Any]
 """Makes a new LanguageModel."""
 
+_FOR_RUNNING_ONCE = {"xla_backend_optimization_level": 1}
+"""Of a program that runs once. LLVM's default takes three times as long to compile the random numbers."""
+
 
 class TrainState(eqx.Module):
     """All that a step reads and writes, and so all that a checkpoint holds."""
@@ -39,5 +42,9 @@ def state_shapes(make_model: MakeModel, optimizer: optax.GradientTransformation,
 
 def init_state(make_model: MakeModel, optimizer: optax.GradientTransformation, rules: ShardingRules) -> TrainState:
     """A new state, every device computing only its own shards. Values do not depend on the mesh."""
-    shardings = rules.shardings(jax.eval_shape(lambda: TrainState.init(make_model, optimizer)))
-    return jax.jit(lambda: TrainState.init(make_model, optimizer), out_shardings=shardings)()
+
+    def init() -> TrainState:
+        return TrainState.init(make_model, optimizer)
+
+    shardings = rules.shardings(jax.eval_shape(init))
+    return jax.jit(init, out_shardings=shardings, compiler_options=_FOR_RUNNING_ONCE)()
