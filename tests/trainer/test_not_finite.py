@@ -5,22 +5,15 @@ Losses are compared to the bit with those of a run that knew of the bad batch fr
 """
 
 import gc
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import jax
 import pytest
-from lateen_api.environment import ProcessEnvironment
-from lateen_api.load import apply_overrides
-from lateen_api.outcome import ExitCode, Outcome
-from lateen_api.spec import LMTrainingJob
-from lateen_trainer.checkpoint.folder import CheckpointFolder
-from lateen_trainer.processes import Lifecycle, Peers
-from lateen_trainer.report.reporter import Reporter
-from lateen_trainer.train import restore_or_init, train
+from lateen_api.outcome import ExitCode
+from lateen_trainer.train import restore_or_init
 from poisoned import poisoned_text
+from small_runs import SmallRuns
 
 pytestmark = pytest.mark.slow
 
@@ -28,58 +21,16 @@ SEQ_LEN, BATCH, STEPS = 16, 16, 10
 WHY = "known from the start"
 
 
-class Bench:
-    """Runs in folders of their own, over one text whose batches `bad` give NaN."""
+class Bench(SmallRuns):
+    """Runs over one text whose batches `bad` give NaN."""
 
     def __init__(self, folder: Path, *bad: int):
-        self.folder = folder
-        text, cache = folder / "text.txt", folder / "cache"
-        poisoned_text(text, cache, bad, sequences=14 * BATCH, seq_len=SEQ_LEN, batch_size=BATCH)
-        self.job: dict[str, Any] = {
-            "apiVersion": "lateen.dev/v1alpha1",
-            "kind": "LMTrainingJob",
-            "metadata": {"name": "tiny"},
-            "spec": {
-                "model": {"hiddenDim": 16, "numHeads": 2, "numLayers": 1, "seqLen": SEQ_LEN},
-                "data": {"tokenizer": "bytes", "trainUrls": [str(text)], "cacheDir": str(cache)},
-                "optimizer": {"learningRate": 1e-2, "warmup": 3},
-                "trainer": {"numTrainSteps": STEPS, "trainBatchSize": BATCH},
-                "checkpoint": {"saveInterval": "1h"},
-                "compute": {"accelerator": "cpu", "devicesPerHost": 8},
-            },
-        }
-
-    def run(self, name: str, *overrides: str) -> Outcome:
-        """Trains as far as it goes; how it ended."""
-        run_dir = self.folder / name
-        run_dir.mkdir(exist_ok=True)
-        environment = ProcessEnvironment(
-            job_file="", run_dir=str(run_dir), termination_log=str(run_dir / "outcome"), metrics_host="127.0.0.1"
-        )
-        job = LMTrainingJob.model_validate(apply_overrides(self.job, overrides))
-        with (
-            Lifecycle(environment) as life,
-            Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report,
-        ):
-            train(job, environment, life, Peers(0, 1), report)
-        return Outcome.from_json((run_dir / "outcome").read_text())
+        super().__init__(folder, seq_len=SEQ_LEN, batch_size=BATCH, steps=STEPS)
+        poisoned_text(self.text, self.cache, bad, sequences=14 * BATCH, seq_len=SEQ_LEN, batch_size=BATCH)
 
     def knowing(self, name: str, *batches: int) -> None:
         """Tells a run that has not begun which batches to leave out."""
         self.checkpoints(name).note_skipped(dict.fromkeys(batches, WHY), {})
-
-    def checkpoints(self, name: str) -> CheckpointFolder:
-        return CheckpointFolder(str(self.folder / name / "checkpoints"))
-
-    def losses(self, name: str) -> list[float]:
-        """By step, each of which stands once."""
-        lines = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
-        steps = [(line["step"], float(line["loss"])) for line in lines if "loss" in line]
-        assert [step for step, _ in steps] == list(range(len(steps)))
-        return [loss for _, loss in steps]
-
-    def summary(self, name: str) -> dict[str, Any]:
-        return json.loads((self.folder / name / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -124,9 +124,12 @@ class Loop:
         """
         self._trained, self._saved_step = start, start if start > 0 else None
         self._unread = None
+        # Whoever saved this state was stopped before the evaluation of it, or may have been.
+        is_due = 0 < start < self._steps and start % self._steps_per_eval == 0
+        stopped = is_due and not self._evaluate(state)
         self._report.phase(Phase.COMPILING)
         self._read_at = time.perf_counter()
-        compiled, stopped = False, False
+        compiled = False
         while self._trained < self._steps and not stopped:
             state, stopped = self._run_in_order(state, compiled=compiled)
             compiled = True

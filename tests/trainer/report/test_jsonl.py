@@ -61,9 +61,21 @@ def test_several_lines_of_a_step_before_the_restart_stay(tmp_path: Path):
     path = tmp_path / "metrics.jsonl"
     first = JsonLinesTracker(path, attempt=1, start_step=0)
     first.log({"loss": 1.0}, step=4)
-    first.log({"validation_loss": 2.0}, step=4)
+    first.log({"checkpoint_blocked_seconds": 0.1}, step=4)
     JsonLinesTracker(path, attempt=2, start_step=5)
     assert len(lines(path)) == 2
+
+
+def test_an_evaluation_is_removed_that_a_restart_repeats(tmp_path: Path):
+    path = tmp_path / "metrics.jsonl"
+    first = JsonLinesTracker(path, attempt=1, start_step=0)
+    for step in (3, 4):
+        first.log({"loss": 1.0}, step=step)
+        first.log({"validation_loss": 2.0}, step=step)
+    JsonLinesTracker(path, attempt=2, start_step=5)
+    assert [set(line) - {"attempt"} for line in lines(path)] == [
+        {"step", "loss"}, {"step", "validation_loss"}, {"step", "loss"}
+    ]  # fmt: skip
 
 
 def test_a_line_cut_off_by_a_kill_is_removed(tmp_path: Path):

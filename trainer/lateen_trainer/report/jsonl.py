@@ -14,15 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from lateen_trainer.report import names
+
 
 class JsonLinesTracker:
     """Writes a run's metrics to a file. For process 0 alone.
 
     Args:
-        path: the file; its folder is made if it is missing. attempt: number of the attempt, written into
-        each line. start_step: the step that this attempt starts from. Lines of later steps, which an
-        attempt wrote that was
-            lost before its next checkpoint, are removed: their steps are trained anew.
+        path: the file; its folder is made if it is missing.
+        attempt: number of the attempt, written into each line.
+        start_step: the step that this attempt starts from. Lines of later steps, which an attempt wrote that was lost
+            before its next checkpoint, are removed: their steps are trained anew. So is an evaluation of the state
+            that it starts from, which is repeated.
     """
 
     def __init__(self, path: Path, *, attempt: int, start_step: int):
@@ -37,7 +40,7 @@ class JsonLinesTracker:
         return self._path.open("a", encoding="utf-8", buffering=1)
 
     def rewind(self, step: int) -> None:
-        """Removes the lines of `step` and later ones."""
+        """Removes the lines of `step` and later ones, and the evaluation of the state before it."""
         self.finish()
         self._file = self._open_from(step)
 
@@ -63,12 +66,12 @@ def as_json(value: float) -> float | str:
 
 
 def drop_steps_from(path: Path, step: int) -> None:
-    """Removes the lines of `step` and later ones, and a last line that was cut off. The file is replaced as a
+    """Removes what the training from `step` on writes, and a last line that was cut off. The file is replaced as a
     whole, so that a reader sees the old or the new one."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and _step_of(line) < step]
+    kept = [line for line in lines if line.endswith("\n") and _is_before(line, step)]
     if kept == lines:
         return
     draft = path.with_name(f".{path.name}.draft")
@@ -79,9 +82,12 @@ def drop_steps_from(path: Path, step: int) -> None:
     draft.replace(path)
 
 
-def _step_of(line: str) -> float:
-    """The step of a line; infinity for what is no line of ours (half of one, say), which goes."""
+def _is_before(line: str, step: int) -> bool:
+    """Is it of an earlier step, and no evaluation of the state in which `step` finds the model? What is no line of
+    ours (half of one, say) is not."""
     try:
-        return int(json.loads(line)["step"])
+        numbers = json.loads(line)
+        of = int(numbers["step"])
     except (ValueError, TypeError, KeyError):
-        return math.inf
+        return False
+    return of < step - 1 or (of == step - 1 and names.VALIDATION_LOSS not in numbers)
