@@ -153,6 +153,7 @@ class Loop:
                 state, metrics = self._train_step(state, self._placement.place(rows))
                 if not compiled:
                     compiled = True
+                    self._life.begun()
                     noted[names.COMPILE_SECONDS] = time.perf_counter() - began
                     self._read_at = time.perf_counter()
                 vote = self._votes.cast(self._first and self._policy.due(self._trained + 1, time.time()))

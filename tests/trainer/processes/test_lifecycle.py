@@ -54,6 +54,19 @@ def test_a_stop_that_was_asked_for_stops_the_loop(environment: ProcessEnvironmen
     assert (life.exit_code, outcome(environment).step) == (ExitCode.SAVED, 3)
 
 
+def test_once_there_is_something_to_save_a_stop_is_left_to_the_loop(environment: ProcessEnvironment):
+    """The first step may be reported, and be saved by a rule, before the loop asks for the first time."""
+    with Lifecycle(environment) as life:
+        life.begun()
+        life.beat(Phase.TRAINING, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not life.stop_requested:
+            pass
+        assert life.should_stop()
+        life.saved()
+    assert outcome(environment).message == "SIGTERM arrived; the step was finished and its state saved."
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

@@ -19,6 +19,10 @@ class StopAgreement:
         self._frozen = False
         self._stop_at: int | None = None
 
+    def begin(self) -> None:
+        """Counts like a call: who has not called at all has nothing to save, and need not agree on anything."""
+        self.should_stop()
+
     def should_stop(self) -> bool:
         """Whether this call is the agreed one, or a later one. Waits while the processes agree."""
         with self._condition:

@@ -36,7 +36,7 @@ class Lifecycle:
             peers = life.join(job.spec.recovery, devices_per_host=2)
             life.beat(Phase.COMPILING, step)
             for step in range(start, stop):
-                ...
+                ...                                    # and life.begun() in the first
                 life.beat(Phase.TRAINING, step + 1)
                 if life.should_stop():
                     save(); life.committed(name, step + 1); life.saved(); break
@@ -104,6 +104,13 @@ class Lifecycle:
     def committed(self, checkpoint: str, step: int) -> None:
         """Names the last committed checkpoint and the steps trained at it. May be called from any thread."""
         self._guardian.committed(checkpoint, step)
+
+    def begun(self) -> None:
+        """Says that there is something to save: until now SIGTERM ended the process at once, wherever it was.
+
+        All processes must call it at the same place, before anything is reported of the first step.
+        """
+        self._guardian.agreement.begin()
 
     def should_stop(self) -> bool:
         """Whether to save and stop now: True at the same call in all processes once any of them got SIGTERM.
