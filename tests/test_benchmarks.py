@@ -18,7 +18,9 @@ def test_every_benchmark_has_a_target() -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_benchmark_starts(target: str) -> None:
-    recipe = subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     command = recipe.splitlines()[-1].replace(".venv/bin/python", sys.executable)
     shown = subprocess.run(f"{command} --help", shell=True, cwd=ROOT, check=False, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
