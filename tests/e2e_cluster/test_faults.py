@@ -10,7 +10,7 @@ import pytest
 from cluster.fixtures import own_namespace
 from e2e_cluster.training import SLOT, Training
 
-LONGER = 1500
+ENDLESS = 1_000_000
 """Steps."""
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -96,8 +96,9 @@ def test_resizing_down_and_up(train, undisturbed):
 
 
 def test_a_killed_node_and_its_return(train, cluster):
-    """Long enough to train on what is left for a while; it is compared with a run on one host, for the same reason."""
-    training = train(compute={"minHosts": 1, "resizeAfter": "5s"}, steps=LONGER)
+    """The job trains on what is left while the node is away, and at its old width when it is back. However long that
+    takes, the run is longer: it is cut off, and compared as far as it came with one on a single host."""
+    training = train(compute={"minHosts": 1, "resizeAfter": "5s"}, steps=ENDLESS)
     training.wait_for_steps()
     node = training.pod(1)["spec"]["nodeName"]
     cluster.kill_node(node)
@@ -108,9 +109,18 @@ def test_a_killed_node_and_its_return(train, cluster):
         cluster.start_node(node)
     # A kubelet that starts anew forgets what it does not know the use of.
     cluster.set_capacity(node, SLOT, 1)
-    training.finish()
-    undisturbed = train("alone", compute={"hosts": 1}, steps=LONGER)
-    undisturbed.finish()
-    check(training, undisturbed.losses(), "NodeLost", "CapacityAway", "CapacityBack")
+    training.wait_for_steps(attempt=4, seconds=180)
+    training.patch({"suspend": True})
+    training.wait_for_state("Suspended")
+    assert [entry["reason"] for entry in training.ledger] == ["NodeLost", "CapacityAway", "CapacityBack", "Stopped"]
     assert [entry["hosts"] for entry in training.ledger] == [2, 2, 1, 2]
     assert training.ledger[0]["node"] == node
+    seconds = [entry.get("secondsToNextStep") for entry in training.ledger[:-1]]
+    print(f"killed node: {seconds} s to the next step")
+    assert None not in seconds
+
+    losses = training.losses()
+    undisturbed = train("alone", compute={"hosts": 1}, steps=ENDLESS)
+    undisturbed.wait_for(f"step {len(losses)}", lambda t: len(t.losses()) >= len(losses), seconds=240)
+    found = undisturbed.losses()
+    assert {step: found[step] for step in losses} == losses
