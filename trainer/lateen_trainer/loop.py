@@ -125,8 +125,7 @@ class Loop:
         self._trained, self._saved_step = start, start if start > 0 else None
         self._unread = None
         # Whoever saved this state was stopped before the evaluation of it, or may have been.
-        is_due = 0 < start < self._steps and start % self._steps_per_eval == 0
-        stopped = is_due and not self._evaluate(state)
+        stopped = start > 0 and self._is_evaluation_due and not self._evaluate(state)
         self._report.phase(Phase.COMPILING)
         self._read_at = time.perf_counter()
         compiled = False
@@ -161,7 +160,7 @@ class Loop:
                 self._unread = _Unread(metrics, vote, noted)
                 self._trained += 1
                 save_wanted = save_wanted or is_permanent(self._trained, self._policy.keep)
-                eval_wanted = self._trained % self._steps_per_eval == 0 and self._trained < self._steps
+                eval_wanted = self._is_evaluation_due
                 if save_wanted or eval_wanted:
                     reached = self._trained
                     self._read()
@@ -225,6 +224,11 @@ class Loop:
             step,
             seen=seen,
         )
+
+    @property
+    def _is_evaluation_due(self) -> bool:
+        """After the steps trained so far; after the last there is one in any case."""
+        return self._trained % self._steps_per_eval == 0 and self._trained < self._steps
 
     def _evaluate(self, state: TrainState) -> bool:
         """Evaluates, if there is something to evaluate on; False: all processes agreed to stop meanwhile."""
