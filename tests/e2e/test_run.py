@@ -65,6 +65,7 @@ def test_a_run_goes_on_at_another_width(lateen_run):
     resumed = lateen_run("--hosts", "1", "--run-dir", "resized")
 
     assert resumed.finish() == 0, resumed.output
+    assert list(resumed.steps()) == list(range(STEPS))
     assert resumed.steps() == undisturbed.steps()
 
 

@@ -29,11 +29,16 @@ def undisturbed(cluster, operator) -> dict[int, float]:
 def check(training: Training, undisturbed: dict[int, float], *reasons: str) -> None:
     """The job completes, its ledger names these causes, and its losses are the undisturbed ones to the bit."""
     training.finish()
-    assert [entry["reason"] for entry in training.ledger] == [*reasons, "Done"]
-    seconds = [entry.get("secondsToNextStep") for entry in training.ledger[:-1]]
-    print(f"{', '.join(reasons)}: {seconds} s to the next step")
-    assert None not in seconds
+    check_ledger(training, *reasons, "Done")
     assert training.losses() == undisturbed
+
+
+def check_ledger(training: Training, *reasons: str) -> None:
+    """It names these causes, and for all but the last the seconds to the next step."""
+    assert [entry["reason"] for entry in training.ledger] == list(reasons)
+    seconds = [entry.get("secondsToNextStep") for entry in training.ledger[:-1]]
+    print(f"{', '.join(reasons[:-1])}: {seconds} s to the next step")
+    assert None not in seconds
 
 
 def test_a_deleted_pod(train, undisturbed):
@@ -112,14 +117,12 @@ def test_a_killed_node_and_its_return(train, cluster):
     training.wait_for_steps(attempt=4, seconds=180)
     training.patch({"suspend": True})
     training.wait_for_state("Suspended")
-    assert [entry["reason"] for entry in training.ledger] == ["NodeLost", "CapacityAway", "CapacityBack", "Stopped"]
+    check_ledger(training, "NodeLost", "CapacityAway", "CapacityBack", "Stopped")
     assert [entry["hosts"] for entry in training.ledger] == [2, 2, 1, 2]
     assert training.ledger[0]["node"] == node
-    seconds = [entry.get("secondsToNextStep") for entry in training.ledger[:-1]]
-    print(f"killed node: {seconds} s to the next step")
-    assert None not in seconds
 
     losses = training.losses()
+    assert sorted(losses) == list(range(len(losses)))
     undisturbed = train("alone", compute={"hosts": 1}, steps=ENDLESS)
     undisturbed.wait_for(f"step {len(losses)}", lambda t: len(t.losses()) >= len(losses), seconds=240)
     found = undisturbed.losses()
