@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from candidate import Candidate, serve
+from lateen_api.environment import HUGE_PAGES
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def make_step(case: Case) -> Callable[[], float]:
 def candidate(case: Case) -> Candidate:
     """The case as a process."""
     command = [sys.executable, __file__, "--work", json.dumps(asdict(case))]
-    return Candidate(case.mode, command, {**os.environ, "JAX_PLATFORMS": "cpu"})
+    return Candidate(case.mode, command, {**HUGE_PAGES, **os.environ, "JAX_PLATFORMS": "cpu"})
 
 
 def compare(name: str, cases: list[Case], rounds: int) -> None:

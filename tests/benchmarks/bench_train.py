@@ -3,8 +3,10 @@
     python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7]
 
 Every candidate is a process of its own that holds a model and makes one step when told to. The candidates take
-turns within a round, so that all meet the same machine, and ratios are taken round by round. A step is a whole one:
-forward, backward, clipping by global norm, AdamW with weight decay.
+turns within a round, so that all meet the same machine, and ratios are taken round by round. A turn is two steps, of
+which the second counts, as a step of a run follows another one: on a virtual machine the first after a pause takes
+longer, since the host has taken memory back meanwhile. A step is a whole one: forward, backward, clipping by global
+norm, AdamW with weight decay. All candidates get their memory in huge pages, as `lateen run` gives it to its trainers.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from candidate import Candidate, serve
+from lateen_api.environment import HUGE_PAGES
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def work(name: str, shape: Shape) -> None:
 def candidate(name: str, shape: Shape) -> Candidate:
     """The candidate as a process."""
     command = [sys.executable, __file__, "--work", name, json.dumps(asdict(shape))]
-    environ = {**os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
+    environ = {**HUGE_PAGES, **os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
     return Candidate(name, command, environ, stderr=subprocess.DEVNULL)
 
 
@@ -186,11 +189,11 @@ def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: f
             worker = candidate(one, shape)
             stack.callback(worker.close)
             workers.append(worker)
-        for worker in workers:  # compile, and fill the caches
-            worker.step(count=False)
+        for worker in workers:  # compile
             worker.step(count=False)
         for _ in range(rounds):
             for worker in workers:
+                worker.step(count=False)
                 worker.step()
     tokens = shape.batch * shape.seq_len
     print(f"\n{name}: {shape}, float32, {rounds} rounds, matrix products at most {peak / 1e9:.0f} GFLOP/s")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
 from lateen_api.outcome import ExitCode
@@ -140,6 +141,7 @@ def _train(
 ) -> int:
     job = prepared.job
     write_json(folder.job, prepared.resolved())
+    defaults = HUGE_PAGES if prepared.plan.accelerator_kind == "cpu" else {}
     supervisor = Supervisor(
         name=job.metadata.name,
         where=prepared.where,
@@ -147,7 +149,7 @@ def _train(
             folder=folder,
             hosts=prepared.plan.processes,
             command=trainer,
-            environ={**os.environ, **_TRAINER_ENVIRON, **job.spec.compute.env},
+            environ={**defaults, **os.environ, **_TRAINER_ENVIRON, **job.spec.compute.env},
             host_environ=prepared.host_environ,
             inherit=(lock,),
         ),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lateen_api.environment import PREFIX, ProcessEnvironment
+from lateen_api.environment import HUGE_PAGES, PREFIX, ProcessEnvironment
 from lateen_api.errors import JobError
 from lateen_api.plan import Plan
 from lateen_api.spec import ComputeSpec, JobSpec
@@ -84,6 +84,8 @@ def _defaults(spec: JobSpec, plan: Plan) -> dict[str, str]:
     chosen = {"HOME": HOME, "JAX_PLATFORMS": platforms[plan.accelerator_kind]}
     if spec.checkpoint.path is not None:
         chosen[_COMPILED] = programs_dir(spec.checkpoint.path)
+    if plan.accelerator_kind == "cpu":
+        chosen |= HUGE_PAGES
     if plan.accelerator_kind == "tpu" and plan.slices > 1:
         # Without it, slices that wait for one that is gone do so in silence.
         chosen["LIBTPU_INIT_ARGS"] = "--megascale_abort_on_hangs=true"

@@ -56,6 +56,14 @@ def test_jax_takes_no_other_platform(job: dict[str, Any], overrides: tuple[str, 
     assert environment(job, *overrides)["JAX_PLATFORMS"] == platforms
 
 
+def test_memory_comes_in_huge_pages_where_cores_compute():
+    assert environment(NANO)["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert (
+        environment(NANO, "compute.env.GLIBC_TUNABLES=glibc.malloc.check=3")["GLIBC_TUNABLES"] == "glibc.malloc.check=3"
+    )
+    assert "GLIBC_TUNABLES" not in environment(SMALL, GPU)
+
+
 def test_compiled_programs_outlive_pods_where_checkpoints_lie_on_a_volume():
     assert environment(NANO)["LATEEN_COMPILATION_CACHE"] == "/shared/nano/xla"
     assert environment(NANO, "checkpoint.path=file:///shared/nano")["LATEEN_COMPILATION_CACHE"] == "/shared/nano/xla"

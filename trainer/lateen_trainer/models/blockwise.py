@@ -52,19 +52,22 @@ def _backward(kept, gradient):
     q, k, v, output, log_sums = kept
     length = q.shape[2]
     rest = jnp.sum(gradient.astype(jnp.float32) * output, axis=-1)  # Σ over keys of weight × its gradient
-    dq, dk, dv = jnp.zeros((), jnp.float32), [], []
+    dq, dk, dv = None, [], []
     for start, end in _blocks(length):
         keys, values = k[:, :, start:end], v[:, :, start:end]
         queries, gradients = q[:, :, start:], gradient[:, :, start:]
         scores = _product("bhkd,bhqd->bhkq", keys, queries)
         seen = jnp.arange(end - start)[:, None] <= jnp.arange(length - start)
-        weights = jnp.where(seen, jnp.exp(scores - log_sums[:, :, None, start:]), 0)
+        weights = jnp.exp(jnp.where(seen, scores, -jnp.inf) - log_sums[:, :, None, start:])
         scores_gradient = weights * (_product("bhkd,bhqd->bhkq", values, gradients) - rest[:, :, None, start:])
         scores_gradient = scores_gradient.astype(q.dtype)
         dv.append(_product("bhkq,bhqd->bhkd", weights.astype(q.dtype), gradients))
         dk.append(_product("bhkq,bhqd->bhkd", scores_gradient, queries))
         part = _product("bhkd,bhkq->bhdq", keys, scores_gradient)
-        dq = dq + jnp.pad(part, [(0, 0)] * 3 + [(start, 0)])
+        # Queries before this block's keys do not see them.
+        dq = part if dq is None else jnp.concatenate([dq[..., :start], dq[..., start:] + part], -1)
+    # Added up first and transposed then: in one loop XLA would read all parts across their rows.
+    dq = jax.lax.optimization_barrier(dq)
     return (
         dq.transpose(0, 1, 3, 2).astype(q.dtype),
         jnp.concatenate(dk, 2).astype(k.dtype),

@@ -16,7 +16,7 @@ from lateen_api.spec import ModelSpec
 
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.language_model import Resolve
-from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear
+from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, unbind
 from lateen_trainer.models.stack import Stack
 
 
@@ -57,7 +57,7 @@ class Attention(eqx.Module):
     def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
-        q, k, v = self.c_attn(x).unbind("qkv")
+        q, k, v = unbind(self.c_attn(x), "qkv")
         scale = self.config.HeadSize.size**-0.5
         if spec.scale_attn_by_inverse_layer_idx:
             scale = scale / (layer + 1.0).astype(q.dtype)

@@ -58,6 +58,18 @@ def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray) -> hnn
     return eqx.tree_at(lambda m: m.weight, layer, weight)
 
 
+def unbind(x: NamedArray, axis: str) -> tuple[NamedArray, ...]:
+    """The slices of x along an axis, without it.
+
+    NamedArray.unbind gives the same, but its derivative scatters every slice into zeros and adds them up; the
+    derivative of this one is a concatenation.
+    """
+    size = x.resolve_axis(axis).size
+    place = [named.name for named in x.axes].index(axis)
+    rest = (*x.axes[:place], *x.axes[place + 1 :])
+    return tuple(hax.named(jnp.squeeze(part, place), rest) for part in jnp.split(x.array, size, axis=place))
+
+
 def dropout(x: NamedArray, pdrop: float, *, key: PRNGKeyArray | None) -> NamedArray:
     """Drops elements with probability `pdrop` and scales the others up; without a key it does nothing."""
     if key is None or pdrop == 0.0:
