@@ -51,13 +51,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "·" for char in text)
 
 
-def shown(path: Path | str) -> str:
-    """A path relative to the current folder where that is shorter."""
-    path = Path(path)
+def shown(place: Path | str) -> str:
+    """A path relative to the current folder where that is shorter; a URL as it is."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return str(Path(place).relative_to(Path.cwd()))
     except ValueError:
-        return str(path)
+        return str(place)
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

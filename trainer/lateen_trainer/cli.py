@@ -23,6 +23,9 @@ def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
     as a job needs, and again when one dies.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # What gcsfs logs with a traceback it raises as well, and our message says what to do.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    logging.getLogger("fsspec").setLevel(logging.WARNING)
     given = {} if job_file is None else {PREFIX + "JOB_FILE": str(job_file)}
     try:
         environment = ProcessEnvironment.from_environ({**os.environ, **given})

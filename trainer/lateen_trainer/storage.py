@@ -15,10 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lateen_trainer.errors import UserError
+import tensorstore as ts
+
+from lateen_trainer.errors import TrainerError, UserError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SCHEMES = ("file", "gs", "memory")
+_FIRST_TRIES = {"gcs_request_retries": {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}}
+"""Some seconds, where TensorStore would go on for a quarter of an hour. That suits a run that has begun, but whoever
+has no network or has mistyped the name of a bucket should hear of it at once."""
+_PROBE = ".lateen-probe"
+_UNREACHABLE = ("ABORTED: All", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 def join(url: str, *parts: str) -> str:
@@ -58,6 +65,7 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
         case "memory":
             return {"driver": "memory", "path": rest.strip("/") + "/"}
         case "gs" if bucket:
+            _share_emulator()
             return {"driver": "gcs", "bucket": bucket, "path": f"{key}/" if key else ""}
         case "gs":
             raise UserError(f"{field} is {url!r}: the bucket is missing, expected gs://bucket/path.")
@@ -66,6 +74,51 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
     raise UserError(
         f"{field} is {url!r}: {scheme}:// cannot be written to, expected a path, file://, or gs://bucket/path.{hint}"
     )
+
+
+def check_readable(url: str) -> None:
+    """Returns as soon as the object store that holds `url` answers, whatever it says.
+
+    Raises:
+        ConnectionError: it cannot be reached.
+    """
+    store = _open_with_few_tries(url, field="url")
+    try:
+        store.read(_PROBE).result()
+    except ValueError as error:
+        if str(error).startswith(_UNREACHABLE):
+            raise ConnectionError(str(error)) from error
+
+
+def check_writable(url: str, *, field: str) -> None:
+    """Writes something small into a folder of an object store, and deletes it.
+
+    A folder on this machine is left alone: what is wrong with it shows at its first use, without delay.
+
+    Args:
+        url: path or URL of the folder.
+        field: the job's field that names it.
+
+    Raises:
+        UserError: there is no such bucket, or access is denied.
+        TrainerError: the object store cannot be reached.
+    """
+    if local_path(url) is None:
+        with explained(url, field=field):
+            store = _open_with_few_tries(url, field=field)
+            store.write(_PROBE, b"").result()
+            store.write(_PROBE, None).result()
+
+
+def _open_with_few_tries(url: str, *, field: str) -> ts.KvStore:
+    return ts.KvStore.open(kvstore_spec(url, field=field), context=ts.Context(_FIRST_TRIES)).result()
+
+
+def _share_emulator() -> None:
+    """An emulator of the object store that gcsfs has been told of is TensorStore's, too."""
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if emulator:
+        os.environ.setdefault("TENSORSTORE_GCS_HTTP_URL", emulator)
 
 
 @contextmanager
@@ -79,10 +132,16 @@ def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[No
 
     Raises:
         UserError: the disk is full, access is denied, or there can be no such folder.
+        TrainerError: the object store cannot be reached.
     """
     try:
         yield
     except ValueError as error:  # what TensorStore raises for all of its absl::Status codes
+        if str(error).startswith(_UNREACHABLE) and local_path(url) is None:
+            raise TrainerError(
+                f"{field} is {url!r}: the object store cannot be reached ({error}). Check this machine's network, "
+                "or name a folder elsewhere."
+            ) from error
         what = _known_error(str(error), url, needed)
         if what is None:
             raise

@@ -201,7 +201,8 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    for variable in ("STORAGE_EMULATOR_HOST", "TENSORSTORE_GCS_HTTP_URL"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{server.server_port}")
     fsspec.filesystem("gs").clear_instance_cache()
     yield statuses
     fsspec.filesystem("gs").clear_instance_cache()

@@ -17,6 +17,7 @@ from lateen_trainer.checkpoint.retention import which_to_delete
 from lateen_trainer.checkpoint.save import NotSavedError, Writing
 from lateen_trainer.checkpoint.state import named_leaves, to_host
 from lateen_trainer.errors import UserError
+from lateen_trainer.storage import explained
 
 S = TypeVar("S")
 
@@ -105,11 +106,12 @@ class Checkpoints:
             who: this attempt, in words.
 
         Raises:
-            ValueError: TensorStore's error.
+            UserError, TrainerError: the folder cannot be written to.
         """
         if self._process_index == 0:
             self._claim = uuid.uuid4().hex
-            self.folder.claim(self._claim, who)
+            with explained(self.folder.url, field=FIELD):
+                self.folder.claim(self._claim, who)
         self._barrier("checkpoints: claimed")
 
     def save(

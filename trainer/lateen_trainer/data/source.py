@@ -98,7 +98,12 @@ def _remote_error(field: str, url: str, error: Exception) -> TrainerError | None
         return UserError(
             f"{field} names {url!r}, which does not exist: {_first_line(error)} Correct the name of the bucket or file."
         )
-    if package in ("aiohttp", "botocore", "gcsfs", "requests") or isinstance(error, ConnectionError | TimeoutError):
+    if isinstance(error, ConnectionError | TimeoutError):
+        return TrainerError(
+            f"{field} names {url!r}, whose server cannot be reached: {_first_line(error)} Check this machine's "
+            "network, and the address."
+        )
+    if package in ("aiohttp", "botocore", "gcsfs", "requests"):
         return TrainerError(f"{field} names {url!r}, whose server fails: {_first_line(error)}")
     return None
 

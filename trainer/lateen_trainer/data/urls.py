@@ -13,11 +13,13 @@ import braceexpand
 import fsspec
 from fsspec.utils import glob_translate
 
+from lateen_trainer import storage
 from lateen_trainer.data import stdlib
 from lateen_trainer.data.source import SourceFile, explained
 from lateen_trainer.errors import UserError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"gc?s://([^/*?\[]+)", re.IGNORECASE)
 _LOCAL = ("", "file", "local")
 _STAMPS = ("etag", "ETag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """Where the file systems of fsspec keep what changes with a file's content, the strongest first."""
@@ -61,6 +63,10 @@ def expand_urls(patterns: Sequence[str], *, field: str) -> list[SourceFile]:
 def _expand(pattern: str, field: str) -> list[SourceFile]:
     """The files of one pattern. Each alternative of its braces must match something."""
     singles = _expand_braces(pattern, field)
+    # gcsfs tries on for a minute before it says that there is no network.
+    for bucket in sorted({match[1] for match in map(_BUCKET.match, singles) if match}):
+        with explained(field, pattern):
+            storage.check_readable(f"gs://{bucket}")
     with ThreadPoolExecutor(_LOOKUPS) as pool:
         found = list(pool.map(lambda single: _look_up(single, field), singles))
     for single, files in zip(singles, found, strict=True):
