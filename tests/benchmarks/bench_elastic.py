@@ -12,12 +12,15 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from candidate import Candidate, serve
 from lateen_api.environment import HUGE_PAGES
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,26 +101,47 @@ def candidate(case: Case) -> Candidate:
     return Candidate(case.mode, command, {**HUGE_PAGES, **os.environ, "JAX_PLATFORMS": "cpu"})
 
 
-def compare(name: str, cases: list[Case], rounds: int) -> None:
-    """Prints the times of two cases and their ratio, the first to the second."""
-    with contextlib.ExitStack() as stack:
-        workers = []
-        for case in cases:
-            workers.append(candidate(case))
-            stack.callback(workers[-1].close)
-            workers[-1].step(count=False)  # compile
-        for worker in workers:
-            worker.step(count=False)
-        for number in range(rounds):
-            for worker in workers if number % 2 == 0 else reversed(workers):
-                worker.step()
-    first, second = (worker.seconds for worker in workers)
+def compare(name: str, cases: list[Case], rounds: int, *, apart: bool) -> None:
+    """Prints the times of two cases and their ratio, the first to the second.
+
+    Args:
+        apart: only one of them is in memory at a time, made anew for each turn.
+    """
+    first, second = _apart(cases, rounds) if apart else _together(cases, rounds)
     ratios = [ours / theirs for ours, theirs in zip(first, second, strict=True)]
     times = " ".join(f"{statistics.median(seconds) * 1e3:10.0f}" for seconds in (first, second))
     print(
         f"{name:28}{times}   {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
         flush=True,
     )
+
+
+def _together(cases: list[Case], rounds: int) -> list[list[float]]:
+    with contextlib.ExitStack() as stack:
+        workers = []
+        for case in cases:
+            workers.append(candidate(case))
+            stack.callback(workers[-1].close)
+            workers[-1].step(count=False)  # compile
+        for number in range(rounds):
+            for worker in _in_turn(workers, number):
+                worker.turn()
+    return [worker.seconds for worker in workers]
+
+
+def _apart(cases: list[Case], rounds: int) -> list[list[float]]:
+    seconds: list[list[float]] = [[] for _ in cases]
+    for number in range(rounds):
+        for index in _in_turn(range(len(cases)), number):
+            with contextlib.closing(candidate(cases[index])) as worker:
+                worker.turn()  # its first step compiles
+            seconds[index] += worker.seconds
+    return seconds
+
+
+def _in_turn(those: Sequence[T], number: int) -> Sequence[T]:
+    """Each round in the other order."""
+    return those if number % 2 == 0 else those[::-1]
 
 
 def main() -> None:
@@ -128,6 +152,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", default="", help="two pool sizes: compare these in the elastic step instead")
     parser.add_argument("--lanes", default="", help="two numbers of lanes: compare these instead")
+    parser.add_argument("--apart", action="store_true", help="one at a time: two do not fit in this machine's memory")
     parser.add_argument("--batch", type=int, default=0, help="another batch size than the shape's")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -137,16 +162,16 @@ def main() -> None:
     print(f"{'ms a step, medians':28}{'first':>10} {'second':>10}   first / second, median of {options.rounds} rounds")
     for name in SHAPES if options.shape == "all" else [options.shape]:
         for devices in map(int, options.devices.split(",")):
-            base = replace(SHAPES[name], devices=devices, batch=options.batch or SHAPES[name].batch)
-            label = f"{name}, {devices} devices: "
+            batch = options.batch or SHAPES[name].batch
+            base = replace(SHAPES[name], devices=devices, batch=batch, lanes=min(SHAPES[name].lanes, batch))
+            what, pair = "elastic, fast", [base, replace(base, mode="fast")]
             if options.threads:
+                what = f"threads {options.threads}"
                 pair = [replace(base, threads=int(threads)) for threads in options.threads.split(",")]
-                compare(f"{label}threads {options.threads}", pair, options.rounds)
             elif options.lanes:
+                what = f"lanes {options.lanes}"
                 pair = [replace(base, lanes=int(lanes)) for lanes in options.lanes.split(",")]
-                compare(f"{label}lanes {options.lanes}", pair, options.rounds)
-            else:
-                compare(f"{label}elastic, fast", [base, replace(base, mode="fast")], options.rounds)
+            compare(f"{name}, {devices} devices: {what}", pair, options.rounds, apart=options.apart)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
     python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7]
 
 Every candidate is a process of its own that holds a model and makes one step when told to. The candidates take
-turns within a round, so that all meet the same machine, and ratios are taken round by round. A turn is two steps, of
-which the second counts, as a step of a run follows another one: on a virtual machine the first after a pause takes
-longer, since the host has taken memory back meanwhile. A step is a whole one: forward, backward, clipping by global
-norm, AdamW with weight decay. All candidates get their memory in huge pages, as `lateen run` gives it to its trainers.
+turns within a round, so that all meet the same machine, and ratios are taken round by round. A step is a whole one:
+forward, backward, clipping by global norm, AdamW with weight decay. All candidates get their memory in huge pages, as
+`lateen run` gives it to its trainers.
 """
 
 import argparse
@@ -193,8 +192,7 @@ def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: f
             worker.step(count=False)
         for _ in range(rounds):
             for worker in workers:
-                worker.step(count=False)
-                worker.step()
+                worker.turn()
     tokens = shape.batch * shape.seq_len
     print(f"\n{name}: {shape}, float32, {rounds} rounds, matrix products at most {peak / 1e9:.0f} GFLOP/s")
     print(f"{'':16}{'ms/step':>10}{'tokens/s':>10}{'MFU':>8}{'peak GiB':>10}")

@@ -52,6 +52,14 @@ class Candidate:
         if count:
             self.seconds.append(self.last["seconds"])
 
+    def turn(self) -> None:
+        """Two steps, of which the second counts, as a step of a run follows another one.
+
+        On a virtual machine the first after a pause takes longer: the host has taken freed memory back meanwhile.
+        """
+        self.step(count=False)
+        self.step()
+
     def close(self) -> None:
         """Ends the process."""
         self._process.kill()
