@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.files import replace_text
 
 LEFTOVER_SECONDS = 5.0
 
@@ -148,17 +149,7 @@ def move_aside(path: Path) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a file that is either the old one or the new one at any moment, also after a power cut."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """As `write_json`, for text."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from lateen_api.files import replace_text
 from lateen_api.spec import LMTrainingJob
 
 from lateen_operator.attempts import Finish, GiveUp
-from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
+from lateen_operator.local.folder import RunFolder, read_json, write_json
 from lateen_operator.local.ledger import entry
 from lateen_operator.local.loss_chart import loss_chart
 from lateen_operator.local.losses import Points, read_metrics
@@ -22,7 +23,7 @@ def write_result(job: LMTrainingJob, folder: RunFolder, ending: Ending) -> dict[
     write_json(folder.result, result)
     if training:
         title = f"{job.metadata.name}: loss"
-        write_text(folder.loss_chart, loss_chart(title, training, validation, result["unigramEntropy"]))
+        replace_text(folder.loss_chart, loss_chart(title, training, validation, result["unigramEntropy"]))
     return result
 
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from lateen_api.files import replace_text
 from lateen_api.outcome import MEANING, ExitCode, Outcome
 
 STDERR = 2
@@ -69,14 +70,10 @@ def write_whole(path: Path, text: str) -> None:
 
     A pod's termination log is a mount point, which cannot be replaced: it is written in place.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text)
-        draft.replace(path)
+        replace_text(path, text)
     except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def say(text: str) -> None:

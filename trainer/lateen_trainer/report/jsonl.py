@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from lateen_api.files import replace_text
+
 from lateen_trainer.report import names
 
 
@@ -72,14 +74,8 @@ def drop_steps_from(path: Path, step: int) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and _is_before(line, step)]
-    if kept == lines:
-        return
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.writelines(kept)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    if kept != lines:
+        replace_text(path, "".join(kept))
 
 
 def _is_before(line: str, step: int) -> bool:
