@@ -55,6 +55,11 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> ts.KvStore:
     return ts.KvStore.open({"driver": "gcs", "bucket": BUCKET}).result()
 
 
+def list_checkpoints(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lateen_api.cli", "checkpoints", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_a_run_in_a_bucket_is_that_of_a_folder(lateen_run, bucket):
     """Tokens and checkpoints by TensorStore, the text by gcsfs, two processes, a stop, another width."""
     texts = Path(fsspec.__file__).parent
@@ -80,10 +85,7 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(lateen_run, bucket):
     assert resumed.steps() == local.steps()
     assert resumed.result()["validationLoss"] == local.result()["validationLoss"]
     assert [name for name in bucket.list().result() if b"probe" in name] == []
-    listed = subprocess.run(
-        [sys.executable, "-m", "lateen_api.cli", "checkpoints", f"gs://{BUCKET}/run", "--verify"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    listed = list_checkpoints(f"gs://{BUCKET}/run", "--verify")
     assert listed.returncode == 0, listed.stderr
     assert "step-00000060" in listed.stdout
 
@@ -132,3 +134,10 @@ def test_an_object_store_that_does_not_answer_is_told_in_seconds(
     assert time.monotonic() - began < 30
     assert f"{message}reached" in run.output
     assert "Check this machine's network" in run.output
+
+
+def test_a_list_of_checkpoints_in_an_object_store_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
+    listed = list_checkpoints("gs://there/run")
+    assert listed.returncode == ExitCode.USER_ERROR
+    assert listed.stderr.splitlines()[-1].startswith("Error: gs://there/run: ABORTED: All 4 retry attempts failed: ")

@@ -77,11 +77,14 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
 
 
 def check_readable(url: str) -> None:
-    """Returns as soon as the object store that holds `url` answers, whatever it says.
+    """Returns as soon as the object store that holds `url` answers, whatever it says; at once for a folder of this
+    machine.
 
     Raises:
         ConnectionError: it cannot be reached.
     """
+    if local_path(url) is not None:
+        return
     store = _open_with_few_tries(url, field="url")
     try:
         store.read(_PROBE).result()

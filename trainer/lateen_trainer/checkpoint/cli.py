@@ -12,6 +12,7 @@ from rich.table import Table
 from lateen_trainer.checkpoint.folder import CheckpointFolder, Found, State, step_name
 from lateen_trainer.checkpoint.verify import verify
 from lateen_trainer.errors import CorruptCheckpointError, TrainerError, UserError
+from lateen_trainer.storage import check_readable
 
 
 @click.command()
@@ -42,8 +43,9 @@ def list_checkpoints(path: str, *, verify_all: bool) -> list[Found]:
     Raises:
         UserError: there is no such folder, or it cannot be read.
     """
-    folder = CheckpointFolder(path)
     try:
+        check_readable(path)
+        folder = CheckpointFolder(path)
         found = [*map(folder.look, folder.steps()), *folder.set_aside_ones()]
         found.sort(key=lambda one: (one.step, one.name))
         if not found and not folder.exists():
