@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cluster import cgroups, network, node
 from cluster.commands import output_of
-from cluster.places import CGROUP, NODES, STATE, NodePlaces, node_places
+from cluster.places import CGROUP, NAMESPACES, NODES, STATE, NodePlaces, node_places
 
 
 def remove_everything() -> None:
@@ -14,6 +14,10 @@ def remove_everything() -> None:
     for places in _nodes_on_disk():
         network.disconnect(places)
     network.remove_bridge()
+    if NAMESPACES.is_dir() and not any(NAMESPACES.iterdir()):
+        # The first `ip netns add` of a machine mounts this folder onto itself.
+        _unmount_below(NAMESPACES)
+        NAMESPACES.rmdir()
     cgroups.remove(CGROUP)
     _unmount_below(STATE)
     if STATE.exists():

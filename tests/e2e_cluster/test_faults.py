@@ -5,6 +5,7 @@ JobSet, kubelets, network and trainer hold together.
 """
 
 import json
+from collections.abc import Callable
 
 import pytest
 from cluster.fixtures import own_namespace
@@ -31,6 +32,20 @@ def check(training: Training, undisturbed: dict[int, float], *reasons: str) -> N
     training.finish()
     check_ledger(training, *reasons, "Done")
     assert training.losses() == undisturbed
+
+
+def check_cut_off(training: Training, train: Callable[..., Training], *reasons: str) -> None:
+    """As `check`, for an endless job, which is longer than whatever happens to it takes: it is cut off, and compared
+    as far as it came with one on a single host."""
+    training.patch({"suspend": True})
+    training.wait_for_state("Suspended")
+    check_ledger(training, *reasons, "Stopped")
+    losses = training.losses()
+    assert sorted(losses) == list(range(len(losses)))
+    alone = train("alone", compute={"hosts": 1}, steps=ENDLESS)
+    alone.wait_for(f"step {len(losses)}", lambda t: len(t.losses()) >= len(losses), seconds=240)
+    found = alone.losses()
+    assert {step: found[step] for step in losses} == losses
 
 
 def check_ledger(training: Training, *reasons: str) -> None:
@@ -89,20 +104,20 @@ def test_suspending_and_resuming(train, undisturbed):
     check(training, undisturbed, "Stopped")
 
 
-def test_resizing_down_and_up(train, undisturbed):
-    training = train(steps=len(undisturbed))
+def test_resizing_down_and_up(train):
+    training = train(steps=ENDLESS)
     training.wait_for_steps()
     training.patch({"compute": {"hosts": 1}})
     training.wait_for_steps(attempt=2)
     assert training.status["hosts"] == 1
     training.patch({"compute": {"hosts": 2}})
-    check(training, undisturbed, "Resized", "Resized")
+    training.wait_for_steps(attempt=3)
+    check_cut_off(training, train, "Resized", "Resized")
     assert [entry["hosts"] for entry in training.ledger] == [2, 1, 2]
 
 
 def test_a_killed_node_and_its_return(train, cluster):
-    """The job trains on what is left while the node is away, and at its old width when it is back. However long that
-    takes, the run is longer: it is cut off, and compared as far as it came with one on a single host."""
+    """The job trains on what is left while the node is away, and at its old width when it is back."""
     training = train(compute={"minHosts": 1, "resizeAfter": "5s"}, steps=ENDLESS)
     training.wait_for_steps()
     node = training.pod(1)["spec"]["nodeName"]
@@ -115,15 +130,6 @@ def test_a_killed_node_and_its_return(train, cluster):
     # A kubelet that starts anew forgets what it does not know the use of.
     cluster.set_capacity(node, SLOT, 1)
     training.wait_for_steps(attempt=4, seconds=180)
-    training.patch({"suspend": True})
-    training.wait_for_state("Suspended")
-    check_ledger(training, "NodeLost", "CapacityAway", "CapacityBack", "Stopped")
+    check_cut_off(training, train, "NodeLost", "CapacityAway", "CapacityBack")
     assert [entry["hosts"] for entry in training.ledger] == [2, 2, 1, 2]
     assert training.ledger[0]["node"] == node
-
-    losses = training.losses()
-    assert sorted(losses) == list(range(len(losses)))
-    undisturbed = train("alone", compute={"hosts": 1}, steps=ENDLESS)
-    undisturbed.wait_for(f"step {len(losses)}", lambda t: len(t.losses()) >= len(losses), seconds=240)
-    found = undisturbed.losses()
-    assert {step: found[step] for step in losses} == losses

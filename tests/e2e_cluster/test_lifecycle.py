@@ -7,6 +7,9 @@ import pytest
 from e2e_cluster.conftest import NAMESPACE
 from e2e_cluster.training import Training
 
+LONG_ENOUGH = 3000
+"""Steps of a job on one host, for something to happen to it: a fast machine makes 300 a second."""
+
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
@@ -34,10 +37,10 @@ def test_what_the_schema_cannot_see_is_refused_in_a_condition_and_nothing_is_cre
 
 
 def test_a_short_job_from_apply_to_its_columns_commands_and_expiry(train, cluster):
-    training = train(steps=200, compute={"hosts": 1})
+    training = train(steps=LONG_ENOUGH, compute={"hosts": 1})
     training.finish()
     row = cluster.kubectl("get", "lmtj", training.name, "-n", training.namespace, "--no-headers").split()
-    assert row[:3] == [training.name, "Complete", "200"]
+    assert row[:3] == [training.name, "Complete", str(LONG_ENOUGH)]
     assert 0 < float(row[3]) < 6
     assert row[5] == "1"
     assert cluster.kubectl("get", "lmtj", "-n", training.namespace).split()[:8] == [
@@ -55,7 +58,7 @@ def test_a_short_job_from_apply_to_its_columns_commands_and_expiry(train, cluste
 
 
 def test_stop_and_resume_by_the_command_line(train):
-    training = train(compute={"hosts": 1}, steps=600)
+    training = train(compute={"hosts": 1}, steps=LONG_ENOUGH)
     training.wait_for_steps()
     lateen(training, "stop", training.name)
     assert training.status["state"] == "Suspended"
