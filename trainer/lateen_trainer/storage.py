@@ -76,21 +76,20 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
     )
 
 
-def check_readable(url: str) -> None:
+def check_reachable(url: str, *, field: str) -> None:
     """Returns as soon as the object store that holds `url` answers, whatever it says; at once for a folder of this
     machine.
 
     Raises:
-        ConnectionError: it cannot be reached.
+        UserError: TensorStore knows no such URL.
+        ValueError: it does not answer; TensorStore's error.
     """
-    if local_path(url) is not None:
-        return
-    store = _open_with_few_tries(url, field="url")
-    try:
-        store.read(_PROBE).result()
-    except ValueError as error:
-        if str(error).startswith(_UNREACHABLE):
-            raise ConnectionError(str(error)) from error
+    if local_path(url) is None:
+        try:
+            _open_with_few_tries(url, field=field).read(_PROBE).result()
+        except ValueError as error:
+            if str(error).startswith(_UNREACHABLE):
+                raise
 
 
 def check_writable(url: str, *, field: str) -> None:

@@ -21,7 +21,6 @@ from lateen_api.wording import listing
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.made_by import changes, made_by
-from lateen_trainer.data.cache import FIELD as CACHE
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
@@ -64,8 +63,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     plan = make_plan(job, vocab_size=tokenizer.vocab_size, hosts=peers.process_count)
     for warning in plan.warnings:
         log.warning(warning)
-    if peers.first:
-        check_folders(spec)
+    if peers.first and spec.checkpoint.path is not None:
+        check_writable(spec.checkpoint.path, field=CHECKPOINTS)  # before anything is tokenised
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
 
     run = Run.build(spec, plan, tokenizer.vocab_size)
@@ -107,18 +106,6 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         }
         write_whole(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
-
-
-def check_folders(spec: JobSpec) -> None:
-    """Looks, before anything is tokenised, whether the job's folders in object stores can be written to.
-
-    Raises:
-        UserError, TrainerError: one cannot.
-    """
-    folders = {CHECKPOINTS: spec.checkpoint.path, CACHE: spec.data.cache_dir}
-    for field, url in folders.items():
-        if url is not None:
-            check_writable(url, field=field)
 
 
 def open_caches(

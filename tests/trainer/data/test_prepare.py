@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorstore as ts
 from lateen_api.spec import DataSourceSpec, DataSpec
+from lateen_trainer import storage
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import DataError, LostPeerError, UserError
@@ -116,6 +117,20 @@ def test_waiting_for_a_builder_that_has_stopped_ends(spec, tmp_path, layout):
     assert "for 0.2 s (it was at file 3 of 9)" in str(raised.value)
 
 
+def test_tokens_that_others_have_made_may_be_read_only(spec, layout, monkeypatch):
+    """In an object store, of which memory is the stand-in."""
+    context = ts.Context()
+    made = prepare(spec, "memory://shared", layout=layout, context=context)
+
+    def refuse(url: str, *, field: str) -> None:
+        raise UserError(f"{field} is {url!r}: access is denied.")
+
+    monkeypatch.setattr(storage, "check_writable", refuse)
+    assert prepare(spec, "memory://shared", layout=layout, context=context).ledger == made.ledger
+    with pytest.raises(UserError, match=r"^spec\.data\.cacheDir is 'memory://own': access is denied\."):
+        prepare(spec, "memory://own", layout=layout, context=context)
+
+
 def test_a_ledger_that_is_damaged_is_named(spec, tmp_path, layout):
     cache = prepare(spec, str(tmp_path / "cache"), layout=layout)
     path = Path(cache.url, "ledger.json")
@@ -140,7 +155,7 @@ def test_a_split_without_urls_is_refused(tmp_path):
 
 
 def test_a_cache_dir_of_another_scheme_is_refused(spec):
-    with pytest.raises(UserError, match=r"^spec\.data\.cacheDir is 's4://bucket/cache/train-"):
+    with pytest.raises(UserError, match=r"^spec\.data\.cacheDir is 's4://bucket/cache': "):
         prepare(spec, "s4://bucket/cache")
 
 

@@ -9,10 +9,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lateen_trainer.checkpoint.folder import CheckpointFolder, Found, State, step_name
+from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, Found, State, step_name
 from lateen_trainer.checkpoint.verify import verify
 from lateen_trainer.errors import CorruptCheckpointError, TrainerError, UserError
-from lateen_trainer.storage import check_readable
+from lateen_trainer.storage import check_reachable, explained
 
 
 @click.command()
@@ -42,10 +42,12 @@ def list_checkpoints(path: str, *, verify_all: bool) -> list[Found]:
 
     Raises:
         UserError: there is no such folder, or it cannot be read.
+        TrainerError: the object store cannot be reached.
     """
+    with explained(path, field=FIELD):
+        check_reachable(path, field=FIELD)
+    folder = CheckpointFolder(path)
     try:
-        check_readable(path)
-        folder = CheckpointFolder(path)
         found = [*map(folder.look, folder.steps()), *folder.set_aside_ones()]
         found.sort(key=lambda one: (one.step, one.name))
         if not found and not folder.exists():

@@ -67,9 +67,12 @@ def open_or_build_cache(
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
     with storage.explained(cache_dir, field=FIELD):
+        storage.check_reachable(cache_dir, field=FIELD)
         store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD), context=context).result()
         ledger = ledgers.read_ledger(store, storage.join(url, LEDGER))
     if ledger is None and is_builder:
+        # Not before: a cache that others have built may be read only.
+        storage.check_writable(cache_dir, field=FIELD)
         target = Target(url, store, context, fingerprint, split, layout)
         ledger = build_cache(files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress)
     elif ledger is None:

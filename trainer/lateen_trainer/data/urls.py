@@ -66,7 +66,7 @@ def _expand(pattern: str, field: str) -> list[SourceFile]:
     # gcsfs tries on for a minute before it says that there is no network.
     for bucket in sorted({match[1] for match in map(_BUCKET.match, singles) if match}):
         with explained(field, pattern):
-            storage.check_readable(f"gs://{bucket}")
+            _reach(f"gs://{bucket}", field)
     with ThreadPoolExecutor(_LOOKUPS) as pool:
         found = list(pool.map(lambda single: _look_up(single, field), singles))
     for single, files in zip(singles, found, strict=True):
@@ -78,6 +78,13 @@ def _expand(pattern: str, field: str) -> list[SourceFile]:
                 "below it."
             )
     return [file for files in found for file in files]
+
+
+def _reach(bucket: str, field: str) -> None:
+    try:
+        storage.check_reachable(bucket, field=field)
+    except ValueError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _expand_braces(pattern: str, field: str) -> list[str]:
