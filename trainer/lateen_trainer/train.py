@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
+from lateen_api.files import replace_text
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
@@ -30,7 +31,6 @@ from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
 from lateen_trainer.processes import Lifecycle, Peers
-from lateen_trainer.processes.ending import write_whole
 from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.rollback import Rollbacks
@@ -104,7 +104,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "unigramEntropy": unigram_entropy(shown.blocks()),
             "sample": text,
         }
-        write_whole(run_dir / "summary.json", json.dumps(summary, indent=2))
+        replace_text(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
 
 
