@@ -22,6 +22,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from machine import machine
 
 LAYERS, EMBED, MLP, VOCABULARY, POSITIONS = 12, 768, 3072, 50257, 1024
 WEIGHTS = {
@@ -115,6 +116,7 @@ def main() -> None:
     state = jax.block_until_ready(make_state(seed=0))
     template = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    print(machine())
     print(f"{size / 1e6:,.0f} MB in {len(jax.tree.leaves(state))} arrays, {arguments.rounds} rounds in turns")
     contenders = {"lateen": round_of_ours, "orbax": round_of_orbax}
     times: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}

@@ -10,7 +10,6 @@ Sides take turns, so that both see the same machine; medians are printed, with t
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -25,6 +24,7 @@ from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.data.urls import expand_urls
+from machine import machine
 from tokenizers import models, pre_tokenizers, trainers
 
 URLS = ["python-stdlib://**/*.py"]
@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
+    print(machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer_file = folder / "tokenizer.json"
@@ -96,7 +97,6 @@ def main() -> None:
         in_bytes = [timed(lambda number=number: build("bytes", folder / f"bytes-{number}")) for number in range(rounds)]
         report("bytes, into a cache", len(build("bytes", folder / "bytes-0")), "tokens", in_bytes)
         compare_rows(cache, rounds, folder / "flat.bin")
-    print(json.dumps({"cores": os.cpu_count(), "load": os.getloadavg()[0]}))
 
 
 def compare_rows(cache: TokenCache, rounds: int, flat_file: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 from candidate import Candidate, serve
 from lateen_api.environment import HUGE_PAGES
+from machine import machine
 
 T = TypeVar("T")
 
@@ -159,6 +160,7 @@ def main() -> None:
     if options.work:
         serve(make_step(Case(**json.loads(options.work))))
         return
+    print(machine())
     print(f"{'ms a step, medians':28}{'first':>10} {'second':>10}   first / second, median of {options.rounds} rounds")
     for name in SHAPES if options.shape == "all" else [options.shape]:
         for devices in map(int, options.devices.split(",")):

@@ -28,6 +28,7 @@ from e2e_cluster.harness.kubelet import NODES
 from e2e_cluster.harness.operator_process import OperatorProcess
 from e2e_cluster.harness.world import job
 from lateen_operator.cluster.resources import JOB_SETS, JOBS, PODS, Resource
+from machine import machine
 
 STAGES = Resource("kwok.x-k8s.io", "v1alpha1", "stages")
 FAKE = {"kwok.x-k8s.io/node": "fake"}
@@ -197,6 +198,7 @@ def main() -> None:
     parser.add_argument("--wide", type=int, default=2048, help="hosts of the one wide job (2048)")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds at rest (60)")
     options = parser.parse_args()
+    print(machine())
     named = os.environ.get(KUBECONFIG)
     running = None if named else running_cluster()
     if named is None and running is None:

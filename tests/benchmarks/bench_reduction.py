@@ -34,6 +34,7 @@ from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import model_specs, over_data
 from lateen_trainer.step.ordered import TreeOrder
+from machine import machine
 
 
 class Reduction(NamedTuple):
@@ -149,6 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     jax.config.update("jax_num_cpu_devices", options.devices)
+    print(machine())
     print("shape  devices reduction        ms       min       max   sent MB   temp MB     error")
     for name in SHAPES if options.shape == "all" else [options.shape]:
         measure(name, options.devices, options.rounds)

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from candidate import Candidate, serve
 from lateen_api.environment import HUGE_PAGES
+from machine import machine
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,7 @@ def main() -> None:
     if options.work:
         work(options.work[0], Shape(**json.loads(options.work[1])))
         return
+    print(machine())
     peak = matmul_peak()
     for name in SHAPES if options.shape == "all" else [options.shape]:
         compare(name, SHAPES[name], options.candidates.split(","), options.rounds, peak)
