@@ -2,12 +2,13 @@
 
 When one process dies, its peers die of that later, with codes of their own. So the attempt is judged by the
 first process that ended badly, and ends that are only echoes of another (a lost peer, a process that we
-ended) count only when there is nothing else.
+ended) count only when there is nothing else. Then the process that was lost is blamed, if those that left say which
+one it is, and never the one that reports it.
 """
 
 import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lateen_api.outcome import MEANING, ExitCode, Outcome
@@ -73,7 +74,7 @@ class Verdict:
     """The cause for people, without a full stop: `process 1 was killed by SIGKILL`."""
 
     process: int | None = None
-    """The process that decided; None: the attempt as a whole."""
+    """The process that failed; None: the attempt as a whole, or nobody knows which."""
 
     retry: bool = True
     """False: another attempt would end the same way."""
@@ -82,7 +83,7 @@ class Verdict:
     """The cause as one word for programs: `SIGKILL`, `EvictionByEvictionAPI`, `NodeLost`, `Suspended`, …"""
 
     node: str | None = None
-    """Node of the process that decided."""
+    """Node of that process."""
 
     next_hosts: int | None = None
     """Hosts of the next attempt, when it ended in order to have another number of them."""
@@ -206,7 +207,58 @@ def classify(ends: Sequence[End]) -> Verdict:
             return _verdict(end)
     bad = [end for end in in_time if end.exit_code != ExitCode.DONE]
     causes = [end for end in bad if not is_echo(end, bad)]
-    return _verdict((causes or bad or in_time)[0])
+    lost = lost_process(in_time)
+    # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
+    named = [end for end in causes if end.process == lost]
+    if causes:
+        return _of_one((named or causes)[0], several=len(ends) > 1)
+    reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
+    if reports:
+        return _of_the_lost(reports[0], next((end for end in ends if end.process == lost), None), lost)
+    return _verdict((bad or in_time)[0])
+
+
+def lost_process(ends: Sequence[End]) -> int | None:
+    """The process at the beginning of it all, as those that left because of it say; None: they do not say, or accuse
+    each other, as the two sides of a broken connection do."""
+    reports = [end for end in ends if end.exit_code == ExitCode.LOST_PEER]
+    accused = {end.process: end.outcome.lost_process if end.outcome else None for end in reports}
+    blamed = {_at_the_beginning(process, accused) for process, by in accused.items() if by is not None}
+    return blamed.pop() if len(blamed) == 1 else None
+
+
+def _at_the_beginning(process: int, accused: Mapping[int, int | None]) -> int | None:
+    """Who was lost by the one whom this process has lost, and so on."""
+    seen = {process}
+    while (after := accused.get(process)) is not None:
+        if after == process:
+            return process
+        if after in seen:
+            return None
+        seen.add(after)
+        process = after
+    # One that left because of somebody whom it cannot name is not at the beginning.
+    return None if process in accused else process
+
+
+def _of_one(end: End, *, several: bool) -> Verdict:
+    """The verdict by one end that is a cause."""
+    verdict = _verdict(end)
+    if several and end.exit_code == ExitCode.HANG and end.reason is None:
+        # The first to notice that a step hangs may have waited for any of the others.
+        return replace(verdict, process=None, node=None)
+    return verdict
+
+
+def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:
+    """The verdict where all that is known is that a process was lost."""
+    verdict = _verdict(report)
+    if number is None or (lost is not None and lost.exit_code == ExitCode.DONE):
+        return replace(verdict, process=None, node=None)
+    said = report.outcome.message if report.outcome else ""
+    says = "it says itself" if report.process == number else f"process {report.process} says"
+    message = f"process {number} was lost, {says}: {_one_line(said)}"
+    return replace(verdict, process=number, node=lost.node if lost else None, message=message)
 
 
 def _verdict(end: End) -> Verdict:
