@@ -69,7 +69,7 @@ class Start:
     """Hosts of it; None: whoever asked knows."""
 
     avoid: tuple[str, ...] = ()
-    """Nodes that it should not run on."""
+    """Nodes that it should not run on while others can take its pods."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from lateen_api.progress import Phase, Progress
 from lateen_api.status import (
     ATTEMPTS_KEPT,
+    AvoidedNodeStatus,
     BudgetStatus,
     CheckpointStatus,
     Condition,
@@ -21,6 +22,7 @@ from lateen_api.status import (
 )
 
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, spent
+from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
 from lateen_operator.record import timestamp, to_status
@@ -62,6 +64,7 @@ def describe(
         hosts=open_attempt.hosts if open_attempt else 0,
         attempt_count=attempts[-1].number if attempts else 0,
         attempts=[to_status(attempt) for attempt in attempts[-ATTEMPTS_KEPT:]],
+        avoided_nodes=_avoided_nodes(attempts, seen, decision, now),
         budgets=_budgets(attempts, seen),
         last_checkpoint=_checkpoint(attempts, previous, now),
         goodput=_goodput(attempts, now),
@@ -287,6 +290,17 @@ def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]
         Kind.USER: stored.budgets.failures,
     }
     return {kind: max(0, total - spent(counted, kind)) for kind, total in sums.items()}
+
+
+def _avoided_nodes(
+    attempts: Sequence[Attempt], seen: Observation, decision: Decision, now: float
+) -> list[AvoidedNodeStatus]:
+    if not seen.target.avoids_nodes or isinstance(decision, Finish | GiveUp):
+        return []
+    return [
+        AvoidedNodeStatus(name=node.name, reason=node.reason, message=node.message, until=timestamp(node.until))
+        for node in avoided_nodes(attempts[-ATTEMPTS_KEPT:], now)
+    ]
 
 
 def _checkpoint(attempts: Sequence[Attempt], previous: JobStatus, now: float) -> CheckpointStatus | None:

@@ -140,7 +140,9 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     if seen.stop_requests:
         return Stop()
     if isinstance(action, Start):
-        return Start(action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now))
+        return Start(
+            action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now) if target.avoids_nodes else ()
+        )
     return action
 
 

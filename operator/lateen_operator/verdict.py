@@ -7,11 +7,13 @@ one it is, and never the one that reports it.
 """
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lateen_api.outcome import MEANING, ExitCode, Outcome
+
+from lateen_operator.blame import first_lost
 
 
 class Kind(StrEnum):
@@ -207,38 +209,15 @@ def classify(ends: Sequence[End]) -> Verdict:
             return _verdict(end)
     bad = [end for end in in_time if end.exit_code != ExitCode.DONE]
     causes = [end for end in bad if not is_echo(end, bad)]
-    lost = lost_process(in_time)
+    reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
+    lost = first_lost({end.process: end.outcome.lost_process if end.outcome else None for end in reports})
     # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
     named = [end for end in causes if end.process == lost]
     if causes:
         return _of_one((named or causes)[0], several=len(ends) > 1)
-    reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
     if reports:
         return _of_the_lost(reports[0], next((end for end in ends if end.process == lost), None), lost)
     return _verdict((bad or in_time)[0])
-
-
-def lost_process(ends: Sequence[End]) -> int | None:
-    """The process at the beginning of it all, as those that left because of it say; None: they do not say, or accuse
-    each other, as the two sides of a broken connection do."""
-    reports = [end for end in ends if end.exit_code == ExitCode.LOST_PEER]
-    accused = {end.process: end.outcome.lost_process if end.outcome else None for end in reports}
-    blamed = {_at_the_beginning(process, accused) for process, by in accused.items() if by is not None}
-    return blamed.pop() if len(blamed) == 1 else None
-
-
-def _at_the_beginning(process: int, accused: Mapping[int, int | None]) -> int | None:
-    """Who was lost by the one whom this process has lost, and so on."""
-    seen = {process}
-    while (after := accused.get(process)) is not None:
-        if after == process:
-            return process
-        if after in seen:
-            return None
-        seen.add(after)
-        process = after
-    # One that left because of somebody whom it cannot name is not at the beginning.
-    return None if process in accused else process
 
 
 def _of_one(end: End, *, several: bool) -> Verdict:

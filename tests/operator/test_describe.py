@@ -176,6 +176,22 @@ class TestLedger:
         assert from_status(AttemptStatus(number=1, hosts=1, started=timestamp(T0))).verdict is None
 
 
+class TestAvoidedNodes:
+    lost = replace(RUNNING, verdict=LOST, ended_at=T0 + 50)
+
+    def test_are_told_with_the_reason_and_the_time(self):
+        [node] = status_of(Observation(TARGET, (self.lost,)), Start(2, 2)).avoided_nodes
+        assert (node.name, node.reason, node.message) == ("n1", "NodeLost", "Attempt 1 lost it.")
+        assert node.until == "2030-01-31T12:01:50.000Z"
+        assert status_of(Observation(TARGET, (self.lost,)), now=T0 + 111).avoided_nodes == []
+
+    def test_are_none_of_a_job_that_is_over_or_cannot_avoid_any(self):
+        over = GiveUp(LOST, "spec.recovery.maxInfrastructureFailures allows no restart")
+        assert status_of(Observation(TARGET, (self.lost,)), over).avoided_nodes == []
+        slices = Observation(replace(TARGET, avoids_nodes=False), (self.lost,))
+        assert status_of(slices).avoided_nodes == []
+
+
 class TestGoodput:
     def test_is_the_part_of_the_time_that_went_into_steps_that_count(self):
         first = replace(RUNNING, verdict=LOST, ended_at=T0 + 100, first_step=0, step=100, checkpoint_step=80)

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
-from lateen_operator.avoidance import nodes_to_avoid
+from lateen_operator.avoidance import avoided_nodes, nodes_to_avoid
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.reconcile import Close, Expire, Kill, Patience, Refuse, Stop, Tell, reconcile
 from lateen_operator.verdict import NODE_LOST, End, Kind, Verdict, classify
@@ -170,7 +171,7 @@ def test_a_process_that_answers_but_tells_nothing_new_for_long_is_a_hang():
     decision = at(1310.0, seen)
     assert isinstance(decision, Kill)
     assert decision.cause is not None
-    assert decision.cause.reason == "Hang"
+    assert (decision.cause.reason, decision.cause.process) == ("Hang", None)
 
 
 @pytest.mark.parametrize("phase", [Phase.EVALUATING, Phase.SAVING, Phase.COMPILING])
@@ -311,6 +312,32 @@ class TestAvoidance:
     def test_the_next_attempt_is_told(self):
         lost = self.failed("a", reason=NODE_LOST, step=10)
         assert at(100.0, between(lost)) == Start(2, 2, ("a",))
+
+    def test_hosts_of_a_slice_are_not_avoided_one_by_one(self):
+        slices = replace(TARGET, avoids_nodes=False)
+        seen = Observation(slices, (self.failed("a", reason=NODE_LOST, step=10),))
+        assert at(100.0, seen) == Start(2, 2)
+
+    def test_says_why_and_until_when(self):
+        early = [
+            replace(self.failed("b", reason="SIGKILL", ended_at=at), number=number)
+            for number, at in enumerate((100.0, 200.0, 300.0), 1)
+        ]
+        [node] = avoided_nodes([*early, self.failed("b", reason=NODE_LOST, step=10, ended_at=310.0)], 320.0)
+        assert (node.name, node.reason, node.until) == ("b", "FailedBeforeFirstStep", 3800.0)
+        assert node.message == "Attempts 1, 2, 3 failed on it before their first step."
+        assert nodes_to_avoid(early, 3800.0) == ("b",)
+        assert nodes_to_avoid(early, 3801.0) == ()
+
+    @pytest.mark.parametrize("frozen_twice", [True, False], ids=["it is named", "nobody is named"])
+    def test_a_process_that_freezes_twice_keeps_the_job_off_its_node_and_not_off_its_peers(self, frozen_twice: bool):
+        said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent.", lost_process=1 if frozen_twice else None)
+        ends = [End(0, 44, at=90.0, outcome=said, node="good"), End(1, 137, at=100.0, asked=True, node="bad")]
+        attempts = [
+            replace(RUNNING, number=number, verdict=classify(ends), ended_at=100.0, first_step=0, step=0)
+            for number in (1, 2)
+        ]
+        assert at(200.0, between(*attempts)) == Start(3, 2, ("bad",) if frozen_twice else ())
 
 
 class TestTimeToLive:
