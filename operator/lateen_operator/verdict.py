@@ -112,11 +112,18 @@ def signal_name(code: int) -> str | None:
 POD_DELETED = "PodDeleted"
 """Reason of an end whose pod was deleted, and not by the operator."""
 
+JOB_SET_SUSPENDED = "JobSetSuspended"
+"""Reason of an end whose JobSet somebody suspended, and not the operator: they asked for it, though at the wrong
+place."""
+
+SUSPENDED_BY_QUEUE = "SuspendedByQueue"
+"""Reason of an end whose JobSet the queue that had admitted it took back: Kueue preempts so."""
+
 NODE_LOST = "NodeLost"
 """Reason of an end that nobody reported: the machine was silent past the time at which it had to be over."""
 
-# Reasons of pods and of DisruptionTarget (Kubernetes 1.36). They outweigh exit codes, which are 137 or 143
-# then.
+# Reasons of pods and of DisruptionTarget (Kubernetes 1.36). They outweigh exit codes that follow from them (137,
+# 143, or those of a process that saves and leaves), and no others.
 _PLANNED_REASONS = frozenset(
     {
         "PreemptionByScheduler",
@@ -126,8 +133,10 @@ _PLANNED_REASONS = frozenset(
         "NodeShutdown",
         "Terminated",
         POD_DELETED,
+        SUSPENDED_BY_QUEUE,
     }
 )
+_REQUESTED_REASONS = frozenset({JOB_SET_SUSPENDED})
 _INFRASTRUCTURE_REASONS = frozenset(
     {"OOMKilled", NODE_LOST, "ContainerStatusUnknown", "DeletionByPodGC", "DeletionByTaintManager"}
 )
@@ -148,6 +157,9 @@ _KINDS = {
 # What has the same end every time: the job's text, its numbers, and checkpoints that are all corrupt.
 _FINAL = frozenset({ExitCode.USER_ERROR, ExitCode.NAN, ExitCode.CORRUPT_CHECKPOINT, 125, 126, 127})
 
+_OWN_ENDS = frozenset({ExitCode.USER_ERROR, ExitCode.BAD_DATA, ExitCode.NAN, ExitCode.CORRUPT_CHECKPOINT})
+"""What the trainer itself found to be wrong. That its machine was taken away at the same time explains nothing."""
+
 # What is sent to ask a process to leave; a process that dies of one had no handler for it yet.
 _ASKING_SIGNALS = frozenset({"SIGTERM", "SIGINT", "SIGHUP"})
 _COULD_NOT_START = range(125, 128)
@@ -160,10 +172,13 @@ def kind_of(end: End) -> Kind:
     Sources: exit codes of `lateen_api.outcome`; 128 + signal by POSIX shells; 125 to 127 by container
     runtimes.
     """
-    if end.reason in _PLANNED_REASONS:
+    reason = _explained_by(end)
+    if reason in _PLANNED_REASONS:
         return Kind.PLANNED
-    if end.reason in _INFRASTRUCTURE_REASONS:
+    if reason in _INFRASTRUCTURE_REASONS:
         return Kind.INFRASTRUCTURE
+    if reason in _REQUESTED_REASONS:
+        return Kind.REQUESTED
     code = shell_exit_code(end.exit_code)
     if code in _KINDS:
         return _KINDS[ExitCode(code)]
@@ -172,6 +187,11 @@ def kind_of(end: End) -> Kind:
     if signal_name(code) or code == _LOST_BY_RUNTIME:
         return Kind.INFRASTRUCTURE
     return Kind.USER
+
+
+def _explained_by(end: End) -> str | None:
+    """The platform's reason, where it explains the end."""
+    return None if end.exit_code in _OWN_ENDS else end.reason
 
 
 def may_retry(kind: Kind, exit_code: int) -> bool:
@@ -201,7 +221,8 @@ def classify(ends: Sequence[End]) -> Verdict:
     """
     if not ends:
         raise ValueError("an attempt without ended processes cannot be judged")
-    in_time = sorted(ends, key=lambda end: (end.at, end.process))
+    # In one second, what a process found by itself did not follow from another's end.
+    in_time = sorted(ends, key=lambda end: (end.at, end.exit_code not in _OWN_ENDS, end.process))
     for end in in_time:
         # Process 0 commits the last checkpoint before it leaves with 0: how its peers are torn down is no
         # matter then.
@@ -248,7 +269,7 @@ def _verdict(end: End) -> Verdict:
         message=f"process {end.process} {_ending(end)}",
         process=end.process,
         retry=may_retry(kind_of(end), code),
-        reason=end.reason or _word(code),
+        reason=_explained_by(end) or _word(code),
         node=end.node,
     )
 
@@ -264,18 +285,21 @@ def _ending(end: End) -> str:
     """What happened to the process, as the rest of a sentence that starts with it."""
     code = shell_exit_code(end.exit_code)
     name = signal_name(code)
-    if end.reason == "OOMKilled":
+    reason = _explained_by(end)
+    if reason == "OOMKilled":
         return "was killed because the machine ran out of memory"
-    if end.reason == NODE_LOST:
+    if reason == NODE_LOST:
         return f"is lost with its node{f' {end.node}' if end.node else ''}, which does not answer"
-    if end.reason in _PLANNED_REASONS | _INFRASTRUCTURE_REASONS:
+    if reason == JOB_SET_SUSPENDED:
+        return "had to leave: its JobSet was suspended, and not by lateen. To suspend a job, set its spec.suspend"
+    if reason in _PLANNED_REASONS | _INFRASTRUCTURE_REASONS:
         node = f" on node {end.node}" if end.node else ""
         saved = ", after it had saved its state" if code == ExitCode.SAVED else ""
-        return f"had to leave{node} ({end.reason}){saved}"
+        return f"had to leave{node} ({reason}){saved}"
     if code == ExitCode.DONE:
         return "is done"
     if name == "SIGKILL" or name in _ASKING_SIGNALS:
-        return f"was killed by {name}" + (f" ({end.reason})" if end.reason else "")
+        return f"was killed by {name}" + (f" ({reason})" if reason else "")
     if name:
         return f"crashed by {name}"
     if code in _COULD_NOT_START:

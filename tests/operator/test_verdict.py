@@ -156,6 +156,41 @@ def test_a_reason_of_the_platform_outweighs_sigkill(reason, kind):
     assert classify([end(0, 137, reason=reason)]).kind is kind
 
 
+@pytest.mark.parametrize(
+    "reason", ["EvictionByEvictionAPI", "Evicted", "NodeShutdown", "PreemptionByScheduler", "PodDeleted", "NodeLost"]
+)
+@pytest.mark.parametrize(
+    ("code", "kind", "word"),
+    [
+        (40, Kind.USER, "UserError"),
+        (41, Kind.DATA, "BadData"),
+        (43, Kind.NUMERICAL, "Nan"),
+        (46, Kind.DATA, "CorruptCheckpoint"),
+    ],
+)
+def test_what_the_trainer_found_outweighs_a_reason_of_the_platform(reason, code, kind, word):
+    verdict = classify([end(0, code, reason=reason)])
+    assert (verdict.kind, verdict.reason) == (kind, word)
+    assert verdict.message.startswith(f"process 0 ended with exit code {code} (")
+    assert verdict.retry is (code == 41)
+
+
+@pytest.mark.parametrize("code", [1, 42, 44, 47, 137, 143])
+def test_what_follows_from_an_eviction_does_not(code):
+    assert classify([end(0, code, reason="Evicted")]).kind is Kind.PLANNED
+
+
+def test_in_one_second_an_error_of_the_job_comes_before_an_eviction():
+    verdict = classify([end(0, 42, at=5.0, reason="Evicted"), end(1, 43, at=5.0)])
+    assert (verdict.kind, verdict.process) == (Kind.NUMERICAL, 1)
+
+
+def test_a_job_set_that_was_suspended_by_hand_says_where_to_suspend_a_job():
+    verdict = classify([end(0, 42, reason="JobSetSuspended")])
+    assert (verdict.kind, verdict.retry) == (Kind.REQUESTED, True)
+    assert verdict.message.endswith("suspended, and not by lateen. To suspend a job, set its spec.suspend")
+
+
 def test_the_message_says_what_the_process_said():
     outcome = Outcome(ExitCode.USER_ERROR, "spec.data.trainUrls: no file\nmatches.", step=0)
     assert classify([end(0, 40, outcome=outcome)]).message == (

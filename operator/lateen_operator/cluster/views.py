@@ -12,7 +12,7 @@ from typing import Any
 from lateen_api.status import JobStatus
 
 from lateen_operator import names
-from lateen_operator.cluster.times import epoch
+from lateen_operator.cluster.times import CLOCKS_DIFFER_SECONDS, epoch
 from lateen_operator.resolve import lanes_of
 
 Object = Mapping[str, Any]
@@ -207,6 +207,7 @@ def view_pod(pod: Object) -> PodView:
     exit_code = terminated.get("exitCode") if terminated else {"Succeeded": 0, "Failed": 137}.get(phase or "")
     scheduled = conditions.get("PodScheduled") or {}
     attempt = labels.get(names.ATTEMPT_LABEL)
+    ended_at = None if exit_code is None else _ended_at(terminated or {}, conditions, metadata)
     running = exit_code is None and phase == "Running" and ("running" in state or not container)
     return PodView(
         **_common(pod),
@@ -222,8 +223,8 @@ def view_pod(pod: Object) -> PodView:
         running=running,
         waiting_for=None if running else _waiting_for(state, scheduled),
         exit_code=exit_code,
-        ended_at=None if exit_code is None else _ended_at(terminated or {}, conditions, metadata),
-        reason=_reason(conditions.get("DisruptionTarget"), status, terminated or {}),
+        ended_at=ended_at,
+        reason=_reason(conditions.get("DisruptionTarget"), status, terminated or {}, ended_at),
         message=(terminated or {}).get("message"),
     )
 
@@ -258,13 +259,18 @@ def _trainer(containers: Any) -> Object:
     return next(iter([*named, *containers]), {})
 
 
-def _reason(disruption: Object | None, status: Object, terminated: Object) -> str | None:
-    if _is_true(disruption):
-        return disruption["reason"] if disruption else None
-    if status.get("reason"):
-        return status["reason"]
+def _reason(disruption: Object | None, status: Object, terminated: Object, ended_at: float | None) -> str | None:
+    """Why a pod ended, as the platform says: for what came first."""
     reason = terminated.get("reason")
-    return reason if reason in ("OOMKilled", "ContainerStatusUnknown") else None
+    own = reason if reason in ("OOMKilled", "ContainerStatusUnknown") else None
+    if disruption is not None and _is_true(disruption):
+        disrupted_at = epoch(disruption.get("lastTransitionTime"))
+        if ended_at is None or disrupted_at is None:
+            return own if own == "OOMKilled" else disruption["reason"]
+        # No kubelet calls it OOMKilled when it ends a container because of an eviction.
+        tolerance = 0.0 if own == "OOMKilled" else -CLOCKS_DIFFER_SECONDS
+        return own if ended_at <= disrupted_at + tolerance else disruption["reason"]
+    return own if own == "OOMKilled" else status.get("reason") or own
 
 
 def _ended_at(terminated: Object, conditions: Mapping[str, Object], metadata: Object) -> float:
