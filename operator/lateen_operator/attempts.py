@@ -135,6 +135,14 @@ def next_action(
     return Start(last.number + 1) if now >= until else Wait(until)
 
 
+def of_last_text(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts since the job was changed last: those that count against its budgets."""
+    first = len(attempts)
+    while first > 0 and attempts[first - 1].digest == attempts[-1].digest:
+        first -= 1
+    return attempts[first:]
+
+
 def spent(attempts: Sequence[Attempt], budget: Kind) -> int:
     """How many of the attempts are charged to this budget."""
     return sum(charged_to(attempts, index) is budget for index in range(len(attempts)))

@@ -21,7 +21,7 @@ from lateen_api.status import (
     ProgressStatus,
 )
 
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, spent
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent
 from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
@@ -273,17 +273,20 @@ def _rounded(value: float | None, digits: int = _LOSS_DIGITS) -> float | None:
 
 
 def _budgets(attempts: Sequence[Attempt], seen: Observation) -> BudgetStatus:
-    counted = [attempt for attempt in attempts if attempt.digest == (attempts[-1].digest if attempts else None)]
-    used = {kind: spent(counted, kind) + seen.forgotten.get(kind, 0) for kind in Kind}
+    counted = of_last_text(attempts)
+    # What is forgotten was spent on the text of the attempts that were observed.
+    is_changed = bool(attempts and seen.attempts) and attempts[-1].digest != seen.attempts[-1].digest
+    forgotten = {} if is_changed else seen.forgotten
+    used = {kind: spent(counted, kind) + forgotten.get(kind, 0) for kind in Kind}
     return BudgetStatus(
         preemptions=used[Kind.PLANNED], infrastructure_failures=used[Kind.INFRASTRUCTURE], failures=used[Kind.USER]
     )
 
 
 def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]:
-    """What attempts that are no longer in the stored ledger have taken from each budget: the stored sums less what
-    the ledger's own entries account for."""
-    counted = [attempt for attempt in attempts if attempt.digest == (attempts[-1].digest if attempts else None)]
+    """What attempts of the last one's text that are no longer in the stored ledger have taken from each budget: the
+    stored sums less what the ledger's own entries account for."""
+    counted = of_last_text(attempts)
     sums = {
         Kind.PLANNED: stored.budgets.preemptions,
         Kind.INFRASTRUCTURE: stored.budgets.infrastructure_failures,

@@ -12,7 +12,7 @@ from lateen_api.outcome import ExitCode
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
 
-from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action
+from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action, of_last_text
 from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
 from lateen_operator.verdict import Kind, Verdict, classify
@@ -129,9 +129,8 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     if seen.refusal is not None:
         return Refuse(seen.refusal)
     # A changed job gets its restarts anew, and may run again although it failed as it was before.
-    counted = [attempt for attempt in attempts if attempt.digest == target.digest]
-    if counted and (last is not counted[-1] or counted[-1].verdict is None or counted[-1].verdict.kind is Kind.DONE):
-        counted = []
+    is_counted = last and last.digest == target.digest and last.verdict and last.verdict.kind is not Kind.DONE
+    counted = of_last_text(attempts) if is_counted else ()
     fresh = last.number + 1 if last else first
     action = next_action(counted, target.recovery, now, first=fresh, forgotten=seen.forgotten if counted else None)
     if isinstance(action, GiveUp) and (not seen.stop_requests or _own_fault(action.verdict)):

@@ -10,6 +10,7 @@ from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.avoidance import avoided_nodes, nodes_to_avoid
+from lateen_operator.describe import describe
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.reconcile import Close, Expire, Kill, Patience, Refuse, Stop, Tell, reconcile
 from lateen_operator.verdict import NODE_LOST, End, Kind, Verdict, classify
@@ -371,3 +372,36 @@ def test_what_older_attempts_took_from_a_budget_counts():
     seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={Kind.INFRASTRUCTURE: 1})
     assert isinstance(at(200.0, seen), Start)
     assert isinstance(at(200.0, replace(seen, forgotten={Kind.INFRASTRUCTURE: 2})), GiveUp)
+
+
+class TestBudgetsOfAChangedJob:
+    """26 preemptions, of which the ledger keeps 20; then the job is changed."""
+
+    recovery = RecoverySpec(max_preemptions=4)
+    old = tuple(replace(closed(42), number=number, digest="old") for number in range(7, 27))
+    target = replace(TARGET, recovery=recovery, digest="new")
+
+    def look(self, *attempts: Attempt, **more) -> Observation:
+        return Observation(self.target, (*self.old, *attempts), **more)
+
+    def preempted(self, number: int, digest: str = "new") -> Attempt:
+        return replace(closed(42), number=number, digest=digest)
+
+    def test_start_at_zero(self):
+        seen = self.look(forgotten={Kind.PLANNED: 6})
+        decision = at(200.0, seen)
+        assert decision == Start(27, 2)
+        started = describe(seen, decision, None, plan=None, generation=2, now=200.0)
+        assert started.budgets.preemptions == 0
+
+    @pytest.mark.parametrize("spent", range(1, 6))
+    def test_are_spent_by_the_attempts_after_the_change_alone(self, spent: int):
+        seen = self.look(*(self.preempted(27 + number) for number in range(spent)))
+        assert describe(seen, at(999.0, seen), None, plan=None, generation=2, now=999.0).budgets.preemptions == spent
+        assert isinstance(at(999.0, seen), Start if spent <= 4 else GiveUp)
+
+    def test_start_at_zero_also_when_it_is_changed_back(self):
+        back = replace(self.target, digest="old")
+        seen = replace(self.look(self.preempted(27), self.preempted(28, "old")), target=back)
+        assert describe(seen, at(999.0, seen), None, plan=None, generation=3, now=999.0).budgets.preemptions == 1
+        assert isinstance(at(999.0, seen), Start)

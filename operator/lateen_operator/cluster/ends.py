@@ -135,7 +135,7 @@ def _end(number: int, end: Ended, consequences_from: float | None, told_at: floa
     pod, asked_at = end.pod, end.pod.asked_at
     told = told_at is not None and end.at + CLOCKS_DIFFER_SECONDS > told_at and not _was_asked_before(pod, told_at)
     by_deletion = asked_at is not None and end.at >= asked_at and not _was_killed_in_its_grace(end)
-    followed = by_deletion and consequences_from is not None and asked_at >= consequences_from
+    followed = by_deletion and consequences_from is not None and (asked_at or 0.0) >= consequences_from
     reason = pod.reason
     if reason is None and by_deletion and not told and not followed:
         reason = deleted

@@ -9,8 +9,11 @@ import pytest
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
+from lateen_operator.attempts import Start
 from lateen_operator.cluster.observe import observe
+from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.describe import describe
 from lateen_operator.heard import Answers
 from lateen_operator.observation import Observation, Target
 from lateen_operator.reconcile import Close, reconcile
@@ -391,6 +394,25 @@ def test_a_status_that_is_none_is_read_from_the_config_map() -> None:
     broken = {"attempts": "none of your business"}
     seen = look(Cluster(job(status=broken), config_map(2, ledger=_status(1, cause="User")), job_set(2)))
     assert [a.number for a in seen.attempts] == [1, 2]
+
+
+def test_an_attempt_of_a_changed_job_that_nobody_wrote_down_has_spent_nothing() -> None:
+    stored = _status(1, cause="Planned") | {"budgets": {"preemptions": 26}}
+    assert look(Cluster(job(status=stored), job_set(2))).forgotten[Kind.PLANNED] == 25
+    stored["attempts"][0]["specDigest"] = "d0"
+    assert look(Cluster(job(status=stored), job_set(2))).forgotten == {}
+
+
+@pytest.mark.parametrize(("before", "spent"), [("d1", 27), ("d0", 1)])
+def test_budgets_of_a_changed_job_start_at_zero_through_status_and_back(before: str, spent: int) -> None:
+    """26 preemptions before; the ledger knows one of them."""
+    stored = _status(26, cause="Planned") | {"budgets": {"preemptions": 26}}
+    stored["attempts"][0]["specDigest"] = before
+    preempted = Verdict(Kind.PLANNED, ExitCode.SAVED, "preempted", reason="PreemptionByScheduler")
+    for decision in (Start(27, 2), Close(preempted), Start(28, 2)):
+        seen = look(Cluster(job(status=stored)))
+        stored = written(describe(seen, decision, None, plan=None, generation=2, now=T0 + 100))
+    assert stored["budgets"]["preemptions"] == spent
 
 
 def test_an_attempt_that_another_followed_has_ended() -> None:
