@@ -273,6 +273,10 @@ class JobStatus(_Part):
     progress: ProgressStatus | None = None
     """How far the training is."""
 
+    lanes: int | None = Field(default=None, ge=1)
+    """Lanes of the run in elastic mode. They belong to the bits of its losses: later attempts have as many, whatever
+    their hosts, unless `spec.trainer.lanes` says otherwise."""
+
     hosts: int = Field(default=0, ge=0)
     """Hosts of the present attempt; 0: there is none."""
 

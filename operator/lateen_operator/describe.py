@@ -61,6 +61,7 @@ def describe(
         conditions=_conditions(seen, decision, open_attempt, state, previous, generation, now),
         plan=plan or previous.plan,
         progress=_progress(seen.progress, attempts, previous, now),
+        lanes=_lanes(seen, decision, previous, plan),
         hosts=open_attempt.hosts if open_attempt else 0,
         attempt_count=attempts[-1].number if attempts else 0,
         attempts=[to_status(attempt) for attempt in attempts[-ATTEMPTS_KEPT:]],
@@ -293,6 +294,17 @@ def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]
         Kind.USER: stored.budgets.failures,
     }
     return {kind: max(0, total - spent(counted, kind)) for kind, total in sums.items()}
+
+
+def _lanes(seen: Observation, decision: Decision, previous: JobStatus, plan: PlanStatus | None) -> int | None:
+    """Those of the first attempt. Others that the spec names are the run's once an attempt trains with them: until then
+    its checkpoint may refuse them."""
+    attempt = seen.attempt
+    runs_as_planned = attempt is not None and attempt.digest == seen.target.digest
+    if plan is None or plan.lanes is None or not (runs_as_planned or isinstance(decision, Start)):
+        return previous.lanes
+    trains = runs_as_planned and (attempt.step or 0) > (attempt.first_step or 0)
+    return plan.lanes if trains or previous.lanes is None else previous.lanes
 
 
 def _avoided_nodes(

@@ -42,6 +42,9 @@ class JobView(View):
 
     generation: int
     suspended: bool
+    lanes: int | None
+    """Lanes of the run, as its status keeps them."""
+
     text: bytes
     """The object without its status and bookkeeping, as JSON: read once for each generation."""
 
@@ -151,13 +154,15 @@ def view_job(job: Object) -> JobView:
     kept = {key: value for key, value in job.items() if key not in ("metadata", "status")}
     metadata = {key: job["metadata"].get(key) for key in ("name", "namespace", "uid")}
     kept["metadata"] = {key: value for key, value in metadata.items() if value}
-    spec = job.get("spec")
+    spec, status = job.get("spec"), job.get("status")
+    lanes = status.get("lanes") if isinstance(status, Mapping) else None
     return JobView(
         **_common(job),
         generation=job["metadata"].get("generation", 0),
         suspended=isinstance(spec, Mapping) and spec.get("suspend") is True,
+        lanes=lanes if isinstance(lanes, int) and lanes > 0 else None,
         text=_json(kept),
-        status_text=_json(job.get("status") or {}),
+        status_text=_json(status or {}),
     )
 
 
