@@ -299,11 +299,10 @@ def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]
 def _lanes(seen: Observation, decision: Decision, previous: JobStatus, plan: PlanStatus | None) -> int | None:
     """Those of the first attempt. Others that the spec names are the run's once an attempt trains with them: until then
     its checkpoint may refuse them."""
-    attempt = seen.attempt
-    runs_as_planned = attempt is not None and attempt.digest == seen.target.digest
-    if plan is None or plan.lanes is None or not (runs_as_planned or isinstance(decision, Start)):
+    attempt = seen.attempt if seen.attempt and seen.attempt.digest == seen.target.digest else None
+    if plan is None or plan.lanes is None or not (attempt or isinstance(decision, Start)):
         return previous.lanes
-    trains = runs_as_planned and (attempt.step or 0) > (attempt.first_step or 0)
+    trains = attempt is not None and (attempt.step or 0) > (attempt.first_step or 0)
     return plan.lanes if trains or previous.lanes is None else previous.lanes
 
 

@@ -239,16 +239,17 @@ def _watch(seen: Observation, now: float) -> Decision:
         limit = recovery.hang_after if answered else recovery.start_deadline
         until = seen.silent_since + duration_seconds(limit)
         said, process = f"process 0 gave no answer for {limit} (spec.recovery.{field})", 0
+        node = next((one.node for one in seen.processes if one.number == process), None)
     elif seen.moved_at is not None and seen.progress is not None and seen.progress.phase not in _UNWATCHED_PHASES:
         limit = duration_seconds(recovery.hang_after) * _HANGS + _HANGS_PLUS
         until = seen.moved_at + limit
         said = f"process 0 told nothing new for {limit:.0f} s (more than twice spec.recovery.hangAfter)"
-        process = None  # It answers; it may wait for any other.
+        process = node = None  # It answers; it may wait for any other.
     else:
         return Wait(UNTIL_SOMETHING_HAPPENS)
     if now < until:
         return Wait(until)
-    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=process, reason="Hang"))
+    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=process, reason="Hang", node=node))
 
 
 def _requested(reason: str, message: str) -> Verdict:

@@ -221,8 +221,7 @@ def classify(ends: Sequence[End]) -> Verdict:
     """
     if not ends:
         raise ValueError("an attempt without ended processes cannot be judged")
-    # In one second, what a process found by itself did not follow from another's end.
-    in_time = sorted(ends, key=lambda end: (end.at, end.exit_code not in _OWN_ENDS, end.process))
+    in_time = sorted(ends, key=lambda end: (end.at, _may_follow(end), end.process))
     for end in in_time:
         # Process 0 commits the last checkpoint before it leaves with 0: how its peers are torn down is no
         # matter then.
@@ -259,6 +258,17 @@ def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:
     says = "it says itself" if report.process == number else f"process {report.process} says"
     message = f"process {number} was lost, {says}: {_one_line(said)}"
     return replace(verdict, process=number, node=lost.node if lost else None, message=message)
+
+
+def _may_follow(end: End) -> int:
+    """Of ends in one second: how likely it is that this one followed from another, from 0 on.
+
+    Nothing makes a process find bad data, and nobody but the platform kills it; but errors and crashes of any kind
+    come of a collective that loses a peer.
+    """
+    if end.exit_code in _OWN_ENDS:
+        return 0
+    return 1 if end.reason is not None or signal_name(end.exit_code) == "SIGKILL" else 2
 
 
 def _verdict(end: End) -> Verdict:

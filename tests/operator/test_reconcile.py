@@ -147,9 +147,11 @@ class TestSilence:
         assert at(100.0 + 599, replace(TWO, silent_since=100.0)) == Wait(700.0)
 
     def test_of_hang_after_is_a_hang(self):
-        decision = at(700.0, replace(TWO, silent_since=100.0))
+        processes = (Process(0, node="n0"), Process(1, node="n1"))
+        decision = at(700.0, replace(TWO, silent_since=100.0, processes=processes))
         assert isinstance(decision, Kill)
         assert decision.cause is not None
+        assert (decision.cause.process, decision.cause.node) == (0, "n0")
         assert (decision.cause.kind, decision.cause.exit_code) == (Kind.INFRASTRUCTURE, 45)
         assert decision.cause.message == "process 0 gave no answer for 10m (spec.recovery.hangAfter)"
 

@@ -185,6 +185,13 @@ def test_in_one_second_an_error_of_the_job_comes_before_an_eviction():
     assert (verdict.kind, verdict.process) == (Kind.NUMERICAL, 1)
 
 
+@pytest.mark.parametrize(("code", "word"), [(1, "Error"), (134, "SIGABRT"), (45, "Hang")])
+def test_in_one_second_a_kill_comes_before_errors_that_may_follow_from_it(code, word):
+    verdict = classify([end(0, code, at=5.0), end(1, 137, at=5.0)])
+    assert (verdict.kind, verdict.process) == (Kind.INFRASTRUCTURE, 1)
+    assert classify([end(0, code, at=4.0), end(1, 137, at=5.0)]).reason == word
+
+
 def test_a_job_set_that_was_suspended_by_hand_says_where_to_suspend_a_job():
     verdict = classify([end(0, 42, reason="JobSetSuspended")])
     assert (verdict.kind, verdict.retry) == (Kind.REQUESTED, True)

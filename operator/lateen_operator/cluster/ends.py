@@ -116,7 +116,10 @@ def _was_unseen(end: Ended) -> bool:
 
 def _consequences_from(over: Mapping[int, Ended], but: int) -> float | None:
     """From when on the deletion of a pod follows from how another one ended; None: from none."""
-    times = (_deletions_from(end) for number, end in over.items() if number != but)
+    # One that saved or had nothing to save was told to leave before anybody lost it.
+    left_itself = over[but].pod.exit_code in LEFT_WITH_PEERS
+    others = [end for number, end in over.items() if number != but]
+    times = (_deletions_from(end) for end in others if not (left_itself and end.pod.exit_code == ExitCode.LOST_PEER))
     return min((time for time in times if time is not None), default=None)
 
 

@@ -210,6 +210,21 @@ def test_a_peer_that_its_job_deleted_in_the_second_of_an_eviction_was_asked() ->
     assert judged(cluster).process == 1
 
 
+@pytest.mark.parametrize("code", [42, 47])
+def test_a_pod_deleted_before_all_had_met_is_the_cause_although_its_peer_lost_it(code: int) -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40)), pod(1, deleted=(40, 20), ended=(code, 40)))
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_a_frozen_process_that_its_job_deleted_is_blamed_and_not_its_peer() -> None:
+    said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent for 31 s.", lost_process=1).to_json()
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40), message=said), pod(1, deleted=(40, 20), ended=(137, 60)))
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
+    assert verdict.node == "node-1"
+
+
 def test_told_processes_were_asked() -> None:
     told = job_set(stopping=stopping(50), suspend=True)
     cluster = Cluster(job(), told, pod(0, deleted=(50, 20), ended=(42, 55)), pod(1, deleted=(50, 20), ended=(42, 55)))
