@@ -114,6 +114,7 @@ def pod(
     reason: str | None = None,
     pod_reason: str | None = None,
     disruption: str | None = None,
+    disrupted: float | None = None,
     waiting: tuple[str, str] | None = None,
     message: str | None = None,
 ) -> dict[str, Any]:
@@ -125,13 +126,15 @@ def pod(
         reason: the container's.
         pod_reason: the pod's.
         disruption: reason of its DisruptionTarget condition.
+        disrupted: when that was set, in seconds after T0.
         waiting: reason and message of a container that waits.
     """
     conditions = [{"type": "PodScheduled", "status": "True" if placed else "False", "lastTransitionTime": at(12)}]
     if not placed:
         conditions[0] |= {"reason": "Unschedulable", "message": "0/3 nodes are available: 3 Insufficient cpu."}
     if disruption is not None:
-        conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption})
+        since = {} if disrupted is None else {"lastTransitionTime": at(disrupted)}
+        conditions.append({"type": "DisruptionTarget", "status": "True", "reason": disruption, **since})
     state: dict[str, Any] = {}
     if ended is not None:
         finished = at(ended[1]) if ended[1] > 0 else None

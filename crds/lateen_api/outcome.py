@@ -76,6 +76,10 @@ class Outcome:
     checkpoint: str | None = None
     """Last committed checkpoint."""
 
+    lost_process: int | None = None
+    """The process that is gone, where this one ends because of that; None: it ends for another reason, or nobody
+    knows which process is gone."""
+
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
         message = self.message
@@ -85,6 +89,7 @@ class Outcome:
                 "message": message,
                 "step": self.step,
                 "checkpoint": self.checkpoint,
+                **({} if self.lost_process is None else {"lostProcess": self.lost_process}),
             }
             text = json.dumps(fields, ensure_ascii=False)
             if len(text.encode()) <= LONGEST_MESSAGE or not message:
@@ -100,11 +105,14 @@ class Outcome:
         """
         try:
             fields = json.loads(text)
+            exit_code, message = ExitCode(fields["exitCode"]), str(fields["message"])
+            lost = fields.get("lostProcess")
             return cls(
-                exit_code=ExitCode(fields["exitCode"]),
-                message=str(fields["message"]),
+                exit_code=exit_code,
+                message=message,
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
+                lost_process=None if lost is None else int(lost),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error

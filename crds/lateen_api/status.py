@@ -188,6 +188,22 @@ class AttemptStatus(_Part):
     """Seconds from its end to the next step that was trained, in whichever attempt."""
 
 
+class AvoidedNodeStatus(_Part):
+    """A node that the job's pods stay away from while other nodes can take them."""
+
+    name: str
+    """Name of the node."""
+
+    reason: str = Field(max_length=128)
+    """Why, as one word for programs: NodeLost, FailedBeforeFirstStep."""
+
+    message: str = Field(max_length=MESSAGE_KEPT)
+    """Why, for people."""
+
+    until: Timestamp
+    """When it is used again like any other."""
+
+
 class BudgetStatus(_Part):
     """How much of `spec.recovery`'s budgets is used."""
 
@@ -257,6 +273,10 @@ class JobStatus(_Part):
     progress: ProgressStatus | None = None
     """How far the training is."""
 
+    lanes: int | None = Field(default=None, ge=1)
+    """Lanes of the run in elastic mode. They belong to the bits of its losses: later attempts have as many, whatever
+    their hosts, unless `spec.trainer.lanes` says otherwise."""
+
     hosts: int = Field(default=0, ge=0)
     """Hosts of the present attempt; 0: there is none."""
 
@@ -269,6 +289,13 @@ class JobStatus(_Part):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["number"]},
     )
     """The ledger: the last attempts and why they ended, oldest first."""
+
+    avoided_nodes: list[AvoidedNodeStatus] = Field(
+        default_factory=list,
+        max_length=ATTEMPTS_KEPT,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """Nodes that its pods stay away from while others can take them: attempts failed there."""
 
     budgets: BudgetStatus = Field(default_factory=BudgetStatus)
     """How much of the budgets is used."""

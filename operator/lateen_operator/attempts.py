@@ -69,7 +69,7 @@ class Start:
     """Hosts of it; None: whoever asked knows."""
 
     avoid: tuple[str, ...] = ()
-    """Nodes that it should not run on."""
+    """Nodes that it should not run on while others can take its pods."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,14 @@ def next_action(
         return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
     until = last.ended_at + backoff_seconds(attempts)
     return Start(last.number + 1) if now >= until else Wait(until)
+
+
+def of_last_text(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+    """The attempts since the job was changed last: those that count against its budgets."""
+    first = len(attempts)
+    while first > 0 and attempts[first - 1].digest == attempts[-1].digest:
+        first -= 1
+    return attempts[first:]
 
 
 def spent(attempts: Sequence[Attempt], budget: Kind) -> int:

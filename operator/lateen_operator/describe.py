@@ -11,6 +11,7 @@ from dataclasses import replace
 from lateen_api.progress import Phase, Progress
 from lateen_api.status import (
     ATTEMPTS_KEPT,
+    AvoidedNodeStatus,
     BudgetStatus,
     CheckpointStatus,
     Condition,
@@ -20,7 +21,8 @@ from lateen_api.status import (
     ProgressStatus,
 )
 
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, spent
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent
+from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
 from lateen_operator.record import timestamp, to_status
@@ -59,9 +61,11 @@ def describe(
         conditions=_conditions(seen, decision, open_attempt, state, previous, generation, now),
         plan=plan or previous.plan,
         progress=_progress(seen.progress, attempts, previous, now),
+        lanes=_lanes(seen, decision, previous, plan),
         hosts=open_attempt.hosts if open_attempt else 0,
         attempt_count=attempts[-1].number if attempts else 0,
         attempts=[to_status(attempt) for attempt in attempts[-ATTEMPTS_KEPT:]],
+        avoided_nodes=_avoided_nodes(attempts, seen, decision, now),
         budgets=_budgets(attempts, seen),
         last_checkpoint=_checkpoint(attempts, previous, now),
         goodput=_goodput(attempts, now),
@@ -270,23 +274,47 @@ def _rounded(value: float | None, digits: int = _LOSS_DIGITS) -> float | None:
 
 
 def _budgets(attempts: Sequence[Attempt], seen: Observation) -> BudgetStatus:
-    counted = [attempt for attempt in attempts if attempt.digest == (attempts[-1].digest if attempts else None)]
-    used = {kind: spent(counted, kind) + seen.forgotten.get(kind, 0) for kind in Kind}
+    counted = of_last_text(attempts)
+    # What is forgotten was spent on the text of the attempts that were observed.
+    is_changed = bool(attempts and seen.attempts) and attempts[-1].digest != seen.attempts[-1].digest
+    forgotten = {} if is_changed else seen.forgotten
+    used = {kind: spent(counted, kind) + forgotten.get(kind, 0) for kind in Kind}
     return BudgetStatus(
         preemptions=used[Kind.PLANNED], infrastructure_failures=used[Kind.INFRASTRUCTURE], failures=used[Kind.USER]
     )
 
 
 def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]:
-    """What attempts that are no longer in the stored ledger have taken from each budget: the stored sums less what
-    the ledger's own entries account for."""
-    counted = [attempt for attempt in attempts if attempt.digest == (attempts[-1].digest if attempts else None)]
+    """What attempts of the last one's text that are no longer in the stored ledger have taken from each budget: the
+    stored sums less what the ledger's own entries account for."""
+    counted = of_last_text(attempts)
     sums = {
         Kind.PLANNED: stored.budgets.preemptions,
         Kind.INFRASTRUCTURE: stored.budgets.infrastructure_failures,
         Kind.USER: stored.budgets.failures,
     }
     return {kind: max(0, total - spent(counted, kind)) for kind, total in sums.items()}
+
+
+def _lanes(seen: Observation, decision: Decision, previous: JobStatus, plan: PlanStatus | None) -> int | None:
+    """Those of the first attempt. Others that the spec names are the run's once an attempt trains with them: until then
+    its checkpoint may refuse them."""
+    attempt = seen.attempt if seen.attempt and seen.attempt.digest == seen.target.digest else None
+    if plan is None or plan.lanes is None or not (attempt or isinstance(decision, Start)):
+        return previous.lanes
+    trains = attempt is not None and (attempt.step or 0) > (attempt.first_step or 0)
+    return plan.lanes if trains or previous.lanes is None else previous.lanes
+
+
+def _avoided_nodes(
+    attempts: Sequence[Attempt], seen: Observation, decision: Decision, now: float
+) -> list[AvoidedNodeStatus]:
+    if not seen.target.avoids_nodes or isinstance(decision, Finish | GiveUp):
+        return []
+    return [
+        AvoidedNodeStatus(name=node.name, reason=node.reason, message=node.message, until=timestamp(node.until))
+        for node in avoided_nodes(attempts[-ATTEMPTS_KEPT:], now)
+    ]
 
 
 def _checkpoint(attempts: Sequence[Attempt], previous: JobStatus, now: float) -> CheckpointStatus | None:

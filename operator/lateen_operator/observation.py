@@ -51,6 +51,9 @@ class Target:
     digest: str | None = None
     """Digest of all that an attempt is built from; None: it cannot change while the job is watched."""
 
+    avoids_nodes: bool = True
+    """Its pods can stay away from single nodes. Hosts of a TPU slice of several cannot: they stand or fall together."""
+
     ttl: float | None = None
     """Seconds after its end at which the job is deleted; None: never."""
 

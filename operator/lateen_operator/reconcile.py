@@ -12,7 +12,7 @@ from lateen_api.outcome import ExitCode
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
 
-from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action
+from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action, of_last_text
 from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
 from lateen_operator.verdict import Kind, Verdict, classify
@@ -129,9 +129,8 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     if seen.refusal is not None:
         return Refuse(seen.refusal)
     # A changed job gets its restarts anew, and may run again although it failed as it was before.
-    counted = [attempt for attempt in attempts if attempt.digest == target.digest]
-    if counted and (last is not counted[-1] or counted[-1].verdict is None or counted[-1].verdict.kind is Kind.DONE):
-        counted = []
+    is_counted = last and last.digest == target.digest and last.verdict and last.verdict.kind is not Kind.DONE
+    counted = of_last_text(attempts) if is_counted else ()
     fresh = last.number + 1 if last else first
     action = next_action(counted, target.recovery, now, first=fresh, forgotten=seen.forgotten if counted else None)
     if isinstance(action, GiveUp) and (not seen.stop_requests or _own_fault(action.verdict)):
@@ -140,7 +139,9 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     if seen.stop_requests:
         return Stop()
     if isinstance(action, Start):
-        return Start(action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now))
+        return Start(
+            action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now) if target.avoids_nodes else ()
+        )
     return action
 
 
@@ -237,16 +238,18 @@ def _watch(seen: Observation, now: float) -> Decision:
         field = "hangAfter" if answered else "startDeadline"
         limit = recovery.hang_after if answered else recovery.start_deadline
         until = seen.silent_since + duration_seconds(limit)
-        said = f"process 0 gave no answer for {limit} (spec.recovery.{field})"
+        said, process = f"process 0 gave no answer for {limit} (spec.recovery.{field})", 0
+        node = next((one.node for one in seen.processes if one.number == process), None)
     elif seen.moved_at is not None and seen.progress is not None and seen.progress.phase not in _UNWATCHED_PHASES:
         limit = duration_seconds(recovery.hang_after) * _HANGS + _HANGS_PLUS
         until = seen.moved_at + limit
         said = f"process 0 told nothing new for {limit:.0f} s (more than twice spec.recovery.hangAfter)"
+        process = node = None  # It answers; it may wait for any other.
     else:
         return Wait(UNTIL_SOMETHING_HAPPENS)
     if now < until:
         return Wait(until)
-    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=0, reason="Hang"))
+    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=process, reason="Hang", node=node))
 
 
 def _requested(reason: str, message: str) -> Verdict:

@@ -19,7 +19,7 @@ from lateen_api.validation import validate_job
 from lateen_operator.fitting import fitted, with_lanes, with_spec
 from lateen_operator.manifests.environ import check_environment
 from lateen_operator.manifests.override import check_override
-from lateen_operator.manifests.scheduling import check_scheduling
+from lateen_operator.manifests.scheduling import avoids_nodes, check_scheduling
 from lateen_operator.manifests.storage import cache_dir, check_storage
 from lateen_operator.observation import Target
 
@@ -105,6 +105,7 @@ def resolve(body: Mapping[str, Any], *, lanes: int | None = None) -> Resolved:
         resize_after=_seconds(spec.compute.resize_after),
         steps=spec.trainer.num_train_steps,
         digest=digest(job),
+        avoids_nodes=avoids_nodes(plan),
         ttl=_seconds(spec.ttl_after_finished),
     )
     return Resolved(written, _fitted(written, plan), plan, target, digest(job))

@@ -2,15 +2,18 @@
 
 When one process dies, its peers die of that later, with codes of their own. So the attempt is judged by the
 first process that ended badly, and ends that are only echoes of another (a lost peer, a process that we
-ended) count only when there is nothing else.
+ended) count only when there is nothing else. Then the process that was lost is blamed, if those that left say which
+one it is, and never the one that reports it.
 """
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lateen_api.outcome import MEANING, ExitCode, Outcome
+
+from lateen_operator.blame import first_lost
 
 
 class Kind(StrEnum):
@@ -73,7 +76,7 @@ class Verdict:
     """The cause for people, without a full stop: `process 1 was killed by SIGKILL`."""
 
     process: int | None = None
-    """The process that decided; None: the attempt as a whole."""
+    """The process that failed; None: the attempt as a whole, or nobody knows which."""
 
     retry: bool = True
     """False: another attempt would end the same way."""
@@ -82,7 +85,7 @@ class Verdict:
     """The cause as one word for programs: `SIGKILL`, `EvictionByEvictionAPI`, `NodeLost`, `Suspended`, …"""
 
     node: str | None = None
-    """Node of the process that decided."""
+    """Node of that process."""
 
     next_hosts: int | None = None
     """Hosts of the next attempt, when it ended in order to have another number of them."""
@@ -109,11 +112,18 @@ def signal_name(code: int) -> str | None:
 POD_DELETED = "PodDeleted"
 """Reason of an end whose pod was deleted, and not by the operator."""
 
+JOB_SET_SUSPENDED = "JobSetSuspended"
+"""Reason of an end whose JobSet somebody suspended, and not the operator: they asked for it, though at the wrong
+place."""
+
+SUSPENDED_BY_QUEUE = "SuspendedByQueue"
+"""Reason of an end whose JobSet the queue that had admitted it took back: Kueue preempts so."""
+
 NODE_LOST = "NodeLost"
 """Reason of an end that nobody reported: the machine was silent past the time at which it had to be over."""
 
-# Reasons of pods and of DisruptionTarget (Kubernetes 1.36). They outweigh exit codes, which are 137 or 143
-# then.
+# Reasons of pods and of DisruptionTarget (Kubernetes 1.36). They outweigh exit codes that follow from them (137,
+# 143, or those of a process that saves and leaves), and no others.
 _PLANNED_REASONS = frozenset(
     {
         "PreemptionByScheduler",
@@ -123,8 +133,10 @@ _PLANNED_REASONS = frozenset(
         "NodeShutdown",
         "Terminated",
         POD_DELETED,
+        SUSPENDED_BY_QUEUE,
     }
 )
+_REQUESTED_REASONS = frozenset({JOB_SET_SUSPENDED})
 _INFRASTRUCTURE_REASONS = frozenset(
     {"OOMKilled", NODE_LOST, "ContainerStatusUnknown", "DeletionByPodGC", "DeletionByTaintManager"}
 )
@@ -145,6 +157,9 @@ _KINDS = {
 # What has the same end every time: the job's text, its numbers, and checkpoints that are all corrupt.
 _FINAL = frozenset({ExitCode.USER_ERROR, ExitCode.NAN, ExitCode.CORRUPT_CHECKPOINT, 125, 126, 127})
 
+_OWN_ENDS = frozenset({ExitCode.USER_ERROR, ExitCode.BAD_DATA, ExitCode.NAN, ExitCode.CORRUPT_CHECKPOINT})
+"""What the trainer itself found to be wrong. That its machine was taken away at the same time explains nothing."""
+
 # What is sent to ask a process to leave; a process that dies of one had no handler for it yet.
 _ASKING_SIGNALS = frozenset({"SIGTERM", "SIGINT", "SIGHUP"})
 _COULD_NOT_START = range(125, 128)
@@ -157,10 +172,13 @@ def kind_of(end: End) -> Kind:
     Sources: exit codes of `lateen_api.outcome`; 128 + signal by POSIX shells; 125 to 127 by container
     runtimes.
     """
-    if end.reason in _PLANNED_REASONS:
+    reason = _explained_by(end)
+    if reason in _PLANNED_REASONS:
         return Kind.PLANNED
-    if end.reason in _INFRASTRUCTURE_REASONS:
+    if reason in _INFRASTRUCTURE_REASONS:
         return Kind.INFRASTRUCTURE
+    if reason in _REQUESTED_REASONS:
+        return Kind.REQUESTED
     code = shell_exit_code(end.exit_code)
     if code in _KINDS:
         return _KINDS[ExitCode(code)]
@@ -169,6 +187,11 @@ def kind_of(end: End) -> Kind:
     if signal_name(code) or code == _LOST_BY_RUNTIME:
         return Kind.INFRASTRUCTURE
     return Kind.USER
+
+
+def _explained_by(end: End) -> str | None:
+    """The platform's reason, where it explains the end."""
+    return None if end.exit_code in _OWN_ENDS else end.reason
 
 
 def may_retry(kind: Kind, exit_code: int) -> bool:
@@ -198,7 +221,7 @@ def classify(ends: Sequence[End]) -> Verdict:
     """
     if not ends:
         raise ValueError("an attempt without ended processes cannot be judged")
-    in_time = sorted(ends, key=lambda end: (end.at, end.process))
+    in_time = sorted(ends, key=lambda end: (end.at, _may_follow(end), end.process))
     for end in in_time:
         # Process 0 commits the last checkpoint before it leaves with 0: how its peers are torn down is no
         # matter then.
@@ -206,7 +229,46 @@ def classify(ends: Sequence[End]) -> Verdict:
             return _verdict(end)
     bad = [end for end in in_time if end.exit_code != ExitCode.DONE]
     causes = [end for end in bad if not is_echo(end, bad)]
-    return _verdict((causes or bad or in_time)[0])
+    reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
+    lost = first_lost({end.process: end.outcome.lost_process if end.outcome else None for end in reports})
+    # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
+    named = [end for end in causes if end.process == lost]
+    if causes:
+        return _of_one((named or causes)[0], several=len(ends) > 1)
+    if reports:
+        return _of_the_lost(reports[0], next((end for end in ends if end.process == lost), None), lost)
+    return _verdict((bad or in_time)[0])
+
+
+def _of_one(end: End, *, several: bool) -> Verdict:
+    """The verdict by one end that is a cause."""
+    verdict = _verdict(end)
+    if several and end.exit_code == ExitCode.HANG and end.reason is None:
+        # The first to notice that a step hangs may have waited for any of the others.
+        return replace(verdict, process=None, node=None)
+    return verdict
+
+
+def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:
+    """The verdict where all that is known is that a process was lost."""
+    verdict = _verdict(report)
+    if number is None or (lost is not None and lost.exit_code == ExitCode.DONE):
+        return replace(verdict, process=None, node=None)
+    said = report.outcome.message if report.outcome else ""
+    says = "it says itself" if report.process == number else f"process {report.process} says"
+    message = f"process {number} was lost, {says}: {_one_line(said)}"
+    return replace(verdict, process=number, node=lost.node if lost else None, message=message)
+
+
+def _may_follow(end: End) -> int:
+    """Of ends in one second: how likely it is that this one followed from another, from 0 on.
+
+    Nothing makes a process find bad data, and nobody but the platform kills it; but errors and crashes of any kind
+    come of a collective that loses a peer.
+    """
+    if end.exit_code in _OWN_ENDS:
+        return 0
+    return 1 if end.reason is not None or signal_name(end.exit_code) == "SIGKILL" else 2
 
 
 def _verdict(end: End) -> Verdict:
@@ -217,7 +279,7 @@ def _verdict(end: End) -> Verdict:
         message=f"process {end.process} {_ending(end)}",
         process=end.process,
         retry=may_retry(kind_of(end), code),
-        reason=end.reason or _word(code),
+        reason=_explained_by(end) or _word(code),
         node=end.node,
     )
 
@@ -233,18 +295,21 @@ def _ending(end: End) -> str:
     """What happened to the process, as the rest of a sentence that starts with it."""
     code = shell_exit_code(end.exit_code)
     name = signal_name(code)
-    if end.reason == "OOMKilled":
+    reason = _explained_by(end)
+    if reason == "OOMKilled":
         return "was killed because the machine ran out of memory"
-    if end.reason == NODE_LOST:
+    if reason == NODE_LOST:
         return f"is lost with its node{f' {end.node}' if end.node else ''}, which does not answer"
-    if end.reason in _PLANNED_REASONS | _INFRASTRUCTURE_REASONS:
+    if reason == JOB_SET_SUSPENDED:
+        return "had to leave: its JobSet was suspended, and not by lateen. To suspend a job, set its spec.suspend"
+    if reason in _PLANNED_REASONS | _INFRASTRUCTURE_REASONS:
         node = f" on node {end.node}" if end.node else ""
         saved = ", after it had saved its state" if code == ExitCode.SAVED else ""
-        return f"had to leave{node} ({end.reason}){saved}"
+        return f"had to leave{node} ({reason}){saved}"
     if code == ExitCode.DONE:
         return "is done"
     if name == "SIGKILL" or name in _ASKING_SIGNALS:
-        return f"was killed by {name}" + (f" ({end.reason})" if end.reason else "")
+        return f"was killed by {name}" + (f" ({reason})" if reason else "")
     if name:
         return f"crashed by {name}"
     if code in _COULD_NOT_START:

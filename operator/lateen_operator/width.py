@@ -8,7 +8,9 @@ get and do nothing. So the scheduler itself says whether there is room, and a cl
 from collections.abc import Sequence
 
 from lateen_operator.attempts import Attempt
+from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Target
+from lateen_operator.verdict import Kind
 
 RESIZED = "Resized"
 """Reason of an end that made room for the number of hosts that is asked for."""
@@ -23,7 +25,20 @@ def next_hosts(attempts: Sequence[Attempt], target: Target) -> int:
         # Told to leave for another number, which may have been taken back since.
         return target.hosts
     chosen = last.verdict.next_hosts if last.verdict and last.verdict.next_hosts else last.hosts
+    if target.resize_after is not None and _had_to_take_an_avoided_node(attempts, target):
+        chosen = max((count for count in target.host_counts if count < last.hosts), default=chosen)
     return chosen if chosen in target.host_counts else target.hosts
+
+
+def _had_to_take_an_avoided_node(attempts: Sequence[Attempt], target: Target) -> bool:
+    """Did the last attempt fail on a node that it had been told to avoid? There was no other for so many hosts."""
+    *former, last = attempts
+    return (
+        target.avoids_nodes
+        and last.verdict is not None
+        and last.verdict.kind is Kind.INFRASTRUCTURE
+        and last.verdict.node in nodes_to_avoid(former, last.started_at)
+    )
 
 
 def fewer_hosts(seen: Observation) -> int | None:

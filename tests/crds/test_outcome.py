@@ -17,6 +17,12 @@ def test_outcome_of_a_process_that_never_started_survives_too():
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
+def test_outcome_names_the_process_that_is_gone():
+    outcome = Outcome(ExitCode.LOST_PEER, "Process 3 has been silent for 31 s.", lost_process=3)
+    assert json.loads(outcome.to_json())["lostProcess"] == 3
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
 def test_exit_code_is_a_number_under_a_camel_case_name():
     assert json.loads(Outcome(ExitCode.NAN, "loss is nan", step=7).to_json()) == {
         "exitCode": 43,
@@ -33,7 +39,13 @@ def test_long_message_is_cut_to_kubernetes_limit(letter: str):
     assert Outcome.from_json(text).message.count(letter) > 1000
 
 
-@pytest.mark.parametrize("text", ["", "Killed", "{", "[]", "{}", '{"exitCode": 99, "message": ""}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "Killed", "{", "[]", "{}", '{"exitCode": 99, "message": ""}'),
+        '{"exitCode": 44, "message": "", "lostProcess": []}',
+    ],
+)
 def test_text_that_is_no_outcome_is_refused(text: str):
     with pytest.raises(ValueError, match="not an outcome"):
         Outcome.from_json(text)

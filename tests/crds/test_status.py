@@ -62,6 +62,7 @@ def test_what_is_not_known_is_left_out_when_written_without_nulls():
         "hosts": 0,
         "attemptCount": 0,
         "attempts": [],
+        "avoidedNodes": [],
         "budgets": {"preemptions": 0, "infrastructureFailures": 0, "failures": 0},
     }
 

@@ -1,4 +1,4 @@
-"""Where the scheduler and JobSet put a TPU job's pods. Its nodes exist in the API alone, and nobody runs the pods."""
+"""Where the scheduler and JobSet put a job's pods. Its nodes exist in the API alone, and nobody runs the pods."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from cluster.waiting import wait_until
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
 from lateen_operator.manifests.scout import scout
-from stored_jobs import SMALL, attempt
+from stored_jobs import NANO, SMALL, attempt
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -20,24 +20,30 @@ SLICES = "compute={accelerator: tpu-v5p, topology: 2x2x2, slices: 2, maxSlices: 
 
 
 def tpu_node(pool: str, host: int) -> dict[str, Any]:
-    """A TPU host as GKE labels it, Ready until the node controller misses its kubelet."""
-    resources = {"cpu": "64", "memory": "256Gi", "pods": "110", "google.com/tpu": "4"}
+    """A TPU host as GKE labels it."""
+    labels = {
+        "cloud.google.com/gke-tpu-accelerator": "tpu-v5p-slice",
+        "cloud.google.com/gke-tpu-topology": "2x2x2",
+        "cloud.google.com/gke-nodepool": f"pool-{pool}",
+    }
+    resources = {"cpu": "64", "memory": "256Gi", "google.com/tpu": "4"}
+    taint = {"key": "google.com/tpu", "value": "present", "effect": "NoSchedule"}
+    return node(f"tpu-{pool}-{host}", labels, resources, taint)
+
+
+def node(name: str, labels: dict[str, str], resources: dict[str, str], *taints: dict[str, str]) -> dict[str, Any]:
+    """A node that is Ready until the node controller misses its kubelet."""
+    resources = {**resources, "pods": "110"}
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     ready = {"type": "Ready", "status": "True", "reason": "Test", "lastHeartbeatTime": now, "lastTransitionTime": now}
-    name = f"tpu-{pool}-{host}"
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": name,
-            "labels": {
-                "kubernetes.io/hostname": name,
-                "cloud.google.com/gke-tpu-accelerator": "tpu-v5p-slice",
-                "cloud.google.com/gke-tpu-topology": "2x2x2",
-                "cloud.google.com/gke-nodepool": f"pool-{pool}",
-            },
+            "labels": {"kubernetes.io/hostname": name, **labels},
         },
-        "spec": {"taints": [TAINT, {"key": "google.com/tpu", "value": "present", "effect": "NoSchedule"}]},
+        "spec": {"taints": [TAINT, *taints]},
         "status": {"capacity": resources, "allocatable": resources, "conditions": [ready]},
     }
 
@@ -92,3 +98,45 @@ def test_scouts_find_as_many_hosts_as_there_are(cluster: Cluster, namespace: str
     )
     found = {pod["spec"]["nodeName"] for pod in placed(cluster, namespace, "lateen.dev/scout")}
     assert found == {f"tpu-{pool}-{host}" for pool in POOLS for host in range(HOSTS)}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "avoid", "expected"),
+    [
+        (1, ("cpu-0",), {"cpu-1"}),
+        (1, ("cpu-1",), {"cpu-0"}),
+        (2, ("cpu-0",), {"cpu-0", "cpu-1"}),
+        (1, ("cpu-0", "cpu-1"), {"cpu-0", "cpu-1"}),
+    ],
+    ids=["the other", "the other one", "both are needed", "there is no other"],
+)
+def test_a_node_is_avoided_while_others_can_take_the_pods(
+    cluster: Cluster, namespace: str, hosts: int, avoid: tuple[str, ...], expected: set[str]
+):
+    nodes = [node(f"cpu-{number}", {"test": namespace}, {"cpu": "2", "memory": "8Gi"}) for number in range(2)]
+    cluster.kubectl.apply(*nodes)
+    new = attempt(
+        NANO,
+        f"compute.tolerations=[{{key: {TOLERATION['key']}, operator: Exists, effect: NoSchedule}}]",
+        f"compute.nodeSelector={{test: {namespace}}}",
+        "compute.volumes=[]",
+        "compute.volumeMounts=[]",
+        "checkpoint.path=gs://runs/nano",
+        hosts=hosts,
+        avoid=avoid,
+    )
+    for manifest in (config_map(new, "[]"), job_set(new)):
+        manifest["metadata"]["namespace"] = namespace
+        del manifest["metadata"]["ownerReferences"]
+        cluster.kubectl.apply(manifest)
+    try:
+        wait_until(
+            lambda: len(placed(cluster, namespace, "lateen.dev/attempt=1")) == hosts, "a node for each", 20, every=0.5
+        )
+        found = {pod["spec"]["nodeName"] for pod in placed(cluster, namespace, "lateen.dev/attempt=1")}
+        assert len(found) == hosts
+        assert found <= expected
+    finally:
+        cluster.kubectl("delete", "jobsets", "--all", "-n", namespace, "--wait=false")
+        cluster.kubectl("delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0")
+        cluster.kubectl("delete", "node", *(one["metadata"]["name"] for one in nodes))

@@ -7,7 +7,7 @@ from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
-from lateen_api.status import AttemptStatus, ConditionType, JobStatus
+from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.describe import describe, forgotten, short_duration
 from lateen_operator.events import Event, events
@@ -174,6 +174,56 @@ class TestLedger:
         attempt = replace(RUNNING, verdict=replace(LOST, next_hosts=1), ended_at=T0 + 1, first_step=1, digest="d")
         assert from_status(to_status(attempt)) == attempt
         assert from_status(AttemptStatus(number=1, hosts=1, started=timestamp(T0))).verdict is None
+
+
+class TestLanes:
+    """They belong to the bits of the losses, so that they outlive the objects of attempts."""
+
+    plan = PlanStatus(
+        accelerator="cpu", mesh="1x1", devices=1, microbatch=1, accumulation_steps=1, lanes=64, parameters=1,
+        tokens_per_step=1,
+    )  # fmt: skip
+    begun = JobStatus(lanes=16)
+
+    def lanes(self, seen: Observation, decision=QUIET, previous: JobStatus | None = None, lanes: int | None = 64):
+        plan = self.plan.model_copy(update={"lanes": lanes})
+        return describe(seen, decision, previous, plan=plan, generation=3, now=T0 + 60).lanes
+
+    def test_are_those_of_the_first_attempt(self):
+        assert self.lanes(Observation(TARGET)) is None
+        assert self.lanes(Observation(TARGET), Start(1, 2)) == 64
+        assert self.lanes(TWO) == 64
+
+    def test_stay_while_an_attempt_with_others_has_not_trained(self):
+        ended = Observation(TARGET, (replace(RUNNING, verdict=LOST, ended_at=T0 + 50),))
+        assert self.lanes(ended, Start(2, 2), self.begun) == 16
+        assert self.lanes(TWO, QUIET, self.begun) == 16
+
+    def test_are_others_once_an_attempt_trains_with_them(self):
+        trains = replace(TWO, attempts=(replace(RUNNING, first_step=0, step=1),))
+        assert self.lanes(trains, QUIET, self.begun) == 64
+        former_text = replace(trains, target=replace(TARGET, digest="new"))
+        assert self.lanes(former_text, QUIET, self.begun) == 16
+
+    def test_stay_while_the_job_is_refused_or_fast(self):
+        assert self.lanes(TWO, QUIET, self.begun, lanes=None) == 16
+        assert status_of(TWO, previous=self.begun).lanes == 16
+
+
+class TestAvoidedNodes:
+    lost = replace(RUNNING, verdict=LOST, ended_at=T0 + 50)
+
+    def test_are_told_with_the_reason_and_the_time(self):
+        [node] = status_of(Observation(TARGET, (self.lost,)), Start(2, 2)).avoided_nodes
+        assert (node.name, node.reason, node.message) == ("n1", "NodeLost", "Attempt 1 lost it.")
+        assert node.until == "2030-01-31T12:01:50.000Z"
+        assert status_of(Observation(TARGET, (self.lost,)), now=T0 + 111).avoided_nodes == []
+
+    def test_are_none_of_a_job_that_is_over_or_cannot_avoid_any(self):
+        over = GiveUp(LOST, "spec.recovery.maxInfrastructureFailures allows no restart")
+        assert status_of(Observation(TARGET, (self.lost,)), over).avoided_nodes == []
+        slices = Observation(replace(TARGET, avoids_nodes=False), (self.lost,))
+        assert status_of(slices).avoided_nodes == []
 
 
 class TestGoodput:

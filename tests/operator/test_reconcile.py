@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
+from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
-from lateen_operator.avoidance import nodes_to_avoid
+from lateen_operator.avoidance import avoided_nodes, nodes_to_avoid
+from lateen_operator.describe import describe
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.reconcile import Close, Expire, Kill, Patience, Refuse, Stop, Tell, reconcile
 from lateen_operator.verdict import NODE_LOST, End, Kind, Verdict, classify
@@ -145,9 +147,11 @@ class TestSilence:
         assert at(100.0 + 599, replace(TWO, silent_since=100.0)) == Wait(700.0)
 
     def test_of_hang_after_is_a_hang(self):
-        decision = at(700.0, replace(TWO, silent_since=100.0))
+        processes = (Process(0, node="n0"), Process(1, node="n1"))
+        decision = at(700.0, replace(TWO, silent_since=100.0, processes=processes))
         assert isinstance(decision, Kill)
         assert decision.cause is not None
+        assert (decision.cause.process, decision.cause.node) == (0, "n0")
         assert (decision.cause.kind, decision.cause.exit_code) == (Kind.INFRASTRUCTURE, 45)
         assert decision.cause.message == "process 0 gave no answer for 10m (spec.recovery.hangAfter)"
 
@@ -170,7 +174,7 @@ def test_a_process_that_answers_but_tells_nothing_new_for_long_is_a_hang():
     decision = at(1310.0, seen)
     assert isinstance(decision, Kill)
     assert decision.cause is not None
-    assert decision.cause.reason == "Hang"
+    assert (decision.cause.reason, decision.cause.process) == ("Hang", None)
 
 
 @pytest.mark.parametrize("phase", [Phase.EVALUATING, Phase.SAVING, Phase.COMPILING])
@@ -312,6 +316,32 @@ class TestAvoidance:
         lost = self.failed("a", reason=NODE_LOST, step=10)
         assert at(100.0, between(lost)) == Start(2, 2, ("a",))
 
+    def test_hosts_of_a_slice_are_not_avoided_one_by_one(self):
+        slices = replace(TARGET, avoids_nodes=False)
+        seen = Observation(slices, (self.failed("a", reason=NODE_LOST, step=10),))
+        assert at(100.0, seen) == Start(2, 2)
+
+    def test_says_why_and_until_when(self):
+        early = [
+            replace(self.failed("b", reason="SIGKILL", ended_at=at), number=number)
+            for number, at in enumerate((100.0, 200.0, 300.0), 1)
+        ]
+        [node] = avoided_nodes([*early, self.failed("b", reason=NODE_LOST, step=10, ended_at=310.0)], 320.0)
+        assert (node.name, node.reason, node.until) == ("b", "FailedBeforeFirstStep", 3800.0)
+        assert node.message == "Attempts 1, 2, 3 failed on it before their first step."
+        assert nodes_to_avoid(early, 3800.0) == ("b",)
+        assert nodes_to_avoid(early, 3801.0) == ()
+
+    @pytest.mark.parametrize("frozen_twice", [True, False], ids=["it is named", "nobody is named"])
+    def test_a_process_that_freezes_twice_keeps_the_job_off_its_node_and_not_off_its_peers(self, frozen_twice: bool):
+        said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent.", lost_process=1 if frozen_twice else None)
+        ends = [End(0, 44, at=90.0, outcome=said, node="good"), End(1, 137, at=100.0, asked=True, node="bad")]
+        attempts = [
+            replace(RUNNING, number=number, verdict=classify(ends), ended_at=100.0, first_step=0, step=0)
+            for number in (1, 2)
+        ]
+        assert at(200.0, between(*attempts)) == Start(3, 2, ("bad",) if frozen_twice else ())
+
 
 class TestTimeToLive:
     target = replace(TARGET, ttl=60.0)
@@ -344,3 +374,36 @@ def test_what_older_attempts_took_from_a_budget_counts():
     seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={Kind.INFRASTRUCTURE: 1})
     assert isinstance(at(200.0, seen), Start)
     assert isinstance(at(200.0, replace(seen, forgotten={Kind.INFRASTRUCTURE: 2})), GiveUp)
+
+
+class TestBudgetsOfAChangedJob:
+    """26 preemptions, of which the ledger keeps 20; then the job is changed."""
+
+    recovery = RecoverySpec(max_preemptions=4)
+    old = tuple(replace(closed(42), number=number, digest="old") for number in range(7, 27))
+    target = replace(TARGET, recovery=recovery, digest="new")
+
+    def look(self, *attempts: Attempt, **more) -> Observation:
+        return Observation(self.target, (*self.old, *attempts), **more)
+
+    def preempted(self, number: int, digest: str = "new") -> Attempt:
+        return replace(closed(42), number=number, digest=digest)
+
+    def test_start_at_zero(self):
+        seen = self.look(forgotten={Kind.PLANNED: 6})
+        decision = at(200.0, seen)
+        assert decision == Start(27, 2)
+        started = describe(seen, decision, None, plan=None, generation=2, now=200.0)
+        assert started.budgets.preemptions == 0
+
+    @pytest.mark.parametrize("spent", range(1, 6))
+    def test_are_spent_by_the_attempts_after_the_change_alone(self, spent: int):
+        seen = self.look(*(self.preempted(27 + number) for number in range(spent)))
+        assert describe(seen, at(999.0, seen), None, plan=None, generation=2, now=999.0).budgets.preemptions == spent
+        assert isinstance(at(999.0, seen), Start if spent <= 4 else GiveUp)
+
+    def test_start_at_zero_also_when_it_is_changed_back(self):
+        back = replace(self.target, digest="old")
+        seen = replace(self.look(self.preempted(27), self.preempted(28, "old")), target=back)
+        assert describe(seen, at(999.0, seen), None, plan=None, generation=3, now=999.0).budgets.preemptions == 1
+        assert isinstance(at(999.0, seen), Start)

@@ -73,6 +73,56 @@ def test_lost_peers_alone_are_infrastructure():
     assert classify([end(0, 44, at=1.0), end(1, 44, at=1.1)]).kind is Kind.INFRASTRUCTURE
 
 
+def lost(process: int, peer: int | None, said: str = "Process 1 has been silent for 31 s.", **more) -> End:
+    """A process that left because it lost this peer."""
+    return end(process, 44, outcome=Outcome(ExitCode.LOST_PEER, said, lost_process=peer), **more)
+
+
+def test_a_frozen_process_is_blamed_and_not_the_one_that_reports_it():
+    frozen = end(1, 137, at=20.0, asked=True, node="bad")
+    verdict = classify([lost(0, 1, at=10.0, node="good"), frozen])
+    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, 1, "bad")
+    assert verdict.message == "process 1 was lost, process 0 says: Process 1 has been silent for 31 s"
+
+
+def test_a_process_0_that_was_frozen_is_blamed_also_when_it_reports_its_peer_once_awake():
+    ends = [lost(1, 0, at=10.0, node="good"), lost(0, 0, "Process 1 left (lost a peer): …", at=40.0, node="bad")]
+    assert (classify(ends).process, classify(ends).node) == (0, "bad")
+
+
+@pytest.mark.parametrize("peers", [(None, None), (1, 0)], ids=["nobody is named", "they accuse each other"])
+def test_where_all_lost_a_peer_and_none_is_named_nobody_is_blamed(peers):
+    verdict = classify([lost(0, peers[0], at=1.0, node="a"), lost(1, peers[1], at=1.0, node="b")])
+    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, None, None)
+
+
+def test_lost_peers_of_trainers_that_name_nobody_blame_nobody():
+    """Trainers of an older version, or one that was cut off in the middle of its termination message."""
+    assert classify([end(0, 44, at=1.0, node="a"), end(1, 137, at=9.0, asked=True, node="b")]).node is None
+
+
+def test_who_lost_a_peer_that_had_lost_another_blames_that_one():
+    ends = [lost(2, 0, at=1.0), lost(0, 1, at=1.0), end(1, 137, at=9.0, asked=True, node="b")]
+    assert (classify(ends).process, classify(ends).node) == (1, "b")
+
+
+def test_a_process_that_lost_somebody_unknown_is_not_blamed_for_it():
+    assert classify([lost(1, 0, at=1.0), lost(0, None, at=1.0, node="a")]).node is None
+
+
+def test_of_two_bad_ends_in_one_second_the_one_that_was_lost_is_the_cause():
+    """jax aborts the survivors of process 1 a moment after it is gone."""
+    ends = [end(0, 134, at=5.0, node="a"), end(1, 137, at=5.0, node="b"), lost(2, 1, at=5.0, node="c")]
+    assert (classify(ends).process, classify(ends).node, classify(ends).reason) == (1, "b", "SIGKILL")
+
+
+def test_a_hang_of_several_processes_blames_nobody():
+    """Whoever notices it first may have waited for any of the others."""
+    verdict = classify([end(1, 45, at=1.0, node="b"), lost(0, 1, "Process 1 left (hung).", at=1.1, node="a")])
+    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, None, None)
+    assert classify([end(0, 45, node="a")]).node == "a"
+
+
 def test_a_process_that_was_asked_to_leave_does_not_decide():
     verdict = classify([end(0, -9, at=1.0, asked=True), end(1, 1, at=2.0)])
     assert (verdict.process, verdict.kind) == (1, Kind.USER)
@@ -104,6 +154,48 @@ def test_a_done_peer_does_not_make_the_attempt_done():
 )
 def test_a_reason_of_the_platform_outweighs_sigkill(reason, kind):
     assert classify([end(0, 137, reason=reason)]).kind is kind
+
+
+@pytest.mark.parametrize(
+    "reason", ["EvictionByEvictionAPI", "Evicted", "NodeShutdown", "PreemptionByScheduler", "PodDeleted", "NodeLost"]
+)
+@pytest.mark.parametrize(
+    ("code", "kind", "word"),
+    [
+        (40, Kind.USER, "UserError"),
+        (41, Kind.DATA, "BadData"),
+        (43, Kind.NUMERICAL, "Nan"),
+        (46, Kind.DATA, "CorruptCheckpoint"),
+    ],
+)
+def test_what_the_trainer_found_outweighs_a_reason_of_the_platform(reason, code, kind, word):
+    verdict = classify([end(0, code, reason=reason)])
+    assert (verdict.kind, verdict.reason) == (kind, word)
+    assert verdict.message.startswith(f"process 0 ended with exit code {code} (")
+    assert verdict.retry is (code == 41)
+
+
+@pytest.mark.parametrize("code", [1, 42, 44, 47, 137, 143])
+def test_what_follows_from_an_eviction_does_not(code):
+    assert classify([end(0, code, reason="Evicted")]).kind is Kind.PLANNED
+
+
+def test_in_one_second_an_error_of_the_job_comes_before_an_eviction():
+    verdict = classify([end(0, 42, at=5.0, reason="Evicted"), end(1, 43, at=5.0)])
+    assert (verdict.kind, verdict.process) == (Kind.NUMERICAL, 1)
+
+
+@pytest.mark.parametrize(("code", "word"), [(1, "Error"), (134, "SIGABRT"), (45, "Hang")])
+def test_in_one_second_a_kill_comes_before_errors_that_may_follow_from_it(code, word):
+    verdict = classify([end(0, code, at=5.0), end(1, 137, at=5.0)])
+    assert (verdict.kind, verdict.process) == (Kind.INFRASTRUCTURE, 1)
+    assert classify([end(0, code, at=4.0), end(1, 137, at=5.0)]).reason == word
+
+
+def test_a_job_set_that_was_suspended_by_hand_says_where_to_suspend_a_job():
+    verdict = classify([end(0, 42, reason="JobSetSuspended")])
+    assert (verdict.kind, verdict.retry) == (Kind.REQUESTED, True)
+    assert verdict.message.endswith("suspended, and not by lateen. To suspend a job, set its spec.suspend")
 
 
 def test_the_message_says_what_the_process_said():

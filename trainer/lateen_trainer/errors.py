@@ -37,9 +37,17 @@ class NotFiniteError(TrainerError):
 
 
 class LostPeerError(TrainerError):
-    """Another process of the attempt is gone."""
+    """Another process of the attempt is gone.
+
+    Args:
+        process: its number; None: nobody knows which one it is.
+    """
 
     exit_code = ExitCode.LOST_PEER
+
+    def __init__(self, message: str, *, process: int | None = None):
+        super().__init__(message)
+        self.process = process
 
 
 class SupersededError(TrainerError):

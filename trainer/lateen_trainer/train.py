@@ -174,9 +174,10 @@ def check_origin(what: str, metadata: Mapping[str, Any], origin: Mapping[str, st
     for name, value in origin.items():
         if metadata.get(name, value) != value:
             consequence = CONSEQUENCES.get(name, "the run would repeat some of the data and skip some")
+            remedy = f"Set {ORIGIN[name]} to {metadata[name]!r}" if ORIGIN[name].startswith("spec.") else "Put it back"
             raise UserError(
                 f"spec.checkpoint.path has {what} with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: "
-                f"expected the same, or {consequence}. Put it back, or name another "
+                f"expected the same, or {consequence}. {remedy}, or name another "
                 "checkpoint.path (`lateen run --fresh` moves the old run aside)."
             )
 

@@ -4,13 +4,17 @@ A pod is deleted for several reasons, and only the order of things tells them ap
 else ended (the cause), by its Job after another process ended, or by us (both its consequence). Kubernetes' times are
 whole seconds of several machines' clocks, so what happened in the same second counts as a consequence, unless the other
 process saved and left: it does that only when somebody was told to leave, and that was this pod.
+
+A pod may also be gone before anybody saw that its deletion was asked for: the operator was down, or its watch broke.
+Then it is a consequence where another process has ended for a reason of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from lateen_api.outcome import Outcome
+from lateen_api.outcome import ExitCode, Outcome
 
+from lateen_operator.cluster.times import CLOCKS_DIFFER_SECONDS
 from lateen_operator.cluster.views import PodView
 from lateen_operator.verdict import LEFT_WITH_PEERS, NODE_LOST, POD_DELETED, End
 
@@ -18,8 +22,8 @@ OVERDUE_SECONDS = 5.0
 """After the end of its grace a pod whose kubelet lives is gone, or about to go."""
 
 _KILLED = 137
-_CLOCKS_DIFFER_SECONDS = 1.0
 _NODE_GONE = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+_FOLLOWS_FROM_ANOTHER = LEFT_WITH_PEERS | {ExitCode.DONE, ExitCode.LOST_PEER}
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,72 @@ def overdue_at(pod: PodView) -> float | None:
     return pod.deadline + OVERDUE_SECONDS
 
 
-def ends_of(pods: Mapping[int, PodView], told_at: float | None, now: float) -> dict[int, End]:
+def ends_of(
+    pods: Mapping[int, PodView], told_at: float | None, now: float, *, deleted: str = POD_DELETED
+) -> dict[int, End]:
     """The ends of those processes that have ended, by process.
 
     Args:
         pods: the pod of each process that has or had one.
         told_at: when we told them to leave.
         now: seconds since the epoch.
+        deleted: reason of an end whose pod was deleted, and not by us nor as a consequence.
     """
     over = {number: end for number, pod in pods.items() if (end := ended(pod, now)) is not None}
-    return {number: _end(number, end, _consequences_from(over, but=number), told_at) for number, end in over.items()}
+    ends = {
+        number: _end(number, end, _consequences_from(over, but=number), told_at, deleted)
+        for number, end in over.items()
+        if not _was_unseen(end)
+    }
+    unseen = {
+        number: unseen_end(number, end.at, ends.values(), told_at, deleted=deleted, node=end.pod.node)
+        for number, end in over.items()
+        if _was_unseen(end)
+    }
+    return ends | unseen
+
+
+def unseen_end(
+    number: int,
+    at: float,
+    others: Collection[End],
+    told_at: float | None,
+    *,
+    deleted: str = POD_DELETED,
+    node: str | None = None,
+) -> End:
+    """The end of a process whose pod is gone, and of which nobody saw when its deletion was asked for.
+
+    Args:
+        number: of the process.
+        at: when it is known to be gone.
+        others: ends of other processes of which more is known.
+        told_at: when we told all of them to leave.
+        deleted: the reason, if it was deleted by somebody else than us and not because of another's end.
+        node: that it was on.
+    """
+    others = [end for end in others if not end.asked]
+    has_cause = any(end.reason is not None or end.exit_code not in _FOLLOWS_FROM_ANOTHER for end in others)
+    # Who saved and left before we told them was told by somebody else.
+    saved = any(end.exit_code in LEFT_WITH_PEERS and (told_at is None or end.at < told_at) for end in others)
+    # Who is told to leave says so to its peers, and they save, too. One that they lost died first, and its Job deleted
+    # the pod after that.
+    lost = any(end.exit_code == ExitCode.LOST_PEER for end in others)
+    asked = has_cause or (not saved and (lost or told_at is not None))
+    return End(number, _KILLED, at, reason=None if asked else deleted, asked=asked, node=node)
+
+
+def _was_unseen(end: Ended) -> bool:
+    pod = end.pod
+    return not end.reported and pod.gone_at is not None and pod.deadline is None and pod.reason is None
 
 
 def _consequences_from(over: Mapping[int, Ended], but: int) -> float | None:
     """From when on the deletion of a pod follows from how another one ended; None: from none."""
-    times = (_deletions_from(end) for number, end in over.items() if number != but)
+    # One that saved or had nothing to save was told to leave before anybody lost it.
+    left_itself = over[but].pod.exit_code in LEFT_WITH_PEERS
+    others = [end for number, end in over.items() if number != but]
+    times = (_deletions_from(end) for end in others if not (left_itself and end.pod.exit_code == ExitCode.LOST_PEER))
     return min((time for time in times if time is not None), default=None)
 
 
@@ -76,19 +131,17 @@ def _deletions_from(end: Ended) -> float | None:
         return None if pod.reason is None else pod.asked_at
     if not end.reported:
         return None
-    return end.at + (_CLOCKS_DIFFER_SECONDS if pod.exit_code in LEFT_WITH_PEERS else 0)
+    return end.at + (CLOCKS_DIFFER_SECONDS if pod.exit_code in LEFT_WITH_PEERS else 0)
 
 
-def _end(number: int, end: Ended, consequences_from: float | None, told_at: float | None) -> End:
-    pod = end.pod
-    asked_at = pod.asked_at if pod.gone_at is None or pod.deadline is not None else pod.gone_at
-    told = told_at is not None and end.at + _CLOCKS_DIFFER_SECONDS > told_at
-    followed = (
-        asked_at is not None and consequences_from is not None and asked_at >= consequences_from and end.at >= asked_at
-    )
+def _end(number: int, end: Ended, consequences_from: float | None, told_at: float | None, deleted: str) -> End:
+    pod, asked_at = end.pod, end.pod.asked_at
+    told = told_at is not None and end.at + CLOCKS_DIFFER_SECONDS > told_at and not _was_asked_before(pod, told_at)
+    by_deletion = asked_at is not None and end.at >= asked_at and not _was_killed_in_its_grace(end)
+    followed = by_deletion and consequences_from is not None and (asked_at or 0.0) >= consequences_from
     reason = pod.reason
-    if reason is None and asked_at is not None and end.at >= asked_at and not told and not followed:
-        reason = POD_DELETED
+    if reason is None and by_deletion and not told and not followed:
+        reason = deleted
     is_silent = pod.gone_at is None and pod.grace > 0
     if not end.reported and (is_silent or reason in _NODE_GONE):
         # Its kubelet let the time pass. Without grace somebody forced it: they know better than we do.
@@ -102,6 +155,18 @@ def _end(number: int, end: Ended, consequences_from: float | None, told_at: floa
         asked=reason is None and (told or followed),
         node=pod.node,
     )
+
+
+def _was_asked_before(pod: PodView, told_at: float) -> bool:
+    """Was its deletion asked for by somebody else, before we told all of them to leave?"""
+    return pod.asked_at is not None and pod.asked_at + CLOCKS_DIFFER_SECONDS < told_at
+
+
+def _was_killed_in_its_grace(end: Ended) -> bool:
+    """Killed although it had time left to leave: that is not how kubelets end a pod."""
+    pod = end.pod
+    in_grace = pod.deadline is not None and end.at + CLOCKS_DIFFER_SECONDS < pod.deadline
+    return in_grace and end.reported and pod.exit_code == _KILLED
 
 
 def _outcome(message: str | None) -> Outcome | None:

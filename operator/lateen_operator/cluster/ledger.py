@@ -26,7 +26,7 @@ class Ledger:
     """Oldest first; only the last may have no verdict."""
 
     forgotten: dict[Kind, int]
-    """What older attempts took from each budget."""
+    """What older attempts of the last one's text took from each budget."""
 
 
 def present_status(objects: JobObjects) -> JobStatus:
@@ -67,7 +67,9 @@ def ledger_of(objects: JobObjects) -> Ledger:
     for index in range(len(attempts) - 1):
         attempts[index] = _closed(attempts[index], attempts[index + 1])
     attempts = [_with_checkpoint(attempts, index) for index in range(len(attempts))]
-    return Ledger(tuple(attempts), forgotten(status, written))
+    # An attempt that nobody wrote down may be the first of another text, on which nothing is spent yet.
+    is_changed = bool(attempts and written) and attempts[-1].digest != written[-1].digest
+    return Ledger(tuple(attempts), {} if is_changed else forgotten(status, written))
 
 
 def _found(job_set: JobSetView) -> Attempt:

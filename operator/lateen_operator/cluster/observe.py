@@ -12,14 +12,14 @@ from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.cluster.ends import ended, ends_of, overdue_at
+from lateen_operator.cluster.ends import ended, ends_of, overdue_at, unseen_end
 from lateen_operator.cluster.ledger import ledger_of
 from lateen_operator.cluster.stopping import Stopping
 from lateen_operator.cluster.store import JobObjects
 from lateen_operator.cluster.views import JobSetView, PodView
 from lateen_operator.heard import Answers, heard, left
 from lateen_operator.observation import Observation, Process, Target
-from lateen_operator.verdict import POD_DELETED, End
+from lateen_operator.verdict import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, End
 
 STOPPED_WITHIN_SECONDS = 10.0
 """JobSet has suspended its Jobs by then, whether it says so or not."""
@@ -53,7 +53,7 @@ def observe(
     stopping = stopping_of(job_set or objects.gone_job_sets.get(attempt.number))
     told_at = stopping.told_at if stopping else None
     pods = _first_pods(pods_of(objects, attempt, job_set), job_set, attempt, now)
-    ends = ends_of(pods, told_at, now)
+    ends = ends_of(pods, told_at, now, deleted=_deletion_is(job_set))
     processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
     said = answers if answers is not None and answers.attempt == attempt.number else None
     asked = said if said is not None and 0 in pods and pods[0].running else None
@@ -132,7 +132,7 @@ def _processes(
         # Deleted by somebody. What has no pod will get none.
         return tuple(_process(number, pods[number], ends.get(number)) for number in sorted(pods)), math.inf
     over_at = _no_more_pods_from(job_set, told_at)
-    missing = _missing(job_set, told_at, over_at) if now >= over_at else None
+    missing = _missing(job_set, ends, told_at, over_at) if now >= over_at else None
     processes = []
     for number in range(job_set.hosts):
         if number in pods:
@@ -166,14 +166,19 @@ def _no_more_pods_from(job_set: JobSetView, told_at: float | None) -> float:
     return math.inf
 
 
-def _missing(job_set: JobSetView, told_at: float | None, over_at: float) -> End:
+def _missing(job_set: JobSetView, ends: dict[int, End], told_at: float | None, over_at: float) -> End:
     """How a process ended whose pod nobody saw end."""
     at = job_set.ended_at or job_set.deadline or told_at or max(over_at, 0.0)
     if job_set.ended == "Completed":
         return End(0, ExitCode.DONE, at)
-    if told_at is not None:
-        return End(0, 137, at, asked=True)
-    return End(0, 137, at, reason=POD_DELETED)
+    return unseen_end(0, at, ends.values(), told_at)
+
+
+def _deletion_is(job_set: JobSetView | None) -> str:
+    """The reason of deletions of pods that are nobody's consequence and not by us."""
+    if job_set is None or not job_set.suspended or job_set.stopping is not None:
+        return POD_DELETED
+    return JOB_SET_SUSPENDED if job_set.queue is None else SUSPENDED_BY_QUEUE
 
 
 def _no_pod_because(job_set: JobSetView) -> str:

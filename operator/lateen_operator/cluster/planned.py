@@ -87,7 +87,10 @@ def _unknown(objects: JobObjects) -> Target:
 
 
 def _lanes(objects: JobObjects) -> int | None:
-    """Lanes of the oldest attempt whose ConfigMap is there: each has those of the one before it."""
+    """Lanes of the run, as its status says; where that was wiped, of the oldest attempt whose ConfigMap is there: each
+    has those of the one before it."""
+    if objects.job is not None and objects.job.lanes is not None:
+        return objects.job.lanes
     config_maps = objects.own(objects.config_maps.values())
     oldest = min(config_maps, key=lambda one: one.attempt, default=None)
     return oldest.lanes if oldest else None

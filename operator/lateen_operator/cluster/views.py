@@ -12,7 +12,7 @@ from typing import Any
 from lateen_api.status import JobStatus
 
 from lateen_operator import names
-from lateen_operator.cluster.times import epoch
+from lateen_operator.cluster.times import CLOCKS_DIFFER_SECONDS, epoch
 from lateen_operator.resolve import lanes_of
 
 Object = Mapping[str, Any]
@@ -42,6 +42,9 @@ class JobView(View):
 
     generation: int
     suspended: bool
+    lanes: int | None
+    """Lanes of the run, as its status keeps them."""
+
     text: bytes
     """The object without its status and bookkeeping, as JSON: read once for each generation."""
 
@@ -151,13 +154,15 @@ def view_job(job: Object) -> JobView:
     kept = {key: value for key, value in job.items() if key not in ("metadata", "status")}
     metadata = {key: job["metadata"].get(key) for key in ("name", "namespace", "uid")}
     kept["metadata"] = {key: value for key, value in metadata.items() if value}
-    spec = job.get("spec")
+    spec, status = job.get("spec"), job.get("status")
+    lanes = status.get("lanes") if isinstance(status, Mapping) else None
     return JobView(
         **_common(job),
         generation=job["metadata"].get("generation", 0),
         suspended=isinstance(spec, Mapping) and spec.get("suspend") is True,
+        lanes=lanes if isinstance(lanes, int) and lanes > 0 else None,
         text=_json(kept),
-        status_text=_json(job.get("status") or {}),
+        status_text=_json(status or {}),
     )
 
 
@@ -207,6 +212,7 @@ def view_pod(pod: Object) -> PodView:
     exit_code = terminated.get("exitCode") if terminated else {"Succeeded": 0, "Failed": 137}.get(phase or "")
     scheduled = conditions.get("PodScheduled") or {}
     attempt = labels.get(names.ATTEMPT_LABEL)
+    ended_at = None if exit_code is None else _ended_at(terminated or {}, conditions, metadata)
     running = exit_code is None and phase == "Running" and ("running" in state or not container)
     return PodView(
         **_common(pod),
@@ -222,8 +228,8 @@ def view_pod(pod: Object) -> PodView:
         running=running,
         waiting_for=None if running else _waiting_for(state, scheduled),
         exit_code=exit_code,
-        ended_at=None if exit_code is None else _ended_at(terminated or {}, conditions, metadata),
-        reason=_reason(conditions.get("DisruptionTarget"), status, terminated or {}),
+        ended_at=ended_at,
+        reason=_reason(conditions.get("DisruptionTarget"), status, terminated or {}, ended_at),
         message=(terminated or {}).get("message"),
     )
 
@@ -258,13 +264,18 @@ def _trainer(containers: Any) -> Object:
     return next(iter([*named, *containers]), {})
 
 
-def _reason(disruption: Object | None, status: Object, terminated: Object) -> str | None:
-    if _is_true(disruption):
-        return disruption["reason"] if disruption else None
-    if status.get("reason"):
-        return status["reason"]
+def _reason(disruption: Object | None, status: Object, terminated: Object, ended_at: float | None) -> str | None:
+    """Why a pod ended, as the platform says: for what came first."""
     reason = terminated.get("reason")
-    return reason if reason in ("OOMKilled", "ContainerStatusUnknown") else None
+    own = reason if reason in ("OOMKilled", "ContainerStatusUnknown") else None
+    if disruption is not None and _is_true(disruption):
+        disrupted_at = epoch(disruption.get("lastTransitionTime"))
+        if ended_at is None or disrupted_at is None:
+            return own if own == "OOMKilled" else disruption["reason"]
+        # No kubelet calls it OOMKilled when it ends a container because of an eviction.
+        tolerance = 0.0 if own == "OOMKilled" else -CLOCKS_DIFFER_SECONDS
+        return own if ended_at <= disrupted_at + tolerance else disruption["reason"]
+    return own if own == "OOMKilled" else status.get("reason") or own
 
 
 def _ended_at(terminated: Object, conditions: Mapping[str, Object], metadata: Object) -> float:

@@ -19,7 +19,7 @@ class NewAttempt:
 
     settings: OperatorSettings
     avoid: tuple[str, ...] = ()
-    """Nodes that it should not run on."""
+    """Nodes that it should not run on while others can take its pods."""
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from lateen_operator import names
 from lateen_operator.manifests.attempt import NewAttempt
 from lateen_operator.manifests.environ import TERMINATION_LOG, variables
 from lateen_operator.manifests.override import merged
-from lateen_operator.manifests.scheduling import avoiding, resources, scheduling
+from lateen_operator.manifests.scheduling import avoiding, avoids_nodes, resources, scheduling
 from lateen_operator.manifests.storage import OWN_FOLDERS
 from lateen_operator.reconcile import Patience
 
@@ -15,8 +15,13 @@ USER = 1000
 """Number of the image's user and group. Volumes that can be given to a group are given to it."""
 
 
-def pod_template(attempt: NewAttempt) -> dict[str, Any]:
-    """The template of an attempt's pods, the job's own podTemplate merged in last."""
+def pod_template(attempt: NewAttempt, *, strictly: bool = False) -> dict[str, Any]:
+    """The template of an attempt's pods, the job's own podTemplate merged in last.
+
+    Args:
+        attempt: whose they are.
+        strictly: they rather wait than run on a node that should be avoided.
+    """
     template = {
         "metadata": {
             "labels": attempt.labels,
@@ -26,17 +31,8 @@ def pod_template(attempt: NewAttempt) -> dict[str, Any]:
     }
     template = merged(template, attempt.resolved.job.spec.compute.pod_template)
     # After the merge: a nodeAffinity of the job's own must not bring a broken node back.
-    return {**template, "spec": avoiding(template["spec"], _avoidable(attempt))}
-
-
-def _avoidable(attempt: NewAttempt) -> tuple[str, ...]:
-    """The nodes to avoid, if each pod can have another one for itself.
-
-    The hosts of a slice stand or fall together. With one of them ruled out, JobSet would still place the first pod of
-    a slice on another host of the same node pool, and the rest of the slice would wait there for ever.
-    """
-    plan = attempt.resolved.plan
-    return () if plan.accelerator_kind == "tpu" and plan.hosts_per_slice > 1 else attempt.avoid
+    nodes = attempt.avoid if avoids_nodes(attempt.resolved.plan) else ()
+    return {**template, "spec": avoiding(template["spec"], nodes, strictly=strictly)}
 
 
 def _pod_spec(attempt: NewAttempt) -> dict[str, Any]:

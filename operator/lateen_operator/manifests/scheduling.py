@@ -19,6 +19,9 @@ GKE = "cloud.google.com/"
 NODE_POOL_LABEL = GKE + "gke-nodepool"
 TPU = "google.com/tpu"
 GPU = "nvidia.com/gpu"
+HEAVIEST_PREFERENCE = 100
+"""The largest weight that Kubernetes takes."""
+
 SHORTEST_ABSENCE = 5
 """Seconds for which a node may be away before its pods are given up, at the least: less is a blink."""
 
@@ -50,21 +53,39 @@ def resources(spec: JobSpec, plan: Plan) -> dict[str, Any]:
     return {"requests": given, "limits": dict(given)} if given else {}
 
 
-def avoiding(pod_spec: Mapping[str, Any], nodes: Sequence[str]) -> dict[str, Any]:
-    """The pod's spec, with these nodes ruled out in addition to what it says already.
+def avoids_nodes(plan: Plan) -> bool:
+    """Can each pod have another node for itself?
 
-    Nodes are ruled out by their names, not by the label kubernetes.io/hostname, which may be another or missing.
+    The hosts of a slice stand or fall together. With one of them avoided, JobSet would still place the first pod of a
+    slice on another host of the same node pool, and the rest of the slice would wait there for ever.
+    """
+    return plan.accelerator_kind != "tpu" or plan.hosts_per_slice == 1
+
+
+def avoiding(pod_spec: Mapping[str, Any], nodes: Sequence[str], *, strictly: bool = False) -> dict[str, Any]:
+    """The pod's spec, with these nodes unwanted in addition to what it says already.
+
+    A pod goes to an unwanted node where no other can take it: a job that waits for ever trains less than one that is
+    tried again. Nodes are named by their names, not by the label kubernetes.io/hostname, which may be another or
+    missing.
+
+    Args:
+        pod_spec: with a nodeAffinity of its own, perhaps.
+        nodes: names of the nodes.
+        strictly: the pod rather waits than goes there.
     """
     if not nodes:
         return dict(pod_spec)
     result = copy.deepcopy(dict(pod_spec))
-    required = (
-        result.setdefault("affinity", {})
-        .setdefault("nodeAffinity", {})
-        .setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
-    )
-    # A field selector of a node takes one value. One term is enough for a node to be taken, so each must rule it out.
+    affinity = result.setdefault("affinity", {}).setdefault("nodeAffinity", {})
+    # A field selector of a node takes one value.
     unwanted = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
+    if not strictly:
+        preferred = affinity.setdefault("preferredDuringSchedulingIgnoredDuringExecution", [])
+        preferred.append({"weight": HEAVIEST_PREFERENCE, "preference": {"matchFields": unwanted}})
+        return result
+    # One term is enough for a node to be taken, so each must rule the nodes out.
+    required = affinity.setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
     terms = required.get("nodeSelectorTerms") or [{}]
     required["nodeSelectorTerms"] = [
         {**term, "matchFields": [*term.get("matchFields", ()), *unwanted]} for term in terms

@@ -30,7 +30,8 @@ def scout(attempt: NewAttempt, index: int) -> dict[str, Any]:
         attempt: the attempt that runs, at the number of hosts that is looked for.
         index: number of the scout, from 0.
     """
-    owner, host = attempt.owner, pod_template(attempt)["spec"]
+    # A node that the job should avoid is no reason to grow either.
+    owner, host = attempt.owner, pod_template(attempt, strictly=True)["spec"]
     trainer = next(container for container in host["containers"] if container["name"] == names.CONTAINER)
     # A volume may be bound to some nodes, whoever uses it.
     volumes = [volume for volume in host["volumes"] if "persistentVolumeClaim" in volume]

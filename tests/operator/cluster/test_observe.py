@@ -9,8 +9,11 @@ import pytest
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
+from lateen_operator.attempts import Start
 from lateen_operator.cluster.observe import observe
+from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.describe import describe
 from lateen_operator.heard import Answers
 from lateen_operator.observation import Observation, Target
 from lateen_operator.reconcile import Close, reconcile
@@ -121,12 +124,42 @@ def test_half_a_termination_message_is_none() -> None:
         ({"reason": "OOMKilled"}, "OOMKilled"),
         ({"reason": "ContainerStatusUnknown"}, "ContainerStatusUnknown"),
         ({"reason": "Error"}, None),
-        ({"deleted": (30, 20)}, POD_DELETED),
+        ({"reason": "OOMKilled", "pod_reason": "Evicted"}, "OOMKilled"),
+        ({"deleted": (20, 20)}, POD_DELETED),
+        ({"deleted": (30, 20)}, None),  # kubelets kill no pod in its grace
     ],
 )
 def test_the_platform_s_reason_is_kept(what: dict[str, Any], reason: str | None) -> None:
     end = look(Cluster(job(), job_set(), pod(0), pod(1, ended=(137, 40), **what))).ends[0]
     assert (end.reason, end.asked) == (reason, False)
+
+
+@pytest.mark.parametrize(
+    ("disrupted", "reason", "kept"),
+    [
+        (39, "OOMKilled", "EvictionByEvictionAPI"),
+        (40, "OOMKilled", "OOMKilled"),
+        (45, "OOMKilled", "OOMKilled"),
+        (None, "OOMKilled", "OOMKilled"),
+        (39, "Error", "EvictionByEvictionAPI"),
+        (40, "Error", "EvictionByEvictionAPI"),
+        (45, "Error", None),
+        (None, "Error", "EvictionByEvictionAPI"),
+    ],
+)
+def test_an_end_is_not_explained_by_an_eviction_that_came_after_it(
+    disrupted: float | None, reason: str, kept: str | None
+) -> None:
+    evicted = pod(1, ended=(137, 40), reason=reason, disruption="EvictionByEvictionAPI", disrupted=disrupted)
+    assert look(Cluster(job(), job_set(), pod(0), evicted)).ends[0].reason == kept
+
+
+def test_out_of_memory_while_another_s_pod_is_deleted_is_out_of_memory() -> None:
+    cluster = Cluster(
+        job(), job_set(), pod(0, ended=(137, 41), reason="OOMKilled"), pod(1, deleted=(40, 20), ended=(42, 43))
+    )
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "OOMKilled", 0)
 
 
 def test_an_end_whose_time_the_kubelet_lost_is_dated_by_the_pod_s_conditions() -> None:
@@ -175,6 +208,21 @@ def test_a_peer_that_its_job_deleted_in_the_second_of_an_eviction_was_asked() ->
     cluster = Cluster(job(), job_set(), pod(0, deleted=(40, 20), ended=(42, 40)), evicted)
     assert [(end.reason, end.asked) for end in look(cluster).ends] == [(None, True), ("EvictionByEvictionAPI", False)]
     assert judged(cluster).process == 1
+
+
+@pytest.mark.parametrize("code", [42, 47])
+def test_a_pod_deleted_before_all_had_met_is_the_cause_although_its_peer_lost_it(code: int) -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40)), pod(1, deleted=(40, 20), ended=(code, 40)))
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_a_frozen_process_that_its_job_deleted_is_blamed_and_not_its_peer() -> None:
+    said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent for 31 s.", lost_process=1).to_json()
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40), message=said), pod(1, deleted=(40, 20), ended=(137, 60)))
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
+    assert verdict.node == "node-1"
 
 
 def test_told_processes_were_asked() -> None:
@@ -239,10 +287,70 @@ def test_a_pod_that_was_forced_out_was_deleted_not_lost() -> None:
 
 
 def test_a_pod_nobody_saw_end_of_a_failed_job_set_was_deleted() -> None:
-    cluster = Cluster(job(), job_set(conditions={"Failed": 60}), pod(0, ended=(44, 50)))
+    cluster = Cluster(job(), job_set(conditions={"Failed": 60}), pod(0, ended=(42, 50)))
     end = look(cluster).ends[1]
     assert (end.process, end.exit_code, end.reason, end.at) == (1, 137, POD_DELETED, T0 + 60)
-    assert judged(cluster).kind is Kind.PLANNED
+    assert (judged(cluster).kind, judged(cluster).process) == (Kind.PLANNED, 1)
+
+
+class TestWhileTheOperatorWasDown:
+    """It finds the JobSet failed and pods gone whose deletion nobody saw."""
+
+    lost_1 = Outcome(ExitCode.LOST_PEER, "Process 1 is gone: its connection closed.", lost_process=1).to_json()
+
+    @pytest.mark.parametrize("failed_at", [40, 42])
+    def test_the_peer_of_a_killed_process_was_deleted_by_its_job(self, failed_at: float) -> None:
+        cluster = Cluster(job(), job_set(conditions={"Failed": failed_at}), pod(1, ended=(137, 40)))
+        verdict = judged(cluster)
+        assert (verdict.kind, verdict.reason, verdict.node) == (Kind.INFRASTRUCTURE, "SIGKILL", "node-1")
+
+    def test_a_killed_process_that_its_job_deleted_in_the_same_second_was_killed(self) -> None:
+        killed = pod(1, deleted=(40, 20), ended=(137, 40))
+        verdict = judged(Cluster(job(), job_set(), pod(0, ended=(44, 40), message=self.lost_1), killed))
+        assert (verdict.kind, verdict.reason, verdict.node) == (Kind.INFRASTRUCTURE, "SIGKILL", "node-1")
+
+    def test_a_process_that_its_peer_lost_was_not_deleted_while_it_ran(self) -> None:
+        found = job_set(conditions={"Failed": 60})
+        verdict = judged(Cluster(job(), found, pod(0, ended=(44, 50), message=self.lost_1)))
+        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
+
+    @pytest.mark.parametrize("left_at", [40, 44])
+    def test_a_pod_that_vanished_unseen_was_deleted_if_its_peer_saved_and_left(self, left_at: float) -> None:
+        cluster = Cluster(job(), job_set(), pod(0, ended=(42, left_at)), pod(1))
+        cluster.remove(pod(1, version=9), seconds=45)
+        assert (judged(cluster).kind, judged(cluster).reason) == (Kind.PLANNED, POD_DELETED)
+
+    def test_a_pod_that_vanished_unseen_after_another_s_error_was_deleted_by_its_job(self) -> None:
+        cluster = Cluster(job(), job_set(), pod(0, ended=(1, 40)), pod(1))
+        cluster.remove(pod(1, version=9), seconds=45)
+        assert (judged(cluster).kind, judged(cluster).process) == (Kind.USER, 0)
+
+    def test_pods_that_were_not_deleted_before_we_told_them_to_leave_were_asked(self) -> None:
+        told = job_set(stopping=stopping(50), suspend=True, conditions={"Suspended": 51})
+        assert look(Cluster(job(), told, pod(0, ended=(42, 52)))).ends[1].asked
+
+
+def test_a_deleted_pod_is_the_cause_although_we_told_the_rest_to_leave_before_it_had_left() -> None:
+    told = job_set(stopping=Stopping(T0 + 55).to_json(), suspend=True)
+    slow = pod(1, deleted=(39, 30), ended=(42, 57))
+    verdict = judged(Cluster(job(), told, pod(0, ended=(42, 40)), slow))
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+@pytest.mark.parametrize(
+    ("queue", "kind", "reason"),
+    [(None, Kind.REQUESTED, "JobSetSuspended"), ("research", Kind.PLANNED, "SuspendedByQueue")],
+)
+def test_a_job_set_that_another_suspended(queue: str | None, kind: Kind, reason: str) -> None:
+    """Its queue takes the machines back for somebody else; a person wants the job to leave them."""
+    suspended = job_set(suspend=True, queue=queue)
+    left = [pod(host, deleted=(40, 20), ended=(42, 41 + host)) for host in (0, 1)]
+    seen = look(Cluster(job(), suspended, *left))
+    decision = reconcile(seen, T0 + 100)
+    assert isinstance(decision, Close)
+    assert (decision.verdict.kind, decision.verdict.reason) == (kind, reason)
+    told = job_set(suspend=True, queue=queue, stopping=stopping(38))
+    assert classify(look(Cluster(job(), told, *left)).ends).kind is Kind.PLANNED
 
 
 def test_a_pod_nobody_saw_end_of_a_completed_job_set_was_done() -> None:
@@ -301,6 +409,25 @@ def test_a_status_that_is_none_is_read_from_the_config_map() -> None:
     broken = {"attempts": "none of your business"}
     seen = look(Cluster(job(status=broken), config_map(2, ledger=_status(1, cause="User")), job_set(2)))
     assert [a.number for a in seen.attempts] == [1, 2]
+
+
+def test_an_attempt_of_a_changed_job_that_nobody_wrote_down_has_spent_nothing() -> None:
+    stored = _status(1, cause="Planned") | {"budgets": {"preemptions": 26}}
+    assert look(Cluster(job(status=stored), job_set(2))).forgotten[Kind.PLANNED] == 25
+    stored["attempts"][0]["specDigest"] = "d0"
+    assert look(Cluster(job(status=stored), job_set(2))).forgotten == {}
+
+
+@pytest.mark.parametrize(("before", "spent"), [("d1", 27), ("d0", 1)])
+def test_budgets_of_a_changed_job_start_at_zero_through_status_and_back(before: str, spent: int) -> None:
+    """26 preemptions before; the ledger knows one of them."""
+    stored = _status(26, cause="Planned") | {"budgets": {"preemptions": 26}}
+    stored["attempts"][0]["specDigest"] = before
+    preempted = Verdict(Kind.PLANNED, ExitCode.SAVED, "preempted", reason="PreemptionByScheduler")
+    for decision in (Start(27, 2), Close(preempted), Start(28, 2)):
+        seen = look(Cluster(job(status=stored)))
+        stored = written(describe(seen, decision, None, plan=None, generation=2, now=T0 + 100))
+    assert stored["budgets"]["preemptions"] == spent
 
 
 def test_an_attempt_that_another_followed_has_ended() -> None:

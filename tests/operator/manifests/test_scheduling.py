@@ -64,18 +64,35 @@ def test_slice_of_several_hosts_has_a_node_pool_for_itself(topology: str, exclus
     assert annotations.get(key) == ("cloud.google.com/gke-nodepool" if exclusive else None)
 
 
-def test_nodes_are_ruled_out_in_every_alternative_that_the_job_allows():
-    own = "{requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [A]}, {}]}}"
-    spec = pod_spec(NANO, f"compute.podTemplate={{spec: {{affinity: {{nodeAffinity: {own}}}}}}}", avoid=("n1", "n2"))
-    unwanted = [
-        {"key": "metadata.name", "operator": "NotIn", "values": ["n1"]},
-        {"key": "metadata.name", "operator": "NotIn", "values": ["n2"]},
+OWN_AFFINITY = """compute.podTemplate={spec: {affinity: {nodeAffinity: {
+  requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [A]}, {}]},
+  preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [B]}}]}}}}"""
+UNWANTED = [
+    {"key": "metadata.name", "operator": "NotIn", "values": ["n1"]},
+    {"key": "metadata.name", "operator": "NotIn", "values": ["n2"]},
+]
+
+
+def test_nodes_are_avoided_while_others_can_take_the_pod():
+    """A pod that must not go to the only node would wait for ever."""
+    affinity = pod_spec(NANO, OWN_AFFINITY, avoid=("n1", "n2"))["affinity"]["nodeAffinity"]
+    assert affinity["preferredDuringSchedulingIgnoredDuringExecution"] == [
+        {"weight": 1, "preference": {"matchExpressions": ["B"]}},
+        {"weight": 100, "preference": {"matchFields": UNWANTED}},
     ]
-    required = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert required["nodeSelectorTerms"] == [
-        {"matchExpressions": ["A"], "matchFields": unwanted},
-        {"matchFields": unwanted},
+    assert affinity["requiredDuringSchedulingIgnoredDuringExecution"] == {
+        "nodeSelectorTerms": [{"matchExpressions": ["A"]}, {}]
+    }
+
+
+def test_scouts_go_to_no_such_node_in_any_alternative_that_the_job_allows():
+    """Capacity on a node that attempts fail on is no reason to grow."""
+    affinity = scout(attempt(NANO, OWN_AFFINITY, avoid=("n1", "n2")), 0)["spec"]["affinity"]["nodeAffinity"]
+    assert affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] == [
+        {"matchExpressions": ["A"], "matchFields": UNWANTED},
+        {"matchFields": UNWANTED},
     ]
+    assert len(affinity["preferredDuringSchedulingIgnoredDuringExecution"]) == 1
 
 
 def test_no_host_of_a_slice_is_ruled_out_alone():
@@ -99,7 +116,7 @@ def test_queue_gets_the_job_set_suspended():
 def test_scout_is_placed_as_a_host_is(job: dict[str, Any], overrides: tuple[str, ...]):
     slots = "containers: [{name: trainer, resources: {limits: {example.org/slot: 1}}}]"
     own = f"compute.podTemplate={{spec: {{schedulerName: other, tolerations: [{{operator: Exists}}], {slots}}}}}"
-    host = pod_spec(job, *overrides, own, avoid=("n1",))
+    host = pod_template(attempt(job, *overrides, own, avoid=("n1",)), strictly=True)["spec"]
     looking = scout(attempt(job, *overrides, own, avoid=("n1",)), 0)["spec"]
     for field in ("nodeSelector", "affinity", "tolerations", "schedulerName"):
         assert looking.get(field) == host.get(field)

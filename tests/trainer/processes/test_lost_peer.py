@@ -40,6 +40,7 @@ def test_all_that_remain_leave_as_lost_peer(
         for survivor in codes:
             outcome = gang.outcome(survivor)
             assert re.fullmatch(message, outcome.message)
+            assert outcome.lost_process == lost
             assert outcome.step is not None and outcome.step >= 5
 
 

@@ -47,8 +47,9 @@ def test_all_meet_and_are_linked_by_number():
 def test_who_is_missing_is_named():
     with Place() as place:
         place.reach(1, timeout=0.5)
-        with pytest.raises(LostPeerError, match=r"^Process 2 did not come within 0 s \(2 of 3 processes"):
+        with pytest.raises(LostPeerError, match=r"^Process 2 did not come within 0 s \(2 of 3 processes") as missing:
             place.gather(timeout=0.4)
+    assert missing.value.process == 2
 
 
 @pytest.mark.parametrize(
@@ -96,8 +97,9 @@ def test_one_that_ends_while_others_are_awaited_is_a_loss():
         link = Link(socket.create_connection(("127.0.0.1", place.port)))
         link.send("hello", process=1, attempt=2, process_count=3, job="abc")
         threading.Timer(0.2, link.close).start()
-        with pytest.raises(LostPeerError, match="Process 1 ended before all processes had met"):
+        with pytest.raises(LostPeerError, match="Process 1 ended before all processes had met") as lost:
             place.gather()
+    assert lost.value.process == 1
 
 
 def test_process_0_may_come_late():
@@ -130,5 +132,6 @@ def test_process_0_that_ends_meanwhile_is_a_loss():
         other = place.reach(1)
         accepted, _ = place.listener.accept()
         accepted.close()
-        with pytest.raises(LostPeerError, match="Process 0 ended before all processes had met"):
+        with pytest.raises(LostPeerError, match="Process 0 ended before all processes had met") as lost:
             other.result()
+    assert lost.value.process == 0

@@ -19,14 +19,14 @@ class Member:
     links: dict[int, Link]
     hub: bool
     agreement: StopAgreement = field(default_factory=StopAgreement)
-    lost: list[tuple[str, ExitCode | None]] = field(default_factory=list)
+    lost: list[tuple[str, ExitCode | None, int | None]] = field(default_factory=list)
     stopping: list[float] = field(default_factory=list)
     left_at_once: bool = False
     all_done: bool = False
 
     def __post_init__(self):
         events = Events(
-            lost=lambda message, code: self.lost.append((message, code)),
+            lost=lambda *told: self.lost.append(told),
             stopping=self.stopping.append,
             nothing_to_save=lambda: setattr(self, "left_at_once", True),
             all_done=lambda: setattr(self, "all_done", True),
@@ -70,7 +70,7 @@ def test_the_silence_of_one_is_a_loss_for_all():
         for member in members[:2]:
             member.star.tick(now)
         exchange(members[:2], now)
-    told = [("Process 2 has been silent for 31 s.", None)]
+    told = [("Process 2 has been silent for 31 s.", None, 2)]
     assert [member.lost for member in members[:2]] == [told, told]
 
 
@@ -78,7 +78,7 @@ def test_the_silence_of_process_0_is_a_loss_for_each():
     members = gang(3)
     for member in members[1:]:
         member.star.tick(31.0)
-    told = [("Process 0 has been silent for 31 s.", None)]
+    told = [("Process 0 has been silent for 31 s.", None, 0)]
     assert [member.lost for member in members[1:]] == [told, told]
 
 
@@ -86,7 +86,7 @@ def test_a_closed_connection_is_a_loss_at_once():
     members = gang(3)
     members[1].links[0].close()
     exchange([members[0], members[2]])
-    told = [("Process 1 is gone: its connection closed.", None)]
+    told = [("Process 1 is gone: its connection closed.", None, 1)]
     assert members[0].lost == told
     assert members[2].lost == told
 
@@ -95,10 +95,36 @@ def test_who_leaves_says_why():
     members = gang(3)
     members[1].star.leave(ExitCode.BAD_DATA, "part 3 is no JSON.")
     exchange(members)
-    told = [("Process 1 left (bad data): part 3 is no JSON.", ExitCode.BAD_DATA)]
+    told = [("Process 1 left (bad data): part 3 is no JSON.", ExitCode.BAD_DATA, 1)]
     assert members[0].lost == told
     assert members[2].lost == told
     assert members[1].lost == []
+
+
+def test_a_process_0_that_was_frozen_learns_that_it_was_the_one():
+    members = gang(3)
+    members[1].star.tick(31.0)
+    members[1].star.leave(ExitCode.LOST_PEER, members[1].lost[0][0], members[1].lost[0][2])
+    exchange([members[0], members[2]])
+    said = "Process 1 left (lost a peer): Process 0 has been silent for 31 s."
+    assert members[0].lost == members[2].lost == [(said, ExitCode.LOST_PEER, 0)]
+
+
+def test_a_process_that_was_frozen_learns_that_it_was_the_one():
+    members = gang(2)
+    members[0].star.tick(31.0)
+    members[1].star.forgive(60.0)
+    members[1].read(60.0)
+    assert members[1].lost == [("Process 1 has been silent for 31 s.", None, 1)]
+
+
+def test_one_that_lost_a_peer_it_cannot_name_is_not_the_one():
+    members = gang(2)
+    members[1].star.leave(ExitCode.LOST_PEER, "The connection to a peer broke.")
+    exchange(members)
+    assert members[0].lost == [
+        ("Process 1 left (lost a peer): The connection to a peer broke.", ExitCode.LOST_PEER, None)
+    ]
 
 
 def test_a_loss_is_told_once():
@@ -186,4 +212,4 @@ def test_one_that_dies_while_it_waits_for_the_others_is_lost():
     exchange(members)
     members[1].links[0].close()
     members[0].read()
-    assert members[0].lost == [("Process 1 is gone: its connection closed.", None)]
+    assert members[0].lost == [("Process 1 is gone: its connection closed.", None, 1)]

@@ -114,9 +114,9 @@ class Guardian:
 
     def tell_peers(self, outcome: Outcome) -> None:
         """Says that this process ends before its work is complete."""
-        self._watch.call(lambda: self._star.leave(outcome.exit_code, outcome.message))
+        self._watch.call(lambda: self._star.leave(outcome.exit_code, outcome.message, outcome.lost_process))
 
-    def outcome(self, exit_code: ExitCode, message: str) -> Outcome:
+    def outcome(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> Outcome:
         """An outcome with what is known of step and checkpoint."""
         last = self._watchdog.last
         started = last.phase is not Phase.STARTING
@@ -125,6 +125,7 @@ class Guardian:
             message=message,
             step=last.step if started else None,
             checkpoint=self._checkpoint[0] if self._checkpoint else None,
+            lost_process=lost_process,
         )
 
     def _make_star(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> Star:
@@ -180,22 +181,22 @@ class Guardian:
         saved = f"step {self._checkpoint[1]}" if self._checkpoint else "no step"
         self._end(ExitCode.NOT_SAVED, f"{why}; step {step} was reached, {saved} is saved.")
 
-    def _lost(self, message: str, code: ExitCode | None) -> None:
+    def _lost(self, message: str, code: ExitCode | None, process: int | None) -> None:
         if code is ExitCode.HANG:
             # Whoever noticed it first may have waited for this process.
             faulthandler.dump_traceback(STDERR, all_threads=True)
         if self._grace_ends < math.inf:
             self._stop_unsaved(message.removesuffix("."))
-        self._end(ExitCode.LOST_PEER, message)
+        self._end(ExitCode.LOST_PEER, message, process)
 
     def _everyone_done(self) -> None:
         self._all_done.set()
 
-    def _end(self, exit_code: ExitCode, message: str) -> None:
+    def _end(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> None:
         """Ends the process, unless the main thread is doing so."""
-        outcome = self.outcome(exit_code, message)
+        outcome = self.outcome(exit_code, message, lost_process)
         if self._ending.decide(outcome):
-            self._star.leave(exit_code, message)
+            self._star.leave(exit_code, message, lost_process)
             leave(exit_code)
 
     def _failed(self, error: BaseException) -> None:

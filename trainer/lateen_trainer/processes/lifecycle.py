@@ -15,7 +15,7 @@ from lateen_api.progress import Phase
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
-from lateen_trainer.errors import TrainerError
+from lateen_trainer.errors import LostPeerError, TrainerError
 from lateen_trainer.processes.accelerator import choose_devices
 from lateen_trainer.processes.ending import Ending
 from lateen_trainer.processes.guardian import LOSS_FOLLOWS, Guardian
@@ -167,6 +167,8 @@ class Lifecycle:
                 ), ""
             case None:
                 return make(ExitCode.DONE, f"All steps are trained.{self._remark}"), ""
+            case LostPeerError():
+                return make(error.exit_code, str(error), error.process), ""
             case TrainerError():
                 return make(error.exit_code, str(error)), ""
             case JobError():

@@ -10,6 +10,8 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 
+from lateen_api.outcome import ExitCode
+
 from lateen_trainer.errors import LostPeerError, UserError
 from lateen_trainer.processes.network import format_address
 from lateen_trainer.processes.wire import Link, Message
@@ -60,7 +62,8 @@ def gather(listener: socket.socket, meeting: Meeting, *, timeout: float) -> dict
                 raise LostPeerError(
                     f"{_names(missing)} did not come within {timeout:.0f} s "
                     f"({len(arrived) + 1} of {meeting.process_count} processes are here). "
-                    "See why it did not start; spec.recovery.startDeadline sets the bound."
+                    "See why it did not start; spec.recovery.startDeadline sets the bound.",
+                    process=missing[0] if len(missing) == 1 else None,
                 )
             if missing and clock.report():
                 log.info("Waiting for %s since %.0f s", _names(missing), clock.elapsed())
@@ -92,9 +95,12 @@ def reach(host: str, port: int, process: int, meeting: Meeting, *, timeout: floa
                         f"Process 0 at {format_address(host, port)} refused this process: {message['reason']}"
                     )
                 if message["kind"] == "left":
-                    raise LostPeerError(f"Process 0 left before all processes had met: {message['message']}")
+                    raise LostPeerError(
+                        f"Process 0 left before all processes had met: {message['message']}",
+                        process=message.get("lost") if message["code"] == ExitCode.LOST_PEER else 0,
+                    )
             if link.closed:
-                raise LostPeerError("Process 0 ended before all processes had met; its log says why.")
+                raise LostPeerError("Process 0 ended before all processes had met; its log says why.", process=0)
             if clock.over():
                 raise LostPeerError(
                     f"Process 0 is here, but others did not come within {timeout:.0f} s; its log names them."
@@ -141,7 +147,8 @@ def _call(host: str, port: int, clock: Deadline) -> Link:
         if clock.over():
             raise LostPeerError(
                 f"LATEEN_COORDINATOR: {reason} after {clock.elapsed():.0f} s. Process 0 listens there; see "
-                "whether it runs, and whether a network policy or the cluster's DNS keeps others from it."
+                "whether it runs, and whether a network policy or the cluster's DNS keeps others from it.",
+                process=0,
             )
         if clock.report():
             log.info("Waiting for process 0 since %.0f s: %s", clock.elapsed(), reason)
@@ -180,7 +187,9 @@ def _missing(meeting: Meeting, arrived: dict[int, Link]) -> list[int]:
 def _nobody_left(arrived: dict[int, Link]) -> None:
     for process, link in arrived.items():
         if link.closed:
-            raise LostPeerError(f"Process {process} ended before all processes had met; its log says why.")
+            raise LostPeerError(
+                f"Process {process} ended before all processes had met; its log says why.", process=process
+            )
 
 
 def _names(processes: list[int]) -> str:

@@ -10,8 +10,8 @@ process 0.
 | stop_at (calls) | 0 | stop at this call of `should_stop`; 0: leave now, there is nothing to save |
 | done | others | my work is complete |
 | all_done | 0 | everyone's is: connections that close from now on are no losses |
-| left (code, message) | all | I end, with this exit code |
-| lost (process, code, message) | 0 | somebody else is gone |
+| left (code, message, lost) | all | I end, with this exit code; because process `lost` is gone, if there is one |
+| lost (process, code, message, lost) | 0 | somebody else is gone |
 
 jax.distributed has heartbeats too, but ends a process by abort() when they fail, and not before its
 time-out even if a peer was killed. Here a killed process is noticed at once by its closed connection, a
@@ -32,8 +32,10 @@ from lateen_trainer.processes.wire import Link, Message
 class Events:
     """What the star tells its process."""
 
-    lost: Callable[[str, ExitCode | None], None]
-    """A peer is gone; the sentence says which and why. It left with this exit code; None: without a word."""
+    lost: Callable[[str, ExitCode | None, int | None], None]
+    """A peer is gone; the sentence says which and why. It left with this exit code; None: without a word. Last comes
+    the process at the beginning of it all: that peer, or the one that it had lost itself, which may be this process.
+    None: nobody knows."""
 
     stopping: Callable[[float], None]
     """A stop is being agreed on; seconds of grace left."""
@@ -83,7 +85,7 @@ class Star:
             self._broadcast("beat")
         for process, heard in self._heard.items():
             if now - heard > self._timeout:
-                self._lose(process, f"has been silent for {now - heard:.0f} s")
+                self._lose(process, f"has been silent for {now - heard:.0f} s", process)
                 return
 
     def forgive(self, now: float) -> None:
@@ -98,7 +100,7 @@ class Star:
             self._heard[process] = now
             self._handle(process, message)
         if link.closed:
-            self._lose(process, "is gone: its connection closed")
+            self._lose(process, "is gone: its connection closed", process)
 
     def request_stop(self, seconds: float) -> None:
         """This process got SIGTERM, `seconds` before it is killed."""
@@ -118,19 +120,25 @@ class Star:
         else:
             self._broadcast("done")
 
-    def leave(self, exit_code: ExitCode, message: str) -> None:
-        """This process ends before its work is complete: the others need not wait for a time-out."""
+    def leave(self, exit_code: ExitCode, message: str, lost: int | None = None) -> None:
+        """This process ends before its work is complete: the others need not wait for a time-out.
+
+        Args:
+            lost: the process because of whose end this one leaves.
+        """
         self._over = True
-        self._broadcast("left", code=exit_code, message=message[:1000])
+        self._broadcast("left", code=exit_code, message=message[:1000], lost=lost)
 
     def _handle(self, process: int, message: Message) -> None:
         match message["kind"]:
             case "left":
                 code = ExitCode(message["code"])
-                self._lose(process, f"left ({MEANING[code]}): {message['message']}", code)
+                # Who leaves because of another's end is not at the beginning of it.
+                first = message.get("lost") if code is ExitCode.LOST_PEER else process
+                self._lose(process, f"left ({MEANING[code]}): {message['message']}", first, code)
             case "lost":
                 code = None if message["code"] is None else ExitCode(message["code"])
-                self._lose(message["process"], message["message"], code)
+                self._lose(message["process"], message["message"], message["lost"], code)
             case "stop":
                 self.request_stop(message["seconds"])
             case "freeze":
@@ -169,13 +177,13 @@ class Star:
             self._broadcast("all_done")
             self._events.all_done()
 
-    def _lose(self, process: int, what: str, code: ExitCode | None = None) -> None:
+    def _lose(self, process: int, what: str, first: int | None, code: ExitCode | None = None) -> None:
         if self._over:
             return
         self._over = True
         if self._hub:
-            self._broadcast("lost", process=process, code=code, message=what)
-        self._events.lost(f"Process {process} {what.removesuffix('.')}.", code)
+            self._broadcast("lost", process=process, code=code, message=what, lost=first)
+        self._events.lost(f"Process {process} {what.removesuffix('.')}.", code, first)
 
     def _broadcast(self, kind: str, **fields: object) -> None:
         for link in self.links.values():
