@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lateen_api.masking import masked
+
 
 class ExitCode(IntEnum):
     """Exit codes of a trainer process."""
@@ -93,7 +95,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> "Outcome":
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote. Secrets in URLs are masked, as the message goes into ledgers and results.
 
         Raises:
             ValueError: the text is no outcome (a process that was killed leaves none, or half of one).
@@ -102,7 +104,7 @@ class Outcome:
             fields = json.loads(text)
             return cls(
                 exit_code=ExitCode(fields["exitCode"]),
-                message=str(fields["message"]),
+                message=masked(str(fields["message"])),
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
             )

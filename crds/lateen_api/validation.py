@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.masking import MASK, is_secret_name
 from lateen_api.schema import Schema, job_schema, schema_at
 from lateen_api.spec import API_VERSION, KIND, LMTrainingJob
 from lateen_api.spec.job import NAME_PATTERN
@@ -67,7 +68,9 @@ def _mistake(details: ErrorDetails) -> JobError:
     schema = schema_at(job_schema(), path) or {}
     if details["type"] == _MISSING:
         return JobError(dotted(path), f"missing: expected {expected(schema)}. {_advice_if_missing(path, schema)}")
-    return JobError(dotted(path), _wrong_value(details["input"], path, schema))
+    # "spec.compute.env.HF_TOKEN: 12345 is not valid" would show it.
+    value = MASK if path[:3] == ("spec", "compute", "env") and is_secret_name(str(path[-1])) else details["input"]
+    return JobError(dotted(path), _wrong_value(value, path, schema))
 
 
 def dotted(path: Path) -> str:

@@ -1,12 +1,16 @@
 """Errors that end a trainer process, each with the exit code that tells the operator what to do."""
 
+from lateen_api.masking import masked
 from lateen_api.outcome import ExitCode
 
 
 class TrainerError(Exception):
-    """Ends the process with `exit_code` and one message for people."""
+    """Ends the process with `exit_code` and one message for people, in which secrets in URLs are masked."""
 
     exit_code = ExitCode.ERROR
+
+    def __init__(self, message: str = ""):
+        super().__init__(masked(message))
 
 
 class UserError(TrainerError):

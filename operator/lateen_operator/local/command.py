@@ -13,6 +13,7 @@ from typing import Any
 from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
+from lateen_api.masking import MASK, is_secret, masked
 from lateen_api.outcome import ExitCode
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import LMTrainingJob
@@ -61,8 +62,14 @@ class Options:
         words += [] if self.hosts is None else ["--hosts", str(self.hosts)]
         words += [] if self.run_dir is None else ["--run-dir", str(self.run_dir)]
         for override in self.overrides:
-            words += ["--set", override]
+            words += ["--set", _without_secret(override)]
         return shlex.join(words)
+
+
+def _without_secret(override: str) -> str:
+    """A `--set` as it is shown. Who goes on puts the secret in again."""
+    field, equals, value = override.partition("=")
+    return field + equals + (MASK if is_secret(field.rpartition(".")[2], value) else masked(value))
 
 
 class Consoles:
@@ -140,7 +147,7 @@ def _train(
     options: Options, consoles: Consoles, prepared: Prepared, folder: RunFolder, trainer: tuple[str, ...], lock: int
 ) -> int:
     job = prepared.job
-    write_json(folder.job, prepared.resolved())
+    write_json(folder.job, prepared.resolved(), private=True)
     defaults = HUGE_PAGES if prepared.plan.accelerator_kind == "cpu" else {}
     supervisor = Supervisor(
         name=job.metadata.name,

@@ -19,7 +19,8 @@ class RunFolder:
     """Paths of a run.
 
     ```
-    job.json        the job as it runs, with every default filled in
+    job.json        the job as it runs, with every default filled in; only for the user, since the trainer
+                    needs URLs with their passwords and signatures
     attempts.json   the ledger of attempts
     logs/           output and termination message of each process of each attempt
     metrics.jsonl   a line a step, by the trainer
@@ -147,9 +148,15 @@ def move_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file that is either the old one or the new one at any moment, also after a power cut."""
-    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Writes a file that is either the old one or the new one at any moment, also after a power cut.
+
+    Args:
+        path: the file.
+        value: what it holds.
+        private: nobody but the user may read it.
+    """
+    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", private=private)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

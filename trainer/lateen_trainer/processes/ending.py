@@ -5,10 +5,12 @@ import os
 import select
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from lateen_api.files import replace_text
+from lateen_api.masking import masked
 from lateen_api.outcome import MEANING, ExitCode, Outcome
 
 STDERR = 2
@@ -36,6 +38,7 @@ class Ending:
         Returns:
             whether this call decided it.
         """
+        outcome, details = replace(outcome, message=masked(outcome.message)), masked(details)
         with self._lock:
             if self.outcome is not None:
                 return False
