@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.os_errors import cause
 from lateen_api.spec import KIND, LMTrainingJob
 from lateen_api.validation import validate_job
 from lateen_api.wording import closest, listing, show
@@ -96,7 +97,8 @@ def _read_text(path: Path) -> str:
     except PermissionError as error:
         raise JobError(str(path), "may not be read. Give yourself the right to read it (chmod u+r).") from error
     except OSError as error:
-        raise JobError(str(path), f"cannot be read: {error.strerror}. Check the path.") from error
+        why = cause(error.errno, elsewhere="name another file") or f"{error.strerror}. Check the path."
+        raise JobError(str(path), f"cannot be read: {why}") from error
     if len(content) > LARGEST_FILE:
         raise JobError(
             str(path),

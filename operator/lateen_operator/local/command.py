@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lateen_api import os_errors
 from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
@@ -24,7 +25,7 @@ from lateen_operator import wording
 from lateen_operator.attempts import Finish, GiveUp
 from lateen_operator.local import ledger, report
 from lateen_operator.local.detachable import DetachableDisplay
-from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
+from lateen_operator.local.folder import ELSEWHERE, RunFolder, move_aside, read_json, write_json
 from lateen_operator.local.plain import PlainDisplay
 from lateen_operator.local.prepare import (
     Prepared,
@@ -34,7 +35,7 @@ from lateen_operator.local.prepare import (
     cores_of_machine,
     prepare,
 )
-from lateen_operator.local.result import is_complete, write_result
+from lateen_operator.local.result import is_complete, make_result, write_result
 from lateen_operator.local.running import Launch
 from lateen_operator.local.supervisor import TRAINER, Ending, Supervisor
 from lateen_operator.local.terminal import TerminalDisplay
@@ -115,9 +116,13 @@ def run_command(options: Options, *, trainer: tuple[str, ...] = TRAINER) -> int:
         consoles.error(error)
         return ExitCode.USER_ERROR
     except OSError as error:
-        # A full disk, a folder that was taken away, no more processes: the message names file and reason.
-        consoles.error(error)
-        return ExitCode.ERROR
+        consoles.error(_told(error))
+        return os_errors.exit_code(error)
+
+
+def _told(error: OSError) -> Exception:
+    """The error with its cause and what to do, for people."""
+    return RuntimeError(masked(os_errors.explain(error, elsewhere=ELSEWHERE)))
 
 
 def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
@@ -140,7 +145,8 @@ def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
     with folder.lock() as lock:
         if is_complete(read_json(folder.result), job.spec.trainer.num_train_steps):
             return _say_complete(folder, consoles)
-        return _train(options, consoles, prepared, folder, trainer, lock)
+        with folder.reserve():
+            return _train(options, consoles, prepared, folder, trainer, lock)
 
 
 def _train(
@@ -165,7 +171,14 @@ def _train(
         earlier=ledger.read(folder),
     )
     ending = supervisor.run()
-    result = write_result(job, folder, ending)
+    result = make_result(job, folder, ending)
+    try:
+        write_result(job, folder, result)
+    except OSError as error:
+        # What was found out is told all the same.
+        _print_ending(options, consoles, job, folder, ending, result)
+        consoles.error(_told(error))
+        return ending.exit_code or os_errors.exit_code(error)
     _print_ending(options, consoles, job, folder, ending, result)
     return ending.exit_code
 

@@ -182,7 +182,9 @@ class TestACompleteRun:
         done = lateen.run("--hosts", "1", *secret, "--set", f"compute.env.FAKE_SCRIPT='{script}'")
         assert done.returncode == 40
         assert "warning: spec.compute.env holds API_KEY and FAKE_SCRIPT in the clear" in done.stderr
-        assert "(the job cannot run as written): http://***@127.0.0.1:1/a.txt?sig=***, line 3, is not JSON" in done.stderr
+        assert (
+            "(the job cannot run as written): http://***@127.0.0.1:1/a.txt?sig=***, line 3, is not JSON" in done.stderr
+        )
         job = lateen.run_folder / "job.json"
         assert job.stat().st_mode & 0o777 == 0o600
         spec = json.loads(job.read_text())["spec"]
@@ -388,7 +390,7 @@ class TestRefusals:
             (["--set", "model.hiddenDim=33"], "spec.model.hiddenDim: 33 "),
             (["--set", "trainer.sed=1"], "spec.trainer.sed"),
             (["--set", "compute.accelerator=tpu-v5p"], "--set spec.compute.accelerator=cpu --hosts 1"),
-            (["--run-dir", "job.yaml/run"], "choose another with --run-dir"),
+            (["--run-dir", "job.yaml/run"], "choose another folder with --run-dir"),
         ],
     )
     def test_of_a_job_that_cannot_run(self, lateen, options, message):
