@@ -19,7 +19,10 @@ def replace_text(path: Path, text: str, *, private: bool = False) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(draft, "w", encoding="utf-8", opener=_for_the_user_alone if private else None) as file:
+        # Names of files may hold bytes that are not UTF-8. `\\udcff` is what JSON escapes them as, and reads back.
+        with open(
+            draft, "w", encoding="utf-8", errors="backslashreplace", opener=_for_the_user_alone if private else None
+        ) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lateen_api.escaping import escaped
 from lateen_api.masking import masked
 
 
@@ -80,13 +81,13 @@ class Outcome:
 
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
-        message = self.message
+        message = escaped(self.message)
         while True:
             fields = {
                 "exitCode": int(self.exit_code),
                 "message": message,
                 "step": self.step,
-                "checkpoint": self.checkpoint,
+                "checkpoint": self.checkpoint and escaped(self.checkpoint),
             }
             text = json.dumps(fields, ensure_ascii=False)
             if len(text.encode()) <= LONGEST_MESSAGE or not message:

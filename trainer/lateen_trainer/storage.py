@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorstore as ts
 from lateen_api import os_errors
+from lateen_api.escaping import escaped
 
 from lateen_trainer.errors import TrainerError, UserError
 
@@ -55,9 +56,11 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
         field: the job's field that names it, for messages (`spec.data.cacheDir`).
 
     Raises:
-        UserError: the scheme is none that TensorStore can write to, or the bucket is missing.
+        UserError: the scheme is none that TensorStore can write to, the bucket is missing, or the name is not UTF-8.
     """
     path = local_path(url)
+    if escaped(shown := str(path or url)) != shown:
+        raise UserError(f"{field} is '{escaped(shown)}': the name is not UTF-8. Rename the folder, or {ELSEWHERE}.")
     if path is not None:
         return {"driver": "file", "path": f"{str(path).rstrip('/')}/"}
     scheme, rest = _URL.fullmatch(url).groups()  # type: ignore[union-attr]  # a URL, or it were a path

@@ -16,6 +16,7 @@ from lateen_api.errors import JobError
 from lateen_api.load import load_job
 from lateen_api.masking import MASK, is_secret, masked
 from lateen_api.outcome import ExitCode
+from lateen_api.output import ESCAPED, OutputError
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import LMTrainingJob
 from rich.console import Console
@@ -91,6 +92,14 @@ class Consoles:
             return DetachableDisplay(TerminalDisplay(self.out, time.monotonic))
         return DetachableDisplay(PlainDisplay(lambda line: print(line, flush=True)))
 
+    def tell(self, text: Text) -> None:
+        """Lines on stdout that nothing depends on: when nobody reads them, the command goes on."""
+        try:
+            self.out.print(text, soft_wrap=True)
+            self.out.file.flush()
+        except OSError:
+            _silence(sys.stdout)
+
     def error(self, error: Exception) -> None:
         """One mistake a line, on stderr."""
         lines = error.errors if isinstance(error, JobError) else (error,)
@@ -115,6 +124,8 @@ def run_command(options: Options, *, trainer: tuple[str, ...] = TRAINER) -> int:
     except JobError as error:
         consoles.error(error)
         return ExitCode.USER_ERROR
+    except OutputError:
+        raise
     except OSError as error:
         consoles.error(_told(error))
         return os_errors.exit_code(error)
@@ -128,6 +139,7 @@ def _told(error: OSError) -> Exception:
 def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
     job = load_job(options.job, options.overrides)
     folder = RunFolder((options.run_dir or Path("runs") / job.metadata.name).absolute())
+    folder.check_name()
     stored = None if options.fresh else read_json(folder.job)
     prepared = prepare(job, folder, hosts=options.hosts, cores=cores_of_machine(), environ=os.environ, stored=stored)
     check_same_run(stored, prepared, folder)
@@ -202,20 +214,23 @@ def _print_ending(
                     consoles.out.print(Text(line), soft_wrap=True)
         sys.stdout.flush()
     except OSError:
-        # The terminal is closed, or the pipe's reader has left. The same stands in result.json, so that is no
-        # failure. What is still in the buffer goes where Python's own flush at exit does not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The terminal is closed, or the pipe's reader has left. The same stands in result.json, so that is no failure.
+        _silence(sys.stdout)
+
+
+def _silence(stream: Any) -> None:
+    """What is still in the buffer goes where Python's own flush at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say_complete(folder: RunFolder, consoles: Consoles) -> int:
     result = read_json(folder.result) or {}
-    consoles.out.print(
+    consoles.tell(
         Text(
             f"{result.get('name')} is complete already: {wording.count(result.get('steps', 0), 'step')}, validation "
             f"loss {wording.loss(result.get('validationLoss'))}; see {wording.shown(folder.result)}\n"
             "to train it anew: --fresh"
-        ),
-        soft_wrap=True,
+        )
     )
     return ExitCode.DONE
 
@@ -231,7 +246,7 @@ def _put_aside(folder: RunFolder, consoles: Consoles) -> None:
     if folder.path.exists():
         with folder.lock():
             aside = move_aside(folder.path)
-        consoles.out.print(Text(f"the earlier run is in {wording.shown(aside)} now"), soft_wrap=True)
+        consoles.tell(Text(f"the earlier run is in {wording.shown(aside)} now"))
 
 
 class _PatientConsole(Console):
@@ -244,7 +259,7 @@ class _PatientConsole(Console):
 def _console(stream: Any, plain: bool) -> Console:
     # A locale that cannot write × or – gets a question mark instead of an exception.
     reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
-    if reconfigure:
+    if reconfigure and stream.errors != ESCAPED:
         reconfigure(errors="replace")
     if plain or not stream.isatty():
         return _PatientConsole(file=stream, force_terminal=False, color_system=None, highlight=False)

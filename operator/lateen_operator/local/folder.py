@@ -14,6 +14,7 @@ from typing import Any
 
 from lateen_api import os_errors
 from lateen_api.errors import JobError
+from lateen_api.escaping import escaped
 from lateen_api.files import named, replace_text
 
 LEFTOVER_SECONDS = 5.0
@@ -106,6 +107,14 @@ class RunFolder:
             except OSError as error:
                 why = os_errors.cause(error.errno, folder, elsewhere=ELSEWHERE) or f"{error.strerror}. {ELSEWHERE}."
                 raise JobError(str(folder), f"the run's folder cannot be written to: {why}") from error
+
+    def check_name(self) -> None:
+        """Raises JobError when the path is not UTF-8: checkpoints and tokens cannot be kept in such a folder."""
+        if escaped(str(self.path)) != str(self.path):
+            raise JobError(
+                escaped(str(self.path)),
+                f"the name of the run's folder is not UTF-8, and checkpoints cannot be written there: {ELSEWHERE}.",
+            )
 
     @contextmanager
     def reserve(self) -> Iterator[None]:

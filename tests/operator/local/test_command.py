@@ -193,6 +193,16 @@ class TestACompleteRun:
         for path in (lateen.run_folder / "attempts.json", lateen.run_folder / "result.json"):
             assert not any(word in path.read_text() for word in ("password@", "5ec4e7"))
 
+    @pytest.mark.parametrize("redirected", [">&-", ">/dev/full", ">&- 2>&-"])
+    def test_does_not_depend_on_its_output(self, lateen, redirected):
+        script = "import sys; from lateen_api import output; import runpy; output.prepare(); sys.argv.pop(0); "
+        script += "output.run_guarded(lambda: runpy.run_path(sys.argv[0], run_name='__main__'))"
+        command = ["sh", "-c", f'"$@" {redirected}', "sh", sys.executable, "-c", script, *lateen.arguments([])[1:]]
+        for _ in range(2):  # the second says that it is complete
+            done = subprocess.run(command, cwd=lateen.folder, env=lateen.environ(), timeout=60, check=False)
+            assert done.returncode == 0
+        assert lateen.result()["outcome"] == "Complete"
+
     def test_goes_on_with_a_renewed_signature(self, lateen):
         assert lateen.run("--set", "data.trainUrls=['http://127.0.0.1:1/a.txt?sig=1']").returncode == 0
         again = lateen.run("--set", "data.trainUrls=['http://127.0.0.1:1/a.txt?sig=2']")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from lateen_api.escaping import escaped
 from lateen_api.files import replace_text
 from lateen_api.masking import masked
 from lateen_api.outcome import MEANING, ExitCode, Outcome
@@ -88,7 +89,7 @@ def write_whole(path: Path, text: str) -> None:
 def say(text: str) -> None:
     """Writes to stderr from any thread: past Python's lock on it, which a stuck main thread may hold, and
     not into a pipe that nobody reads."""
-    data = text.encode(errors="replace")
+    data = escaped(text).encode()
     # A closed stderr, or a log on a full disk, must not change how the process ends.
     with contextlib.suppress(OSError):
         while data and select.select([], [STDERR], [], 1.0)[1]:
