@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.masking import masked_assignment
 from lateen_api.os_errors import cause
 from lateen_api.spec import KIND, LMTrainingJob
 from lateen_api.validation import validate_job
@@ -64,12 +65,16 @@ def apply_overrides(data: Any, overrides: Sequence[str]) -> Any:
         parts = field.strip().split(".")
         if not equals or not all(parts):
             raise JobError(
-                f"override {show(override)}",
+                _name(override),
                 "expected FIELD=VALUE. Write it like trainer.seed=3, without spaces.",
             )
         path = parts if parts[0] in _TOP_LEVEL else ["spec", *parts]
-        _set(data, path, read_value(text, f"override {show(override)}"))
+        _set(data, path, read_value(text, _name(override)))
     return data
+
+
+def _name(override: str) -> str:
+    return f"override {show(masked_assignment(override))}"
 
 
 def _set(data: dict[str, Any], path: Sequence[str], value: Any) -> None:

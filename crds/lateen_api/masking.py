@@ -70,6 +70,12 @@ def is_secret(name: str, value: Any) -> bool:
     return is_secret_name(name) and not re.fullmatch(r"\$\(\w+\)", value)
 
 
+def masked_assignment(text: str) -> str:
+    """`FIELD=VALUE` of `--set` without its secret: the value, if the field is called like one."""
+    field, equals, value = text.partition("=")
+    return field + equals + (MASK if is_secret(field.rpartition(".")[2], value) else masked(value))
+
+
 def has_secret(url: str) -> bool:
     """Does a URL hold a password, or a parameter that is called like a secret?"""
     match = _URL.search(url)

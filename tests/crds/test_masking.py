@@ -1,6 +1,7 @@
 import pytest
 from lateen_api.errors import JobError
-from lateen_api.masking import has_secret, is_secret, masked, without_secrets, without_signature
+from lateen_api.masking import has_secret, is_secret, masked, masked_assignment, without_secrets, without_signature
+from lateen_api.wording import show
 
 
 @pytest.mark.parametrize(
@@ -92,3 +93,21 @@ def test_secret_variables_are_masked_wherever_a_pod_takes_them():
 
 def test_a_message_about_a_job_shows_no_secret():
     assert str(JobError("data", "names 'http://me:pw@host/a?sig=1'.")) == "data: names 'http://***@host/a?sig=***'."
+
+
+def test_a_url_that_is_cut_within_its_password_shows_none_of_it():
+    assert show("https://a-rather-long-user-name:a-rather-long-pass-phrase@host.example/a.jsonl") == (
+        "'https://***@host.example/a.jsonl'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "shown"),
+    [
+        ("compute.env.API_KEY=5ec=4e7", "compute.env.API_KEY=***"),
+        ("data.trainUrls=[http://me:pw@h/a?sig=1]", "data.trainUrls=[http://***@h/a?sig=***]"),
+        ("trainer.seed=3", "trainer.seed=3"),
+    ],
+)
+def test_an_override_is_shown_without_its_secret(override: str, shown: str):
+    assert masked_assignment(override) == shown

@@ -14,7 +14,7 @@ from lateen_api import os_errors
 from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
-from lateen_api.masking import MASK, is_secret, masked
+from lateen_api.masking import masked, masked_assignment
 from lateen_api.outcome import ExitCode
 from lateen_api.output import ESCAPED, OutputError
 from lateen_api.plan.table import plan_table
@@ -59,19 +59,13 @@ class Options:
     plain: bool = False
 
     def again(self) -> str:
-        """The command that goes on with the run."""
+        """The command that goes on with the run; secrets in it are masked, and to be put in again."""
         words = ["lateen", "run", str(self.job)]
         words += [] if self.hosts is None else ["--hosts", str(self.hosts)]
         words += [] if self.run_dir is None else ["--run-dir", str(self.run_dir)]
         for override in self.overrides:
-            words += ["--set", _without_secret(override)]
+            words += ["--set", masked_assignment(override)]
         return shlex.join(words)
-
-
-def _without_secret(override: str) -> str:
-    """A `--set` as it is shown. Who goes on puts the secret in again."""
-    field, equals, value = override.partition("=")
-    return field + equals + (MASK if is_secret(field.rpartition(".")[2], value) else masked(value))
 
 
 class Consoles:

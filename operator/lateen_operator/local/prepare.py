@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
-from lateen_api.masking import without_secrets
+from lateen_api.masking import masked, without_secrets
 from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
 from lateen_api.spec import LMTrainingJob
 
@@ -162,5 +162,5 @@ def _existing(path: Path) -> Path:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = masked(repr(value))
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

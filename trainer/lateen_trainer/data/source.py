@@ -129,5 +129,5 @@ def _is_credentials_error(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    text = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    text = masked(str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
     return f"{text[:300]}."
