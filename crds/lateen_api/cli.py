@@ -1,8 +1,12 @@
 """The command `lateen`. A subcommand's module is imported when it is called, so each costs only what it needs."""
 
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
+
+from lateen_api import output
 
 COMMANDS = {
     "run": ("lateen_operator.local.cli:run", "Train a job on this machine."),
@@ -20,6 +24,14 @@ COMMANDS = {
 
 class _LazyCommands(click.Group):
     """Knows its subcommands by name and loads the one that is called."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """The entry point. Streams are made usable first, and no traceback reaches the user."""
+        output.prepare()
+        arguments = options.get("args") or (args[0] if args else None) or sys.argv[1:]
+        output.run_guarded(
+            lambda: super(_LazyCommands, self).main(*args, **options), show_tracebacks="operator" in arguments[:1]
+        )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

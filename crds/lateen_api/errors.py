@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 
+from lateen_api.masking import masked
+
 
 class JobError(ValueError):
     """A job that cannot run as it is written.
 
     Args:
         where: field (`spec.trainer.trainBatchSize`) or file.
-        message: value, what was expected and what to do.
+        message: value, what was expected and what to do. Secrets in URLs are masked.
     """
 
     def __init__(self, where: str, message: str):
-        super().__init__(f"{where}: {message}")
-        self.where = where
-        self.message = message
+        self.where = masked(where)
+        self.message = masked(message)
+        super().__init__(f"{self.where}: {self.message}")
 
     @property
     def errors(self) -> tuple["JobError", ...]:

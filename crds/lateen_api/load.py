@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.masking import masked_assignment
+from lateen_api.os_errors import cause
 from lateen_api.spec import KIND, LMTrainingJob
 from lateen_api.validation import validate_job
 from lateen_api.wording import closest, listing, show
@@ -63,12 +65,16 @@ def apply_overrides(data: Any, overrides: Sequence[str]) -> Any:
         parts = field.strip().split(".")
         if not equals or not all(parts):
             raise JobError(
-                f"override {show(override)}",
+                _name(override),
                 "expected FIELD=VALUE. Write it like trainer.seed=3, without spaces.",
             )
         path = parts if parts[0] in _TOP_LEVEL else ["spec", *parts]
-        _set(data, path, read_value(text, f"override {show(override)}"))
+        _set(data, path, read_value(text, _name(override)))
     return data
+
+
+def _name(override: str) -> str:
+    return f"override {show(masked_assignment(override))}"
 
 
 def _set(data: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -96,7 +102,8 @@ def _read_text(path: Path) -> str:
     except PermissionError as error:
         raise JobError(str(path), "may not be read. Give yourself the right to read it (chmod u+r).") from error
     except OSError as error:
-        raise JobError(str(path), f"cannot be read: {error.strerror}. Check the path.") from error
+        why = cause(error.errno, elsewhere="name another file") or f"{error.strerror}. Check the path."
+        raise JobError(str(path), f"cannot be read: {why}") from error
     if len(content) > LARGEST_FILE:
         raise JobError(
             str(path),

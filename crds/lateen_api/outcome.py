@@ -8,6 +8,9 @@ import json
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lateen_api.escaping import escaped
+from lateen_api.masking import masked
+
 
 class ExitCode(IntEnum):
     """Exit codes of a trainer process."""
@@ -82,13 +85,13 @@ class Outcome:
 
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
-        message = self.message
+        message = escaped(self.message)
         while True:
             fields = {
                 "exitCode": int(self.exit_code),
                 "message": message,
                 "step": self.step,
-                "checkpoint": self.checkpoint,
+                "checkpoint": self.checkpoint and escaped(self.checkpoint),
                 **({} if self.lost_process is None else {"lostProcess": self.lost_process}),
             }
             text = json.dumps(fields, ensure_ascii=False)
@@ -98,7 +101,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> "Outcome":
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote. Secrets in URLs are masked, as the message goes into ledgers and results.
 
         Raises:
             ValueError: the text is no outcome (a process that was killed leaves none, or half of one).
@@ -109,7 +112,7 @@ class Outcome:
             lost = fields.get("lostProcess")
             return cls(
                 exit_code=exit_code,
-                message=message,
+                message=masked(message),
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
                 lost_process=None if lost is None else int(lost),

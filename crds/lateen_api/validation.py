@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.masking import MASK, is_secret_name
 from lateen_api.schema import Schema, job_schema, schema_at
 from lateen_api.spec import API_VERSION, KIND, LMTrainingJob
 from lateen_api.spec.job import NAME_PATTERN
@@ -63,11 +64,15 @@ def _mistake(details: ErrorDetails) -> JobError:
     if details["type"] == _UNKNOWN:
         return JobError(dotted(path), _unknown(path))
     if details["type"] == "invalid_key" or path[-1:] == ("[key]",):
-        return JobError(dotted(path[:-2]), f"{show(details['input'])} is not a name: expected texts as keys. Quote it.")
+        return JobError(
+            dotted(path[:-2]) or "job", f"{show(details['input'])} is not a name: expected texts as keys. Quote it."
+        )
     schema = schema_at(job_schema(), path) or {}
     if details["type"] == _MISSING:
         return JobError(dotted(path), f"missing: expected {expected(schema)}. {_advice_if_missing(path, schema)}")
-    return JobError(dotted(path), _wrong_value(details["input"], path, schema))
+    # "spec.compute.env.HF_TOKEN: 12345 is not valid" would show it.
+    hidden = path[:3] == ("spec", "compute", "env") and is_secret_name(str(path[-1]))
+    return JobError(dotted(path), _wrong_value(details["input"], path, schema, shown=MASK if hidden else None))
 
 
 def dotted(path: Path) -> str:
@@ -78,8 +83,9 @@ def dotted(path: Path) -> str:
     return text
 
 
-def _wrong_value(value: Any, path: Path, schema: Schema) -> str:
-    return f"{show(value)} is not valid: expected {expected(schema)}. {_advice_on_value(value, path, schema)}".rstrip()
+def _wrong_value(value: Any, path: Path, schema: Schema, *, shown: str | None = None) -> str:
+    advice = _advice_on_value(value, path, schema)
+    return f"{shown or show(value)} is not valid: expected {expected(schema)}. {advice}".rstrip()
 
 
 def _advice_on_value(value: Any, path: Path, schema: Schema) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lateen_api.masking import masked
 from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.schema import Schema
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
@@ -19,7 +20,8 @@ def show(value: Any) -> str:
     """A value as it would stand in YAML, cut at 60 characters."""
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    text = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str)
+    # Masked before it is cut: of a URL that ends within its password nobody could tell that it has one.
+    text = masked(f"'{value}'" if isinstance(value, str) else json.dumps(value, default=str))
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 

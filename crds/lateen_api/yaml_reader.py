@@ -1,7 +1,8 @@
 """YAML as kubectl reads it, with every mistake located.
 
-PyYAML follows YAML 1.1: it takes `6e-4` for a text, `1:30` for ninety, a date for a date, and of two equal keys
-the last. Here the first is a number, the next two are texts, and the last is an error.
+PyYAML follows YAML 1.1: it takes `6e-4` for a text, `1:30` for ninety, a date for a date, of two equal keys the last,
+and the keys `no` and `1` for a truth value and a number. Here the first is a number, the next two are texts, and the
+others are errors.
 """
 
 import re
@@ -13,26 +14,58 @@ from lateen_api.errors import JobError
 from lateen_api.wording import show
 
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_UNKNOWN_TAG = re.compile(r"could not determine a constructor for the tag '(.*)'")
 _INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|0o[0-7]+|[1-9][0-9_]*)")
 
 
+_TEXT, _VALUE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:value"
+
+
+class _WrongError(yaml.constructor.ConstructorError):
+    """Its problem is a whole sentence with what to do."""
+
+
+def _kind(value: Any) -> str:
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def _quote(text: str) -> str:
+    return f'Write it in quotes: "{text}".'
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the numbers of YAML 1.2, without dates, and without duplicate keys."""
+    """SafeLoader with the numbers of YAML 1.2, without dates, and with texts as keys, each once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, yaml.Mark] = {}
         for key, _ in node.value:
             # Merge keys (`<<`) may stand beside keys that override what they bring in.
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            if key.tag == "tag:yaml.org,2002:merge":
                 continue
+            if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
+                raise _WrongError(None, None, self._no_key(key), key.start_mark)
             if key.value in first:
                 problem = (
                     f"key {show(key.value)} stands twice in one mapping, first in line {first[key.value].line + 1}. "
-                    "Remove one of the two"
+                    "Remove one of the two."
                 )
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                raise _WrongError(None, None, problem, key.start_mark)
             first[key.value] = key.start_mark
         return super().construct_mapping(node, deep=deep)
+
+    def _no_key(self, key: yaml.Node) -> str:
+        """What is wrong with a key that is no text, and what to do."""
+        if isinstance(key, yaml.MappingNode):
+            return "a mapping cannot be a key. Put what is meant as text in quotes; fill a template ({{ … }}) in first."
+        if isinstance(key, yaml.SequenceNode):
+            return "a list cannot be a key: expected a text. Put it in quotes."
+        if not key.value:
+            return "a key is missing in front of the colon: expected a text. Add it."
+        if key.tag == _VALUE:
+            return f"the key `{key.value}` has a meaning of its own in YAML: expected a text. {_quote(key.value)}"
+        value = self.construct_object(key, deep=True)
+        meant = show(value) if value is None or isinstance(value, bool) else f"the {_kind(value)} {show(value)}"
+        return f"YAML reads the key `{key.value}` as {meant}: expected a text. {_quote(key.value)}"
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
         text = self.construct_scalar(node).replace("_", "")
@@ -115,8 +148,13 @@ def _place(error: yaml.MarkedYAMLError) -> str:
 
 def _problem(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or str(error)
-    if "stands twice" in problem:
-        return f"{problem}."
+    if isinstance(error, _WrongError):
+        return problem
+    if match := _UNKNOWN_TAG.search(problem):
+        if match[1] == _VALUE:
+            return f"`=` has a meaning of its own in YAML: expected a text. {_quote('=')}"
+        tag = match[1].replace("tag:yaml.org,2002:", "!!")
+        return f"the tag {tag} is unknown: expected plain YAML. Remove it, or put a text that begins so in quotes."
     advice = "Check the indentation, colons, quotes and brackets there."
     if "'\\t'" in problem:
         advice = "Indent with spaces: YAML allows no tabs."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.masking import without_secrets
 from lateen_api.plan import Plan, known_vocab_size, make_plan
 from lateen_api.spec import LMTrainingJob
 from lateen_api.spec.job import API_VERSION, KIND
@@ -58,8 +59,11 @@ class Resolved:
 
     @property
     def resolved_json(self) -> str:
-        """The job as the attempt's ConfigMap holds it: equal jobs give equal texts."""
-        return json.dumps(self.job.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=1)
+        """The job as the attempt's ConfigMap holds it: equal jobs give equal texts. Variables reach the pods by the
+        JobSet, so their secrets are masked here."""
+        plain = self.job.model_dump(mode="json", by_alias=True)
+        plain["spec"]["compute"] = without_secrets(plain["spec"]["compute"])
+        return json.dumps(plain, ensure_ascii=False, indent=1)
 
     def at_hosts(self, hosts: int) -> "Resolved":
         """The same job on another number of hosts.

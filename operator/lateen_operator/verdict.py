@@ -202,8 +202,13 @@ def may_retry(kind: Kind, exit_code: int) -> bool:
 def is_echo(end: End, others: Sequence[End] = ()) -> bool:
     """True for an end that only follows from another one.
 
-    All processes save and leave together when one is told to: the one whose end the platform explains is the cause.
+    All processes save and leave together when one is told to: the one whose end the platform explains is the cause,
+    or the one that says itself why the job cannot go on (its disk is full, say).
     """
+    if end.exit_code == ExitCode.USER_ERROR:
+        return False
+    if end.exit_code == ExitCode.SAVED and any(other.exit_code == ExitCode.USER_ERROR for other in others):
+        return True
     if end.asked or end.exit_code == ExitCode.LOST_PEER:
         return end.reason is None or end.asked
     explained = any(other.reason is not None and not other.asked for other in others)

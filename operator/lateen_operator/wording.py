@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from lateen_api.escaping import escaped
+
 
 def duration(seconds: float) -> str:
     """`8 s`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`: the two largest units."""
@@ -47,16 +49,18 @@ def loss(value: float | None) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters: a model's output or a log must not steer the terminal."""
+    """The text without control characters, since a model's output or a log must not steer the terminal, and with
+    `\\xff` for bytes that are not UTF-8."""
+    text = escaped(text)
     return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "·" for char in text)
 
 
 def shown(place: Path | str) -> str:
     """A path relative to the current folder where that is shorter; a URL as it is."""
     try:
-        return str(Path(place).relative_to(Path.cwd()))
+        return escaped(str(Path(place).relative_to(Path.cwd())))
     except ValueError:
-        return str(place)
+        return escaped(str(place))
 
 
 def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:

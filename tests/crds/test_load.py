@@ -66,7 +66,10 @@ def test_file_without_read_permission_is_refused(tmp_path: Path):
 
 def test_name_too_long_for_a_file_is_refused(tmp_path: Path):
     path = tmp_path / ("a" * 300)
-    assert message_of(path) == f"{path}: cannot be read: File name too long. Check the path."
+    assert message_of(path) == (
+        f"{path}: cannot be read: the name is too long: file systems take 255 bytes in most "
+        "cases. Choose a shorter one."
+    )
 
 
 def test_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path: Path):

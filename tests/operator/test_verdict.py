@@ -225,3 +225,10 @@ def test_messages_without_an_outcome(code, reason, message):
 def test_no_ends_cannot_be_judged():
     with pytest.raises(ValueError, match="without ended processes"):
         classify([])
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_who_saved_because_a_peer_cannot_go_on_is_not_the_cause(asked):
+    """All of them save and leave together when the disk of one is full; which is seen first is chance."""
+    verdict = classify([end(1, 42, at=1.0), end(0, 40, at=1.2, asked=asked)])
+    assert (verdict.process, verdict.kind, verdict.retry) == (0, Kind.USER, False)

@@ -1,10 +1,12 @@
 """Folders by path or URL as key-value stores."""
 
+import os
 from pathlib import Path
 
 import pytest
 import tensorstore as ts
-from lateen_trainer.errors import UserError
+from lateen_api.outcome import ExitCode
+from lateen_trainer.errors import TrainerError, UserError
 from lateen_trainer.storage import explained, join, kvstore_spec, local_path
 
 FIELD = "spec.checkpoint.path"
@@ -91,7 +93,18 @@ def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
             "the disk is full: about 12,345 bytes more",
         ),
         ("PERMISSION_DENIED: Permission denied [os_error_code='13']", "may not read or write there"),
-        ("FAILED_PRECONDITION: Read-only file system [os_error_code='30']", "may not read or write there"),
+        (
+            "FAILED_PRECONDITION: Read-only file system [os_error_code='30']",
+            "the file system is mounted read-only. Mount it for writing, or name a folder elsewhere.",
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Too many open files [os_error_code='24']",
+            "the process may not open more files: its limit is ",
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Disk quota exceeded [os_error_code='122']",
+            f"the disk quota of user {os.geteuid()} is used up. Delete files or ask for a larger quota, or ",
+        ),
         ("UNAUTHENTICATED: HTTP response code: 401", "access is denied. Give the pods' service account"),
         ("NOT_FOUND: The specified bucket does not exist.", "there is no such bucket"),
     ],
@@ -107,3 +120,12 @@ def test_what_tensorstore_says_is_explained(status, expected):
 def test_other_errors_pass():
     with pytest.raises(ValueError, match="INTERNAL"), explained("/a", field=FIELD):
         raise ValueError("INTERNAL: something else")
+
+
+def test_a_failing_disk_may_be_another_attempts_better_luck():
+    with (
+        pytest.raises(TrainerError, match="the disk reports an input/output error") as raised,
+        explained("/a", field=FIELD),
+    ):
+        raise ValueError("INTERNAL: Input/output error [os_error_code='5']")
+    assert raised.value.exit_code == ExitCode.ERROR

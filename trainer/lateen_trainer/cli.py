@@ -8,9 +8,17 @@ from pathlib import Path
 import click
 from lateen_api.environment import PREFIX, ProcessEnvironment, ProcessEnvironmentError
 from lateen_api.load import load_job
+from lateen_api.masking import masked
 from lateen_api.outcome import ExitCode
 
 from lateen_trainer.processes import Lifecycle, leave
+
+
+class _MaskingFormatter(logging.Formatter):
+    """Masks secrets in URLs, also in what libraries log and in tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 @click.command()
@@ -22,7 +30,9 @@ def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
     Who it is among the processes of an attempt is told by LATEEN_* variables. `lateen run` starts as many of these
     as a job needs, and again when one dies.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # What gcsfs logs with a traceback it raises as well, and our message says what to do.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     logging.getLogger("fsspec").setLevel(logging.WARNING)

@@ -1,18 +1,29 @@
 """Errors that end a trainer process, each with the exit code that tells the operator what to do."""
 
+from lateen_api import os_errors
+from lateen_api.masking import masked
 from lateen_api.outcome import ExitCode
 
 
 class TrainerError(Exception):
-    """Ends the process with `exit_code` and one message for people."""
+    """Ends the process with `exit_code` and one message for people, in which secrets in URLs are masked."""
 
     exit_code = ExitCode.ERROR
+
+    def __init__(self, message: str = ""):
+        super().__init__(masked(message))
 
 
 class UserError(TrainerError):
     """The job cannot run as it is written."""
 
     exit_code = ExitCode.USER_ERROR
+
+
+def of_the_system(error: OSError) -> TrainerError:
+    """What the operating system refused, explained; a UserError where only a person can help."""
+    kind = UserError if os_errors.exit_code(error) is ExitCode.USER_ERROR else TrainerError
+    return kind(os_errors.explain(error))
 
 
 class DataError(TrainerError):

@@ -9,13 +9,14 @@ import difflib
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
+from lateen_api import os_errors
+from lateen_api.escaping import escaped
 
 from lateen_trainer.errors import TrainerError, UserError
 
@@ -25,6 +26,8 @@ _FIRST_TRIES = {"gcs_request_retries": {"max_retries": 4, "initial_delay": "500m
 """Some seconds, where TensorStore would go on for a quarter of an hour. That suits a run that has begun, but whoever
 has no network or has mistyped the name of a bucket should hear of it at once."""
 _PROBE = ".lateen-probe"
+_OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
+ELSEWHERE = "name a folder elsewhere"
 _UNREACHABLE = ("ABORTED: All", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
@@ -53,9 +56,11 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
         field: the job's field that names it, for messages (`spec.data.cacheDir`).
 
     Raises:
-        UserError: the scheme is none that TensorStore can write to, or the bucket is missing.
+        UserError: the scheme is none that TensorStore can write to, the bucket is missing, or the name is not UTF-8.
     """
     path = local_path(url)
+    if escaped(shown := str(path or url)) != shown:
+        raise UserError(f"{field} is '{escaped(shown)}': the name is not UTF-8. Rename the folder, or {ELSEWHERE}.")
     if path is not None:
         return {"driver": "file", "path": f"{str(path).rstrip('/')}/"}
     scheme, rest = _URL.fullmatch(url).groups()  # type: ignore[union-attr]  # a URL, or it were a path
@@ -134,7 +139,7 @@ def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[No
 
     Raises:
         UserError: the disk is full, access is denied, or there can be no such folder.
-        TrainerError: the object store cannot be reached.
+        TrainerError: the object store cannot be reached, or the disk fails.
     """
     try:
         yield
@@ -147,18 +152,19 @@ def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[No
         what = _known_error(str(error), url, needed)
         if what is None:
             raise
-        raise UserError(f"{field} is {url!r}: {what} ({error})") from error
+        kind = TrainerError if os_errors.may_pass(os_error_number(str(error))) else UserError
+        raise kind(f"{field} is {url!r}: {what} ({error})") from error
 
 
 def _known_error(text: str, url: str, needed: int | None) -> str | None:
     """What went wrong and what to do about it; None: it is no error of the user's."""
-    if any(f"[os_error_code='{number}']" in text for number in (errno.ENOSPC, errno.EDQUOT)):
-        need = "" if needed is None else f" about {needed:,} bytes more are needed,"
-        return f"the disk is full:{need} {_free_bytes(url):,} are free. Make room, or name a folder elsewhere."
-    if any(f"[os_error_code='{number}']" in text for number in (errno.EACCES, errno.EPERM, errno.EROFS)):
-        return f"user {os.geteuid()} may not read or write there. Change its permissions, or name a folder elsewhere."
-    if f"[os_error_code='{errno.ENOTDIR}']" in text:
-        return "a part of it is a file: expected a folder. Name a folder elsewhere."
+    number = os_error_number(text)
+    if number == errno.ENOSPC and needed is not None:
+        path = local_path(url)
+        free = "" if path is None else f", {os_errors.free_bytes(path)} are free"
+        return f"the disk is full: about {needed:,} bytes more are needed{free}. Make room, or {ELSEWHERE}."
+    if why := os_errors.cause(number, local_path(url), elsewhere=ELSEWHERE):
+        return why
     if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
         return (
             "access is denied. Give the pods' service account (spec.compute.serviceAccount) the role Storage "
@@ -169,10 +175,7 @@ def _known_error(text: str, url: str, needed: int | None) -> str | None:
     return None
 
 
-def _free_bytes(url: str) -> int:
-    """Free bytes of the disk that holds a folder, which need not exist yet. 0: it is not on this machine."""
-    path = local_path(url)
-    if path is None:
-        return 0
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    return shutil.disk_usage(existing).free
+def os_error_number(text: str) -> int | None:
+    """The system's `errno` in what TensorStore says; None: it was no error of the system's."""
+    match = _OS_ERROR.search(text)
+    return None if match is None else int(match[1])

@@ -27,7 +27,7 @@ from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
-from lateen_trainer.errors import CorruptCheckpointError, UserError
+from lateen_trainer.errors import CorruptCheckpointError, UserError, of_the_system
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
 from lateen_trainer.processes import Lifecycle, Peers
@@ -82,7 +82,13 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     skips = known_skips(checkpoints, origin, past, peers)
     report.begin(plan, start)
     if peers.first:
-        report.add([JsonLinesTracker(run_dir / "metrics.jsonl", attempt=environment.attempt, start_step=start)])
+        metrics = JsonLinesTracker(
+            run_dir / "metrics.jsonl",
+            attempt=environment.attempt,
+            start_step=start,
+            on_error=lambda error: life.stop_because(of_the_system(error)),
+        )
+        report.add([metrics])
 
     loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first, skips=skips)
     rollbacks = Rollbacks(spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin)[0])

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
+from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
 from lateen_api.plan.layout import Layout, Planner
 from lateen_api.plan.memory import gathers_once
@@ -119,7 +120,7 @@ def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str]]:
 
 
 def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, cpu_threads: int | None) -> list[str]:
-    warnings = []
+    warnings = exposed_secrets(spec)
     if cpu_threads is not None and cpu_threads < fleet.cores:
         warnings.append(
             f"{cpu_threads} of the {fleet.cores} cores of a host are used, since in elastic mode their number shows in "

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lateen_api import os_errors
 from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
+from lateen_api.masking import masked, masked_assignment
 from lateen_api.outcome import ExitCode
+from lateen_api.output import ESCAPED, OutputError
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import LMTrainingJob
 from rich.console import Console
@@ -23,7 +26,7 @@ from lateen_operator import wording
 from lateen_operator.attempts import Finish, GiveUp
 from lateen_operator.local import ledger, report
 from lateen_operator.local.detachable import DetachableDisplay
-from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
+from lateen_operator.local.folder import ELSEWHERE, RunFolder, move_aside, read_json, write_json
 from lateen_operator.local.plain import PlainDisplay
 from lateen_operator.local.prepare import (
     Prepared,
@@ -33,7 +36,7 @@ from lateen_operator.local.prepare import (
     cores_of_machine,
     prepare,
 )
-from lateen_operator.local.result import is_complete, write_result
+from lateen_operator.local.result import is_complete, make_result, write_result
 from lateen_operator.local.running import Launch
 from lateen_operator.local.supervisor import TRAINER, Ending, Supervisor
 from lateen_operator.local.terminal import TerminalDisplay
@@ -56,12 +59,12 @@ class Options:
     plain: bool = False
 
     def again(self) -> str:
-        """The command that goes on with the run."""
+        """The command that goes on with the run; secrets in it are masked, and to be put in again."""
         words = ["lateen", "run", str(self.job)]
         words += [] if self.hosts is None else ["--hosts", str(self.hosts)]
         words += [] if self.run_dir is None else ["--run-dir", str(self.run_dir)]
         for override in self.overrides:
-            words += ["--set", override]
+            words += ["--set", masked_assignment(override)]
         return shlex.join(words)
 
 
@@ -82,6 +85,14 @@ class Consoles:
         if self.is_live:
             return DetachableDisplay(TerminalDisplay(self.out, time.monotonic))
         return DetachableDisplay(PlainDisplay(lambda line: print(line, flush=True)))
+
+    def tell(self, text: Text) -> None:
+        """Lines on stdout that nothing depends on: when nobody reads them, the command goes on."""
+        try:
+            self.out.print(text, soft_wrap=True)
+            self.out.file.flush()
+        except OSError:
+            _silence(sys.stdout)
 
     def error(self, error: Exception) -> None:
         """One mistake a line, on stderr."""
@@ -107,15 +118,22 @@ def run_command(options: Options, *, trainer: tuple[str, ...] = TRAINER) -> int:
     except JobError as error:
         consoles.error(error)
         return ExitCode.USER_ERROR
+    except OutputError:
+        raise
     except OSError as error:
-        # A full disk, a folder that was taken away, no more processes: the message names file and reason.
-        consoles.error(error)
-        return ExitCode.ERROR
+        consoles.error(_told(error))
+        return os_errors.exit_code(error)
+
+
+def _told(error: OSError) -> Exception:
+    """The error with its cause and what to do, for people."""
+    return RuntimeError(masked(os_errors.explain(error, elsewhere=ELSEWHERE)))
 
 
 def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
     job = load_job(options.job, options.overrides)
     folder = RunFolder((options.run_dir or Path("runs") / job.metadata.name).absolute())
+    folder.check_name()
     stored = None if options.fresh else read_json(folder.job)
     prepared = prepare(job, folder, hosts=options.hosts, cores=cores_of_machine(), environ=os.environ, stored=stored)
     check_same_run(stored, prepared, folder)
@@ -133,14 +151,15 @@ def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
     with folder.lock() as lock:
         if is_complete(read_json(folder.result), job.spec.trainer.num_train_steps):
             return _say_complete(folder, consoles)
-        return _train(options, consoles, prepared, folder, trainer, lock)
+        with folder.reserve():
+            return _train(options, consoles, prepared, folder, trainer, lock)
 
 
 def _train(
     options: Options, consoles: Consoles, prepared: Prepared, folder: RunFolder, trainer: tuple[str, ...], lock: int
 ) -> int:
     job = prepared.job
-    write_json(folder.job, prepared.resolved())
+    write_json(folder.job, prepared.resolved(), private=True)
     defaults = HUGE_PAGES if prepared.plan.accelerator_kind == "cpu" else {}
     supervisor = Supervisor(
         name=job.metadata.name,
@@ -158,7 +177,14 @@ def _train(
         earlier=ledger.read(folder),
     )
     ending = supervisor.run()
-    result = write_result(job, folder, ending)
+    result = make_result(job, folder, ending)
+    try:
+        write_result(job, folder, result)
+    except OSError as error:
+        # What was found out is told all the same.
+        _print_ending(options, consoles, job, folder, ending, result)
+        consoles.error(_told(error))
+        return ending.exit_code or os_errors.exit_code(error)
     _print_ending(options, consoles, job, folder, ending, result)
     return ending.exit_code
 
@@ -182,20 +208,23 @@ def _print_ending(
                     consoles.out.print(Text(line), soft_wrap=True)
         sys.stdout.flush()
     except OSError:
-        # The terminal is closed, or the pipe's reader has left. The same stands in result.json, so that is no
-        # failure. What is still in the buffer goes where Python's own flush at exit does not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The terminal is closed, or the pipe's reader has left. The same stands in result.json, so that is no failure.
+        _silence(sys.stdout)
+
+
+def _silence(stream: Any) -> None:
+    """What is still in the buffer goes where Python's own flush at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say_complete(folder: RunFolder, consoles: Consoles) -> int:
     result = read_json(folder.result) or {}
-    consoles.out.print(
+    consoles.tell(
         Text(
             f"{result.get('name')} is complete already: {wording.count(result.get('steps', 0), 'step')}, validation "
             f"loss {wording.loss(result.get('validationLoss'))}; see {wording.shown(folder.result)}\n"
             "to train it anew: --fresh"
-        ),
-        soft_wrap=True,
+        )
     )
     return ExitCode.DONE
 
@@ -211,7 +240,7 @@ def _put_aside(folder: RunFolder, consoles: Consoles) -> None:
     if folder.path.exists():
         with folder.lock():
             aside = move_aside(folder.path)
-        consoles.out.print(Text(f"the earlier run is in {wording.shown(aside)} now"), soft_wrap=True)
+        consoles.tell(Text(f"the earlier run is in {wording.shown(aside)} now"))
 
 
 class _PatientConsole(Console):
@@ -224,7 +253,7 @@ class _PatientConsole(Console):
 def _console(stream: Any, plain: bool) -> Console:
     # A locale that cannot write × or – gets a question mark instead of an exception.
     reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
-    if reconfigure:
+    if reconfigure and stream.errors != ESCAPED:
         reconfigure(errors="replace")
     if plain or not stream.isatty():
         return _PatientConsole(file=stream, force_terminal=False, color_system=None, highlight=False)

@@ -1,25 +1,35 @@
 """The folder of a run: where everything lies, who may write there, and writing that is never half done."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lateen_api import os_errors
 from lateen_api.errors import JobError
-from lateen_api.files import replace_text
+from lateen_api.escaping import escaped
+from lateen_api.files import named, replace_text
 
 LEFTOVER_SECONDS = 5.0
+ELSEWHERE = "choose another folder with --run-dir"
+RESERVED = 1 << 18
+"""Bytes of room for result, ledger and picture of the losses on a disk that the run has filled."""
+_RESERVE = ".reserved"
 
 
 class RunFolder:
     """Paths of a run.
 
     ```
-    job.json        the job as it runs, with every default filled in
+    job.json        the job as it runs, with every default filled in; only for the user, since the trainer
+                    needs URLs with their passwords and signatures
     attempts.json   the ledger of attempts
     logs/           output and termination message of each process of each attempt
     metrics.jsonl   a line a step, by the trainer
@@ -87,13 +97,43 @@ class RunFolder:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise JobError(
-                str(self.path),
-                f"the run's folder cannot be made ({error.strerror}); choose another with --run-dir",
-            ) from error
+            why = os_errors.cause(error.errno, self.path, elsewhere=ELSEWHERE) or f"{error.strerror}. {ELSEWHERE}."
+            raise JobError(str(self.path), f"the run's folder cannot be made: {why}") from error
         for folder in (self.path, self.logs):
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise JobError(str(folder), "no permission to write in the run's folder; choose another with --run-dir")
+            try:
+                # Asks the file system too: os.access does not know of a full one, or of what it forbids to root.
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                why = os_errors.cause(error.errno, folder, elsewhere=ELSEWHERE) or f"{error.strerror}. {ELSEWHERE}."
+                raise JobError(str(folder), f"the run's folder cannot be written to: {why}") from error
+
+    def check_name(self) -> None:
+        """Raises JobError when the path is not UTF-8: checkpoints and tokens cannot be kept in such a folder."""
+        if escaped(str(self.path)) != str(self.path):
+            raise JobError(
+                escaped(str(self.path)),
+                f"the name of the run's folder is not UTF-8, and checkpoints cannot be written there: {ELSEWHERE}.",
+            )
+
+    @contextmanager
+    def reserve(self) -> Iterator[None]:
+        """Keeps a little room on the disk, so that a run that fills it can still say how it ended: `write` gives it
+        up when there is no other.
+
+        Raises:
+            OSError: not even that much room is there.
+        """
+        path = self.path / _RESERVE
+        try:
+            with named(path), path.open("wb") as file:
+                file.write(bytes(RESERVED))
+                file.flush()
+                os.fsync(file.fileno())
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     @contextmanager
     def lock(self, *, patience: float = LEFTOVER_SECONDS) -> Iterator[int]:
@@ -109,8 +149,9 @@ class RunFolder:
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             self._acquire(descriptor, patience)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            with named(self.path / "lock"):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -147,9 +188,29 @@ def move_aside(path: Path) -> Path:
     return path.rename(aside)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file that is either the old one or the new one at any moment, also after a power cut."""
-    replace_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Writes a file that is either the old one or the new one at any moment, also after a power cut.
+
+    Args:
+        path: the file.
+        value: what it holds.
+        private: nobody but the user may read it.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", private=private)
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """As `write_json`. On a full disk the room that `RunFolder.reserve` kept is given up for it."""
+    try:
+        replace_text(path, text, private=private)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        (path.parent / _RESERVE).unlink(missing_ok=True)
+        replace_text(path, text, private=private)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.masking import masked, without_secrets
 from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
 from lateen_api.spec import LMTrainingJob
 
@@ -43,8 +44,10 @@ class Prepared:
         return f"{wording.count(self.plan.processes, 'process', 'processes')} × {devices}"
 
     def resolved(self) -> dict[str, Any]:
-        """The job as job.json holds it."""
-        return self.job.model_dump(mode="json", by_alias=True)
+        """The job as job.json holds it. Variables reach the trainer by its environment, so their secrets are masked."""
+        plain = self.job.model_dump(mode="json", by_alias=True)
+        plain["spec"]["compute"] = without_secrets(plain["spec"]["compute"])
+        return plain
 
 
 def prepare(
@@ -159,5 +162,5 @@ def _existing(path: Path) -> Path:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = masked(repr(value))
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

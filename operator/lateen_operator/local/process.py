@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lateen_api.outcome import Outcome
+from lateen_api.outcome import LONGEST_MESSAGE, Outcome
 
 from lateen_operator.local.out_of_memory import kills_so_far
 from lateen_operator.verdict import End
@@ -42,6 +42,8 @@ class TrainerProcess:
         self.asked = False
         self._termination_log = termination_log
         self._memory_kills = kills_so_far()
+        # Room for the outcome, should the disk be full by then.
+        termination_log.write_bytes(b" " * LONGEST_MESSAGE)
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 command,
@@ -91,7 +93,11 @@ class TrainerProcess:
 
     def _outcome(self) -> Outcome | None:
         try:
-            return Outcome.from_json(self._termination_log.read_text(encoding="utf-8"))
+            text = self._termination_log.read_text(encoding="utf-8")
+            if not text.strip():
+                self._termination_log.unlink()
+                return None
+            return Outcome.from_json(text)
         except (FileNotFoundError, ValueError):
             # A process that was killed leaves no outcome, or half of one. Its exit code says enough.
             return None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lateen_api.masking import masked
 from lateen_api.outcome import ExitCode
 from lateen_api.spec import LMTrainingJob
 from rich.console import Console, Group, RenderableType
@@ -110,7 +111,7 @@ def log_tail(path: Path) -> list[str]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    return [wording.printable(line) for line in text.splitlines()[-_LOG_LINES:]]
+    return [wording.printable(masked(line)) for line in text.splitlines()[-_LOG_LINES:]]
 
 
 def _complete_rows(result: dict[str, Any], job: LMTrainingJob, folder: RunFolder) -> list[Row]:

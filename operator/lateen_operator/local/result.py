@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from lateen_api.files import replace_text
 from lateen_api.spec import LMTrainingJob
 
 from lateen_operator.attempts import Finish, GiveUp
-from lateen_operator.local.folder import RunFolder, read_json, write_json
+from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
 from lateen_operator.local.ledger import entry
 from lateen_operator.local.loss_chart import loss_chart
 from lateen_operator.local.losses import Points, read_metrics
@@ -15,16 +14,24 @@ from lateen_operator.local.supervisor import Ending
 COMPLETE, STOPPED, FAILED = "Complete", "Stopped", "Failed"
 
 
-def write_result(job: LMTrainingJob, folder: RunFolder, ending: Ending) -> dict[str, Any]:
-    """Writes `result.json`, and `loss.svg` when there are losses; returns the result."""
+def make_result(job: LMTrainingJob, folder: RunFolder, ending: Ending) -> dict[str, Any]:
+    """How the run came out, as `result.json` holds it."""
     training, validation = (curve.points() for curve in read_metrics(folder.metrics))
     summary = read_json(folder.summary) if isinstance(ending.decision, Finish) else None
-    result = _result(job, ending, summary or {}, training, validation)
+    return _result(job, ending, summary or {}, training, validation)
+
+
+def write_result(job: LMTrainingJob, folder: RunFolder, result: dict[str, Any]) -> None:
+    """Writes `result.json`, and `loss.svg` when there are losses.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
     write_json(folder.result, result)
+    training, validation = (curve.points() for curve in read_metrics(folder.metrics))
     if training:
         title = f"{job.metadata.name}: loss"
-        replace_text(folder.loss_chart, loss_chart(title, training, validation, result["unigramEntropy"]))
-    return result
+        write_text(folder.loss_chart, loss_chart(title, training, validation, result["unigramEntropy"]))
 
 
 def is_complete(result: dict[str, Any] | None, steps: int) -> bool:

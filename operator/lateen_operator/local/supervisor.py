@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lateen_api import os_errors
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator import wording
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.local import ledger
+from lateen_operator.local.folder import ELSEWHERE
 from lateen_operator.local.interrupts import Interrupts
 from lateen_operator.local.losses import LossCurve, read_metrics
 from lateen_operator.local.messages import between_attempts, going_on, stopping
@@ -149,9 +151,16 @@ class Supervisor:
                 running.close()
                 self._attempts = (*self._attempts[:-1], running.record(verdict))
                 self._running = None
-                ledger.write(self._launch.folder, self._ledger)
+                self._write_ledger_at_the_end()
             case _:
                 pass
+
+    def _write_ledger_at_the_end(self) -> None:
+        """How the attempt ended matters more than a ledger that cannot be written: that is only said."""
+        try:
+            ledger.write(self._launch.folder, self._ledger)
+        except OSError as error:
+            self._display.say(os_errors.explain(error, elsewhere=ELSEWHERE))
 
     def _start(self, number: int) -> None:
         last = self._ledger[-1] if self._ledger else None

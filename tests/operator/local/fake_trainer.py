@@ -8,8 +8,10 @@ from `<attempt>.<process>` to what happens there:
     {"at": step, "do": "kill", "signal": 9}                    die by a signal
     {"at": step, "do": "freeze"}                               answer nobody any more
     {"at": step, "do": "deaf"}                                 go on, ignoring SIGTERM
+    {"at": step, "do": "fill"}                                 fill the run's disk to the last byte, leave with 40
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -133,6 +135,11 @@ def act(script: dict) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         case "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        case "fill":
+            with contextlib.suppress(OSError), (RUN / "filler").open("wb", buffering=0) as filler:
+                while True:
+                    filler.write(bytes(4096))
+            os._exit(40)
 
 
 def train() -> None:

@@ -175,6 +175,39 @@ class TestACompleteRun:
         assert (spec["trainer"]["seed"], spec["compute"]["hosts"]) == (3, 1)
         assert spec["compute"]["devicesPerHost"] >= 1
 
+    def test_writes_down_no_secret_but_in_a_file_for_the_user_alone(self, lateen):
+        url = "http://user:password@127.0.0.1:1/a.txt?sig=5ec4e7"
+        script = json.dumps({"1.0": {"at": 3, "do": "exit", "code": 40, "message": f"{url}, line 3, is not JSON."}})
+        secret = ["--set", f"data.trainUrls=['{url}']", "--set", "compute.env.API_KEY=5ec4e7"]
+        done = lateen.run("--hosts", "1", *secret, "--set", f"compute.env.FAKE_SCRIPT='{script}'")
+        assert done.returncode == 40
+        assert "warning: spec.compute.env holds API_KEY and FAKE_SCRIPT in the clear" in done.stderr
+        assert (
+            "(the job cannot run as written): http://***@127.0.0.1:1/a.txt?sig=***, line 3, is not JSON" in done.stderr
+        )
+        job = lateen.run_folder / "job.json"
+        assert job.stat().st_mode & 0o777 == 0o600
+        spec = json.loads(job.read_text())["spec"]
+        assert (spec["data"]["trainUrls"], spec["compute"]["env"]["API_KEY"]) == ([url], "***")
+        assert not any(word in done.stdout + done.stderr.replace(script, "") for word in ("password@", "5ec4e7"))
+        for path in (lateen.run_folder / "attempts.json", lateen.run_folder / "result.json"):
+            assert not any(word in path.read_text() for word in ("password@", "5ec4e7"))
+
+    @pytest.mark.parametrize("redirected", [">&-", ">/dev/full", ">&- 2>&-"])
+    def test_does_not_depend_on_its_output(self, lateen, redirected):
+        script = "import sys; from lateen_api import output; import runpy; output.prepare(); sys.argv.pop(0); "
+        script += "output.run_guarded(lambda: runpy.run_path(sys.argv[0], run_name='__main__'))"
+        command = ["sh", "-c", f'"$@" {redirected}', "sh", sys.executable, "-c", script, *lateen.arguments([])[1:]]
+        for _ in range(2):  # the second says that it is complete
+            done = subprocess.run(command, cwd=lateen.folder, env=lateen.environ(), timeout=60, check=False)
+            assert done.returncode == 0
+        assert lateen.result()["outcome"] == "Complete"
+
+    def test_goes_on_with_a_renewed_signature(self, lateen):
+        assert lateen.run("--set", "data.trainUrls=['http://127.0.0.1:1/a.txt?sig=1']").returncode == 0
+        again = lateen.run("--set", "data.trainUrls=['http://127.0.0.1:1/a.txt?sig=2']")
+        assert (again.returncode, again.stdout.splitlines()[0][:25]) == (0, "tiny is complete already:")
+
     def test_leaves_a_picture_of_the_losses(self, lateen):
         lateen.run()
         picture = (lateen.run_folder / "loss.svg").read_text()
@@ -367,7 +400,7 @@ class TestRefusals:
             (["--set", "model.hiddenDim=33"], "spec.model.hiddenDim: 33 "),
             (["--set", "trainer.sed=1"], "spec.trainer.sed"),
             (["--set", "compute.accelerator=tpu-v5p"], "--set spec.compute.accelerator=cpu --hosts 1"),
-            (["--run-dir", "job.yaml/run"], "choose another with --run-dir"),
+            (["--run-dir", "job.yaml/run"], "choose another folder with --run-dir"),
         ],
     )
     def test_of_a_job_that_cannot_run(self, lateen, options, message):

@@ -85,8 +85,12 @@ def test_a_folder_is_moved_to_the_first_free_name(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(JobError, match=r"file/run: the run's folder cannot be made \(Not a directory\)"):
+    with pytest.raises(JobError) as raised:
         RunFolder(tmp_path / "file" / "run").create()
+    assert str(raised.value) == (
+        f"{tmp_path}/file/run: the run's folder cannot be made: a part of it is a file: expected a folder. "
+        "Correct the path, or choose another folder with --run-dir."
+    )
 
 
 class TestLedger:

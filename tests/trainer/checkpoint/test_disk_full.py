@@ -53,3 +53,14 @@ def test_the_older_one_stays_and_training_goes_on(small_disk, monkeypatch, room_
     assert (metadata, np.array_equal(restored["x"], full(mib=3)["x"])) == ({"step": 1}, True)
     checkpoints.save(3, full(mib=3), {"step": 3}, block=True)
     assert checkpoints.restore(full(mib=3))[1] == {"step": 3}
+
+
+def test_too_few_descriptors_are_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ValueError("RESOURCE_EXHAUSTED: Too many open files [os_error_code='24']")
+
+    monkeypatch.setattr("lateen_trainer.checkpoint.zarr.write_file", refuse)
+    with pytest.raises(
+        NotSavedError, match="step-00000001: process 0 could not write its part: the process may not open"
+    ):
+        Checkpoints(str(tmp_path)).save(1, full(mib=1), {"step": 1}, block=True)

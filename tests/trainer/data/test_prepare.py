@@ -172,7 +172,9 @@ def test_a_cache_dir_that_may_not_be_written_is_named_with_the_user(locked_folde
     with pytest.raises(UserError) as raised:
         prepare(spec, str(locked_folder), layout=layout)
     assert str(raised.value).startswith(f"spec.data.cacheDir is '{locked_folder}")
-    assert f"user {nobody} may not read or write there. Change its permissions" in str(raised.value)
+    assert f"user {nobody} may not read or write there. Change the permissions of the file and its folders" in str(
+        raised.value
+    )
 
 
 def test_a_cache_dir_below_a_file_is_refused(spec, corpus, layout):

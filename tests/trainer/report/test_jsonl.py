@@ -1,7 +1,10 @@
 """metrics.jsonl: exact numbers, strict JSON, each step once."""
 
+import errno
 import json
 import math
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +94,22 @@ def test_a_restart_after_the_last_line_rewrites_nothing(tmp_path: Path):
     inode = path.stat().st_ino
     JsonLinesTracker(path, attempt=2, start_step=1)
     assert path.stat().st_ino == inode
+
+
+def test_a_line_for_which_there_is_no_room_is_left_whole_for_later(tmp_path: Path):
+    """A limit of the file's size stands for a full disk: the system takes a part of the line, and then refuses."""
+    path, errors = tmp_path / "metrics.jsonl", []
+    tracker = JsonLinesTracker(path, attempt=1, start_step=0, on_error=errors.append)
+    tracker.log({"loss": 1.0}, step=0)
+    before, limits = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before + 10, limits[1]))
+    try:
+        tracker.log({"loss": 2.0}, step=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [(error.errno, error.filename) for error in errors] == [(errno.EFBIG, str(path))]
+    assert path.stat().st_size == before
+    tracker.log({"loss": 3.0}, step=2)
+    assert [(line["step"], line["loss"]) for line in lines(path)] == [(0, 1.0), (1, 2.0), (2, 3.0)]

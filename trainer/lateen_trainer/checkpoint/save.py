@@ -4,6 +4,7 @@ Processes agree through files alone. A collective in this thread could meet one 
 another process, and it would hang when a process is gone; a file that does not come is a timeout.
 """
 
+import errno
 import logging
 import shutil
 import time
@@ -11,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from lateen_api.os_errors import cause
+
 from lateen_trainer.checkpoint import zarr
 from lateen_trainer.checkpoint.folder import DISCARDED, FIELD, CheckpointFolder, step_name
 from lateen_trainer.checkpoint.manifest import MANIFEST, ArrayLayout, Manifest, Part, join_parts, part_name
 from lateen_trainer.checkpoint.state import HostArray, layout_of
 from lateen_trainer.errors import LostPeerError, SupersededError, TrainerError
-from lateen_trainer.storage import local_path
+from lateen_trainer.storage import local_path, os_error_number
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +128,13 @@ class Writing:
 
     def _explain(self, error: Exception) -> str:
         where = self.folder.where(self.manifest.step)
-        if any(sign in str(error) for sign in ("No space left", "Disk quota exceeded", "RESOURCE_EXHAUSTED")):
+        number = error.errno if isinstance(error, OSError) else os_error_number(str(error))
+        known = cause(number, local_path(self.folder.url), elsewhere=f"point {FIELD} elsewhere")
+        if known is not None and number not in (errno.ENOSPC, errno.EDQUOT):
+            return f"{where}: process {self.process_index} could not write its part: {known}"
+        if number in (errno.ENOSPC, errno.EDQUOT) or any(
+            sign in str(error) for sign in ("No space left", "Disk quota exceeded")
+        ):
             free = self._free()
             available = "unknown" if free is None else _megabytes(free)
             return (

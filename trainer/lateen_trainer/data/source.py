@@ -5,8 +5,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from lateen_api.masking import masked, without_signature
 
 from lateen_trainer.errors import TrainerError, UserError
 
@@ -39,15 +41,21 @@ def digest(files: Iterable[SourceFile]) -> str:
     """Hex digest of a list of files, in order.
 
     The folder plays no part: the same files moved elsewhere are the same data. The name does, since its
-    suffix says how a file is read.
+    suffix says how a file is read. A signature in it does not where a stamp tells contents apart: it is renewed
+    every few hours.
     """
-    rows = [[PurePosixPath(file.url).name, file.size, file.stamp] for file in files]
+    rows = [[_name(file), file.size, file.stamp] for file in files]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
+def _name(file: SourceFile) -> str:
+    name = PurePosixPath(file.url).name
+    return without_signature(name) if file.stamp and file.url.startswith(("http://", "https://")) else name
+
+
 def to_json(files: Iterable[SourceFile]) -> list[dict[str, object]]:
-    """The files as the cache's ledger lists them."""
-    return [{name: value for name, value in asdict(file).items() if name != "path"} for file in files]
+    """The files as the cache's ledger lists them: without secrets, since whoever may read the cache reads it."""
+    return [{"url": masked(file.url), "size": file.size, "stamp": file.stamp} for file in files]
 
 
 @contextmanager
@@ -121,5 +129,5 @@ def _is_credentials_error(error: Exception) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    text = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    text = masked(str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
     return f"{text[:300]}."

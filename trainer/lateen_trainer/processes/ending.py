@@ -5,10 +5,13 @@ import os
 import select
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from lateen_api.escaping import escaped
 from lateen_api.files import replace_text
+from lateen_api.masking import masked
 from lateen_api.outcome import MEANING, ExitCode, Outcome
 
 STDERR = 2
@@ -36,6 +39,7 @@ class Ending:
         Returns:
             whether this call decided it.
         """
+        outcome, details = replace(outcome, message=masked(outcome.message)), masked(details)
         with self._lock:
             if self.outcome is not None:
                 return False
@@ -68,20 +72,28 @@ def summary(outcome: Outcome) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that a reader sees all of it or nothing.
 
-    A pod's termination log is a mount point, which cannot be replaced: it is written in place.
+    A pod's termination log is a mount point, which cannot be replaced: it is written in place. So is the one of
+    `lateen run` on a full disk, over the room that was kept for it.
     """
     try:
         replace_text(path, text)
     except OSError:
-        path.write_text(text, encoding="utf-8")
+        data = text.encode()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            # Not truncated first: on a full disk others would take the room.
+            file.write(data)
+            file.truncate(len(data))
 
 
 def say(text: str) -> None:
     """Writes to stderr from any thread: past Python's lock on it, which a stuck main thread may hold, and
     not into a pipe that nobody reads."""
-    data = text.encode(errors="replace")
-    while data and select.select([], [STDERR], [], 1.0)[1]:
-        data = data[os.write(STDERR, data[: select.PIPE_BUF]) :]
+    data = escaped(text).encode()
+    # A closed stderr, or a log on a full disk, must not change how the process ends.
+    with contextlib.suppress(OSError):
+        while data and select.select([], [STDERR], [], 1.0)[1]:
+            data = data[os.write(STDERR, data[: select.PIPE_BUF]) :]
 
 
 def leave(exit_code: ExitCode) -> NoReturn:

@@ -1,13 +1,16 @@
 """What the training loop holds of its process: meet the peers, show signs of life, ask whether to stop."""
 
 import logging
+import os
 import re
+import signal
 import threading
 import traceback
 from types import TracebackType
 from typing import Self
 
 import jax
+from lateen_api import os_errors
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode, Outcome
@@ -43,7 +46,8 @@ class Lifecycle:
         leave(life.exit_code)
 
     What leaves the block is turned into an exit code and the termination message: nothing → DONE (or SAVED
-    after `saved()`), TrainerError → its code, JobError → USER_ERROR, anything else → ERROR with its
+    after `saved()`), TrainerError → its code, JobError → USER_ERROR, a full disk and the like → USER_ERROR or
+    ERROR (`lateen_api.os_errors`), anything else → ERROR with its
     traceback. The block never raises; a process with peers waits at its end until all of them are done.
 
     Some ends do not come from the block: a lost peer, a hang, a stop before training began and the end of the
@@ -56,6 +60,7 @@ class Lifecycle:
         self._guardian = Guardian(self._ending)
         self._peers = Peers(environment.process_id, environment.process_count)
         self._saved = False
+        self._broken: TrainerError | None = None
         self._remark = ""
 
     @property
@@ -130,6 +135,14 @@ class Lifecycle:
         """Says that the block ends because of SIGTERM, with its state saved: exit code SAVED."""
         self._saved = True
 
+    def stop_because(self, error: TrainerError) -> None:
+        """Makes all processes save and stop, as after SIGTERM, where one of them cannot go on: it ends with `error`,
+        and what was trained is not lost."""
+        if self._broken is None:
+            self._broken = error
+            log.error("%s", error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def remark(self, sentence: str) -> None:
         """What else is to be known of a run that ends well; the last remark counts."""
         self._remark = f" {sentence}"
@@ -161,18 +174,26 @@ class Lifecycle:
         """How the block ended, and details for the log."""
         make = self._guardian.outcome
         match error:
+            case None if self._broken is not None:
+                return make(
+                    self._broken.exit_code, f"{self._broken} The step was finished and its state saved.{self._remark}"
+                ), ""
             case None if self._saved:
                 return make(
                     ExitCode.SAVED, f"SIGTERM arrived; the step was finished and its state saved.{self._remark}"
                 ), ""
             case None:
                 return make(ExitCode.DONE, f"All steps are trained.{self._remark}"), ""
+            case TrainerError() if self._broken is not None:
+                return make(self._broken.exit_code, f"{self._broken} {error}"), ""
             case LostPeerError():
                 return make(error.exit_code, str(error), error.process), ""
             case TrainerError():
                 return make(error.exit_code, str(error)), ""
             case JobError():
                 return make(ExitCode.USER_ERROR, str(error)), ""
+            case OSError() if os_errors.is_known(error):
+                return make(os_errors.exit_code(error), os_errors.explain(error)), ""
         if BROKEN_CONNECTION.search(str(error)):
             return make(ExitCode.LOST_PEER, f"The connection to a peer broke: {error}"), ""
         details = "".join(traceback.format_exception(error))

@@ -7,12 +7,13 @@ gives the same bits. What is not finite is written as protobuf's JSON mapping do
 "-Infinity" as text, since JSON itself has no such numbers; `float(value)` reads all of them.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from lateen_api.files import replace_text
 
@@ -28,18 +29,23 @@ class JsonLinesTracker:
         start_step: the step that this attempt starts from. Lines of later steps, which an attempt wrote that was lost
             before its next checkpoint, are removed: their steps are trained anew. So is an evaluation of the state
             that it starts from, which is repeated.
+        on_error: called with an error of writing instead of raising it, so that the run can save its state before it
+            ends. Lines that could not be written are tried again with the next one.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, *, attempt: int, start_step: int):
+    def __init__(self, path: Path, *, attempt: int, start_step: int, on_error: Callable[[OSError], None] | None = None):
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._attempt = path, attempt
+        self._path, self._attempt, self._on_error = path, attempt, on_error
+        self._unwritten = b""
         self._file = self._open_from(start_step)
 
-    def _open_from(self, step: int) -> TextIO:
+    def _open_from(self, step: int) -> FileIO:
         drop_steps_from(self._path, step)
-        # Line buffered: a line is there as soon as it is logged, and a killed process leaves at most half
-        # of one.
-        return self._path.open("a", encoding="utf-8", buffering=1)
+        # Without a buffer: a line is there as soon as it is logged, and a killed process leaves at most half of one.
+        return self._path.open("ab", buffering=0)
 
     def rewind(self, step: int) -> None:
         """Removes the lines of `step` and later ones, and the evaluation of the state before it."""
@@ -49,13 +55,39 @@ class JsonLinesTracker:
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Writes a line."""
         numbers = {name: as_json(float(value)) for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, "attempt": self._attempt, **numbers}, allow_nan=False) + "\n")
+        line = json.dumps({"step": step, "attempt": self._attempt, **numbers}, allow_nan=False) + "\n"
+        self._unwritten += line.encode()
+        self._write()
 
     def finish(self) -> None:
         """Closes the file, once it is on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._write()
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as error:
+            self._failed(error)
+
+    def _write(self) -> None:
+        """Writes what is not written yet, all of it or nothing: half a line would not be JSON."""
+        if not self._unwritten:
+            return
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            done = self._file.write(self._unwritten)
+            while done < len(self._unwritten):  # a disk that becomes full takes a part, and then says so
+                done += self._file.write(self._unwritten[done:])
+            self._unwritten = b""
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), end)
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        error.filename = str(self._path)
+        if self._on_error is None:
+            raise error
+        self._on_error(error)
 
 
 def as_json(value: float) -> float | str:
