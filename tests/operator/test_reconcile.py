@@ -344,3 +344,16 @@ def test_what_older_attempts_took_from_a_budget_counts():
     seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={Kind.INFRASTRUCTURE: 1})
     assert isinstance(at(200.0, seen), Start)
     assert isinstance(at(200.0, replace(seen, forgotten={Kind.INFRASTRUCTURE: 2})), GiveUp)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "message"),
+    [(2, 1, "one host is asked for instead of 2"), (1, 2, "2 hosts are asked for instead of 1")],
+)
+def test_a_resize_is_told_in_good_grammar(had: int, wanted: int, message: str) -> None:
+    attempt = replace(RUNNING, hosts=had, wanted_hosts=had)
+    target = replace(TWO.target, hosts=wanted, host_counts=(1, 2))
+    decision = at(10.0, replace(TWO, attempts=(attempt,), target=target))
+    assert isinstance(decision, Tell)
+    assert decision.cause is not None
+    assert decision.cause.message == message
