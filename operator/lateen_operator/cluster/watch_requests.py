@@ -53,7 +53,7 @@ class WatchRequests:
                 break
             await self._note_refusal(path, response)
             await asyncio.sleep(self._retry_seconds)
-        if self._watches.accepted(path):
+        if response.status < 400 and self._watches.accepted(path):
             log.info("the API server accepts the watch of %s again", path)
             self._accepted_again()
         if response.status == 200 and "watch=true" in request.url.raw_query_string:

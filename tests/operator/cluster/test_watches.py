@@ -146,6 +146,12 @@ def test_a_watch_that_is_refused_waits_until_it_is_not(
         watching.now += 2 * STALE_SECONDS
         await until(lambda: watching.watches.age(JOB_SETS) == 0.0)
 
+        # What an API server says while it is getting ready: kopf waits, and the watch is not accepted yet.
+        watching.server.refused["jobsets"] = 429
+        refused_at = len(watching.server.requests)
+        await until(lambda: watching.server.requests[refused_at:].count(f"GET {path}") >= 2)
+        assert (watching.accepted_again, len(watching.health.unready())) == (0, 1)
+
         watching.server.refused.clear()
         await until(lambda: path in watching.server.watches)
         await until(lambda: watching.health.unready() == [])
