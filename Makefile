@@ -66,8 +66,8 @@ bench-reduction: $(VENV)/.test ## Ways of adding gradients, equal on every layou
 bench-data: $(VENV)/.test ## Tokenizing and reading beside the tokenizers library and a memory map
 	$(BIN)/python tests/benchmarks/bench_data.py
 
-bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster
-	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py
+bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster (OPTIONS="--jobs 100")
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py $(OPTIONS)
 
 bench-train: $(VENV)/.test ## A training step beside PyTorch's
 	$(BIN)/python tests/benchmarks/bench_train.py

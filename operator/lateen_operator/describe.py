@@ -172,7 +172,9 @@ def _conditions(
 ) -> list[Condition]:
     word, why = state
     running = attempt is not None and not seen.ends and all(p.running for p in seen.processes) and seen.processes != ()
-    silent = seen.silent_since is not None and seen.progress is not None and not seen.ends
+    # Processes that were asked to terminate need not answer any more.
+    leaving = seen.told_at is not None or isinstance(decision, Tell | Kill)
+    silent = seen.silent_since is not None and seen.progress is not None and not seen.ends and not leaving
     if attempt is not None and attempt.hosts < seen.target.hosts:
         degraded = ("FewerHosts", f"It runs on {attempt.hosts} of {seen.target.hosts} hosts until there are machines.")
     elif silent:

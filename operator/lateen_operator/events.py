@@ -21,6 +21,9 @@ _TOLD_CONDITIONS = {
 }
 """Conditions whose becoming true is an event, and of which type."""
 
+TOLD = frozenset(_TOLD_CONDITIONS)
+"""Conditions whose becoming true is an event."""
+
 
 @dataclass(frozen=True)
 class Event:

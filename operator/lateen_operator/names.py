@@ -28,6 +28,9 @@ WANTED_HOSTS = PREFIX + "wanted-hosts"
 STOPPING = PREFIX + "stopping"
 """Annotation on a JobSet whose pods were told to leave: why and when, as JSON."""
 
+LEDGER = PREFIX + "ledger"
+"""Annotation on a JobSet: what the status has said of attempts since this one started, as JSON."""
+
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 JOBSET_PREFIX = "jobset.sigs.k8s.io/"

@@ -17,7 +17,7 @@ from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
 from lateen_operator.verdict import Kind, Verdict, classify
 from lateen_operator.width import RESIZED, fewer_hosts, more_hosts, next_hosts
-from lateen_operator.wording import hosts
+from lateen_operator.wording import asked_for, hosts
 
 UNTIL_SOMETHING_HAPPENS = math.inf
 
@@ -197,7 +197,7 @@ def _change(seen: Observation) -> Decision | None:
     if target.digest is not None and attempt.digest is not None and target.digest != attempt.digest:
         return Tell(_requested("SpecChanged", "the job's spec was changed"))
     if attempt.wanted_hosts not in (None, target.hosts) and attempt.hosts != target.hosts:
-        return Tell(_resize(RESIZED, f"{hosts(target.hosts)} are asked for instead of {attempt.hosts}", target.hosts))
+        return Tell(_resize(RESIZED, f"{asked_for(target.hosts)} instead of {attempt.hosts}", target.hosts))
     larger = more_hosts(seen)
     if larger is not None:
         return Tell(_resize("CapacityBack", f"there are machines for {hosts(larger)} again", larger))

@@ -34,6 +34,11 @@ def hosts(number: int) -> str:
     return "one host" if number == 1 else f"{number} hosts"
 
 
+def asked_for(number: int) -> str:
+    """`one host is asked for`, `2 hosts are asked for`."""
+    return f"{hosts(number)} {'is' if number == 1 else 'are'} asked for"
+
+
 def size(number: float) -> str:
     """`512 B`, `1.5 MiB`, `20.0 GiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):

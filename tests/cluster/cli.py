@@ -33,6 +33,7 @@ def up(nodes: int, kind: bool) -> None:
     """Start the cluster, with the images that have been built."""
     started = InKind.start() if kind else OnThisMachine.start(nodes)
     click.echo(f"export KUBECONFIG={started.kubeconfig}")
+    click.echo(f"# All nodes share {started.shared}: mount folders of it by hostPath.")
 
 
 @cluster.command()

@@ -284,3 +284,11 @@ class TestHeard:
         outcome = Outcome(ExitCode.SAVED, "saved", step=50, checkpoint="x/step-00000050")
         attempt = left(heard(RUNNING, TRAINING), End(0, 42, at=T0, outcome=outcome))
         assert (attempt.step, attempt.checkpoint_step) == (100, 50)
+
+
+def test_silence_of_a_process_that_was_asked_to_terminate_is_no_warning():
+    silent = replace(TWO, silent_since=T0 + 50)
+    answering = status_of(TWO)
+    assert [event.reason for event in events(answering, status_of(silent))] == ["NoAnswer"]
+    assert events(answering, status_of(replace(silent, told_at=T0 + 49))) == []
+    assert events(answering, status_of(silent, Tell())) == []

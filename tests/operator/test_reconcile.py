@@ -407,3 +407,16 @@ class TestBudgetsOfAChangedJob:
         seen = replace(self.look(self.preempted(27), self.preempted(28, "old")), target=back)
         assert describe(seen, at(999.0, seen), None, plan=None, generation=3, now=999.0).budgets.preemptions == 1
         assert isinstance(at(999.0, seen), Start)
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "message"),
+    [(2, 1, "one host is asked for instead of 2"), (1, 2, "2 hosts are asked for instead of 1")],
+)
+def test_a_resize_is_told_in_good_grammar(had: int, wanted: int, message: str) -> None:
+    attempt = replace(RUNNING, hosts=had, wanted_hosts=had)
+    target = replace(TWO.target, hosts=wanted, host_counts=(1, 2))
+    decision = at(10.0, replace(TWO, attempts=(attempt,), target=target))
+    assert isinstance(decision, Tell)
+    assert decision.cause is not None
+    assert decision.cause.message == message

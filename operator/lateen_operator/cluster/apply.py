@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lateen_api.status import JobStatus
+
 from lateen_operator import names
 from lateen_operator.attempts import Start
 from lateen_operator.cluster.client import Client, Conflict, NotFound
-from lateen_operator.cluster.ledger import stored_status
+from lateen_operator.cluster.ledger import news_to_keep, stored_status
 from lateen_operator.cluster.observe import job_set_of
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
 from lateen_operator.cluster.status_patch import written
@@ -87,6 +89,24 @@ class Apply:
         if current is None or current.stopping is None or current.queue is None or current.deadline is not None:
             return
         await self.client.delete(JOB_SETS, key.namespace, current.name, current.uid, "Foreground")
+
+    async def keep_ledger(self, key: Key, status: JobStatus) -> None:
+        """Notes on the newest JobSet what must not be counted, posted or measured again should the status be wiped.
+
+        Raises:
+            ApiError: the API server does not do it.
+        """
+        objects = self.store.get(key)
+        current = max(objects.own(objects.job_sets.values()), key=lambda view: view.attempt, default=None)
+        news = news_to_keep(objects, status) if current is not None and current.deadline is None else None
+        if current is None or news is None:
+            return
+        kept = {name: value for name, value in written(news).items() if name in ("attempts", "budgets", "conditions")}
+        patch = {"metadata": {"uid": current.uid, "annotations": {names.LEDGER: json.dumps(kept)}}}
+        try:
+            self.store.put(JOB_SETS, await self.client.merge(JOB_SETS, key.namespace, current.name, patch))
+        except (NotFound, Conflict):
+            self.store.drop(key, JOB_SETS, current)
 
     async def expire(self, key: Key, owner: Owner) -> None:
         """Deletes the job."""

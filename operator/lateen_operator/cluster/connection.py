@@ -1,4 +1,4 @@
-"""The way to the API server: one HTTP session, used by kopf's watches and by our own calls alike.
+"""The way to the API server: HTTP sessions, one for our own calls and one for kopf's watches.
 
 Credentials are put into each request as it is sent, so that tokens which are replaced while the operator runs (those
 of service accounts are, every hour) need no new session.
@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientMiddlewareType, ClientRequest, ClientResponse
 
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.cluster.watches import Watches
 from lateen_operator.settings import OperatorSettings
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -118,11 +117,10 @@ class Authorization:
 
 
 class Accounting:
-    """Counts requests, and notes signs of life of watches."""
+    """Counts requests."""
 
-    def __init__(self, metrics: Metrics, watches: Watches, clock: Callable[[], float]):
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]):
         self._metrics = metrics
-        self._watches = watches
         self._clock = clock
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
@@ -137,16 +135,20 @@ class Accounting:
         self._metrics.requests.labels(verb, str(response.status)).inc()
         if not is_watch:
             self._metrics.request_seconds.observe(self._clock() - started)
-        elif response.status == 200:
-            self._watches.answered(request.url.path, request.url.raw_query_string)
         return response
 
 
-def open_session(server: Server, metrics: Metrics, watches: Watches) -> aiohttp.ClientSession:
-    """The session for all requests to this server. Whoever opens it closes it."""
+def open_session(server: Server, metrics: Metrics, *around: ClientMiddlewareType) -> aiohttp.ClientSession:
+    """A session for requests to this server. Whoever opens it closes it.
+
+    Args:
+        server: to which the requests go.
+        metrics: count them.
+        around: further middlewares, which see each request before and each answer after all else.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=server.tls, limit=0),
         timeout=aiohttp.ClientTimeout(total=60.0, sock_connect=_CONNECT_SECONDS),
         headers={"User-Agent": "lateen-operator"},
-        middlewares=(Accounting(metrics, watches, time.monotonic), Authorization(server, time.monotonic)),
+        middlewares=(*around, Accounting(metrics, time.monotonic), Authorization(server, time.monotonic)),
     )

@@ -8,26 +8,29 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from lateen_api.errors import JobError
 from lateen_api.status import JobStatus
 
-from lateen_operator.attempts import Start, Wait
+from lateen_operator.attempts import Attempt, Start, Wait
 from lateen_operator.cluster.apply import Apply, NameTaken
+from lateen_operator.cluster.cleanup import Cleanup
 from lateen_operator.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.garbage import misses_config_map, useless_config_maps, useless_job_sets
-from lateen_operator.cluster.ledger import present_status
+from lateen_operator.cluster.ledger import present_status, told_status
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.observe import job_set_of, observe, pods_of
 from lateen_operator.cluster.planned import Planned, Plans
 from lateen_operator.cluster.poller import Poller, Trainer
-from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS
+from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, Resource
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.status_patch import may_wait, status_patch, written
 from lateen_operator.cluster.store import JobObjects, Key, Store
+from lateen_operator.cluster.views import View
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.describe import describe
 from lateen_operator.events import events
@@ -35,6 +38,7 @@ from lateen_operator.manifests.owner import Owner
 from lateen_operator.names import attempt_name
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision, Expire, Kill, Tell, reconcile
+from lateen_operator.resolve import Resolved
 
 DEPTH_THAT_DOUBLES_WAITS = 20
 """Jobs in the queue."""
@@ -64,7 +68,12 @@ class Controller:
     states: dict[Key, str] = field(default_factory=dict)
     """State of each job as it was written last, for the metrics."""
 
+    cleanup: Cleanup = field(init=False)
+
     _written_at: dict[Key, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.cleanup = Cleanup(self.poster, self.metrics, self.clock)
 
     async def run(self, workers: int) -> None:
         """Works on the queue, for ever."""
@@ -107,19 +116,20 @@ class Controller:
         owner = Owner(key.name, key.namespace, job.uid)
         planned = self.plans.of(key, objects)
         now = self.clock()
+        told = told_status(objects)
         seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
         decision = reconcile(seen, now)
         if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
             return 0.0
         if not await self._act(key, owner, planned, seen, decision, now):
             return 0.0
-        postponed = await self._write_status(key, objects, planned, seen, decision)
+        postponed = await self._write_status(key, objects, told, planned, seen, decision)
         if postponed is None:
             return 0.0
         if not isinstance(decision, Start):
             # What was seen does not know of the attempt yet.
-            await self._tidy(key, owner, planned, seen)
             self._poll(key, seen)
+            postponed = min(postponed, await self._tidy(key, owner, planned, seen))
         return min(postponed, _next_look(seen, decision, now))
 
     async def _act(
@@ -153,16 +163,24 @@ class Controller:
         return job_set_of(self.store.get(key), attempt.number) is None
 
     async def _write_status(
-        self, key: Key, objects: JobObjects, planned: Planned, seen: Observation, decision: Decision
+        self,
+        key: Key,
+        objects: JobObjects,
+        told: JobStatus,
+        planned: Planned,
+        seen: Observation,
+        decision: Decision,
     ) -> float | None:
-        """Writes the status if it says something new. Returns the seconds after which it is to be written, infinity
+        """Writes the status if it says something new, and posts and counts what `told` does not know.
+
+        Returns the seconds after which it is to be written, infinity
         when it is; None: the job changed meanwhile, and has to be looked at anew."""
         job = objects.job
         if job is None:
             return None
         now = self.clock()
         before = present_status(objects)
-        after = describe(seen, decision, before, plan=planned.plan, generation=job.generation, now=now)
+        after = describe(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
         self.states[key] = after.state
         patch = status_patch(written(before), written(after))
         if not patch:
@@ -172,6 +190,9 @@ class Controller:
         early = self._written_at.get(key, -math.inf) + wait - now
         if early > 0:
             return early
+        if not isinstance(decision, Start):
+            # Before it is told: what is kept is not told again.
+            await self._keep_ledger(key, after)
         # A status that was made from an older one must not erase what was written since.
         body = {"metadata": {"resourceVersion": str(job.version)}, "status": patch}
         try:
@@ -185,29 +206,48 @@ class Controller:
         self.metrics.status_patches.inc()
         self._written_at[key] = now
         self.store.put(JOBS, stored)
-        self._count(before, after)
-        self.poster.post(key, job.uid, events(before, after))
+        self._count(told, after)
+        self.poster.post(key, job.uid, events(told, after))
         return math.inf
 
-    async def _tidy(self, key: Key, owner: Owner, planned: Planned, seen: Observation) -> None:
-        """Deletes what serves no purpose any more, and creates what is missing."""
+    async def _keep_ledger(self, key: Key, status: JobStatus) -> None:
+        try:
+            await self.apply.keep_ledger(key, status)
+        except ApiError as error:
+            # It matters only should the status be wiped, too.
+            self.metrics.errors.labels(type(error).__name__).inc()
+            log.warning("%s: the ledger could not be noted on the JobSet: %s", key, error)
+
+    async def _tidy(self, key: Key, owner: Owner, planned: Planned, seen: Observation) -> float:
+        """Deletes what serves no purpose any more, and creates what is missing. A step that fails keeps none of the
+        others from being done. Returns the seconds until those that failed are tried again; infinity: none did."""
         objects = self.store.get(key)
         if objects.job is None:
-            return
+            return math.inf
+
+        async def delete(resource: Resource, view: View) -> None:
+            await self.client.delete(resource, key.namespace, view.name, view.uid)
+            self.store.drop(key, resource, view)
+
+        async def restore_config_map(resolved: Resolved, attempt: Attempt) -> None:
+            await self.apply.restore_config_map(key, owner, resolved, attempt.number, attempt.hosts)
+
+        steps: dict[str, Callable[[], Awaitable[None]]] = {}
         for job_set in useless_job_sets(objects, seen):
-            await self.client.delete(JOB_SETS, key.namespace, job_set.name, job_set.uid)
-            self.store.drop(key, JOB_SETS, job_set)
+            steps[f"delete JobSet {job_set.name}"] = partial(delete, JOB_SETS, job_set)
         for config_map in useless_config_maps(objects):
-            await self.client.delete(CONFIG_MAPS, key.namespace, config_map.name, config_map.uid)
-            self.store.drop(key, CONFIG_MAPS, config_map)
+            steps[f"delete ConfigMap {config_map.name}"] = partial(delete, CONFIG_MAPS, config_map)
         attempt, resolved = seen.attempt, planned.resolved
         if attempt is not None:
-            await self.apply.finish_stop(key, attempt.number)
-            await self.apply.ensure_network_policy(key, owner)
+            steps[f"delete suspended JobSet {attempt_name(key.name, attempt.number)}"] = partial(
+                self.apply.finish_stop, key, attempt.number
+            )
+            steps["create NetworkPolicy"] = partial(self.apply.ensure_network_policy, key, owner)
             if resolved is not None and attempt.digest == resolved.digest and misses_config_map(objects, seen):
-                await self.apply.restore_config_map(key, owner, resolved, attempt.number, attempt.hosts)
+                steps["restore ConfigMap"] = partial(restore_config_map, resolved, attempt)
             self.store.forget_gone(key, attempt.number)
-        await self.scouting.keep(key, owner, resolved, seen, self.clock())
+        steps["keep capacity probes"] = partial(self.scouting.keep, key, owner, resolved, seen, self.clock())
+        return await self.cleanup.run(key, owner.uid, steps)
 
     def _poll(self, key: Key, seen: Observation) -> None:
         attempt = seen.attempt
@@ -244,6 +284,7 @@ class Controller:
         self.poller.forget(key)
         self.plans.forget(key)
         self.poster.forget(key)
+        self.cleanup.forget(key)
         self.queue.forget(key)
         self.states.pop(key, None)
         self._written_at.pop(key, None)

@@ -30,9 +30,9 @@ def make_registry(
         store: gets the objects.
         wake: is called with jobs of which something changed.
         listed_again: is called when a watch started over, so that deletions may have been missed.
-        watches: is told of signs of life.
+        watches: say since when they are.
         metrics: counts events.
-        session: with which kopf makes its requests.
+        session: with which kopf makes its requests, those of the watches among them.
         url: of the API server.
     """
     registry = kopf.OperatorRegistry()
@@ -60,7 +60,6 @@ def _add_handler(
 
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry, id=f"on_{resource.plural}")
     async def on_event(event: Any, **_: Any) -> None:
-        watches.alive(resource)
         counter.inc()
         thing = event["object"]
         take = store.remove if event["type"] == "DELETED" else store.put

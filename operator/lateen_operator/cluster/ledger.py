@@ -1,20 +1,22 @@
 """The ledger of a job's attempts, put together from all places where a trace of them is. Pure.
 
 The status has it. Should it be wiped, or an operator die before it wrote, then the newest attempt's ConfigMap holds
-the ledger as of that attempt's start, and a JobSet that nobody wrote down is an attempt all the same.
+the ledger as of that attempt's start, its JobSet's annotation what was counted, posted and measured since, and a JobSet
+that nobody wrote down is an attempt all the same.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lateen_api.outcome import ExitCode
-from lateen_api.status import JobStatus
+from lateen_api.status import ATTEMPTS_KEPT, AttemptStatus, JobStatus
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.cluster.store import JobObjects
 from lateen_operator.cluster.views import JobSetView
 from lateen_operator.describe import forgotten
-from lateen_operator.record import from_status
+from lateen_operator.events import TOLD
+from lateen_operator.record import from_status, to_status
 from lateen_operator.verdict import Kind, Verdict
 
 
@@ -39,18 +41,73 @@ def present_status(objects: JobObjects) -> JobStatus:
 
 
 def stored_status(objects: JobObjects) -> JobStatus:
-    """The status of the job; where it was wiped, the ledger and budgets of the newest attempt's start."""
+    """The status of the job; where it was wiped, what other objects have kept of it."""
     status = present_status(objects)
     if status.attempts:
         return status
-    newest = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
-    if newest is None:
+    kept = kept_status(objects)
+    return status.model_copy(
+        update={
+            "attempts": kept.attempts,
+            "budgets": kept.budgets,
+            "conditions": status.conditions or kept.conditions,
+        }
+    )
+
+
+def told_status(objects: JobObjects) -> JobStatus:
+    """What has been counted and posted as events. When the status was wiped, that an attempt started was told before
+    it was: else its JobSet would not be there."""
+    status = stored_status(objects)
+    if present_status(objects).attempts:
         return status
+    return status.model_copy(update={"attempts": [to_status(attempt) for attempt in ledger_of(objects).attempts]})
+
+
+def kept_status(objects: JobObjects) -> JobStatus:
+    """Ledger, budgets and true conditions without the status: as of the newest attempt's start from its ConfigMap, and
+    what happened since from its JobSet."""
+    config_map = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
+    job_set = max(objects.own(objects.job_sets.values()), key=lambda view: view.attempt, default=None)
+    started = _status(config_map.ledger) if config_map else JobStatus()
+    noted = _status(job_set.ledger) if job_set else JobStatus()
+    # An operator that ended between the two left a ConfigMap that is newer than the JobSet.
+    is_newer = config_map is not None and job_set is not None and config_map.attempt > job_set.attempt
+    older, newer = (noted, started) if is_newer else (started, noted)
+    attempts = {entry.number: entry for entry in (*older.attempts, *newer.attempts)}
+    return JobStatus(
+        attempts=[attempts[number] for number in sorted(attempts)][-ATTEMPTS_KEPT:],
+        budgets=newer.budgets if newer.attempts else older.budgets,
+        conditions=noted.conditions,
+    )
+
+
+def news_to_keep(objects: JobObjects, status: JobStatus) -> JobStatus | None:
+    """What would be counted, posted or measured again if this status were wiped, for the JobSet's annotation; None:
+    nothing."""
+    kept = kept_status(objects)
+    known = {entry.number: entry for entry in kept.attempts}
+    is_known = all(_end(entry) == _end(known.get(entry.number)) for entry in status.attempts)
+    holds = [condition for condition in status.conditions if condition.type in TOLD and condition.status == "True"]
+    if is_known and {c.type for c in holds} == {c.type for c in kept.conditions}:
+        return None
+    started = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
+    before = {entry.number: entry for entry in _status(started.ledger).attempts} if started else {}
+    changed = [entry for entry in status.attempts if _end(entry) != _end(before.get(entry.number))]
+    return JobStatus(attempts=changed, budgets=status.budgets, conditions=holds)
+
+
+def _end(entry: AttemptStatus | None) -> tuple[bool, float | None]:
+    """What is counted of an attempt: that it ended, and how long it took until training went on."""
+    return (entry.ended is not None, entry.seconds_to_next_step) if entry is not None else (False, None)
+
+
+def _status(text: bytes) -> JobStatus:
     try:
-        kept = JobStatus.model_validate_json(newest.ledger)
+        return JobStatus.model_validate_json(text)
     except ValueError:
-        return status
-    return status.model_copy(update={"attempts": kept.attempts, "budgets": kept.budgets})
+        # Somebody wrote there.
+        return JobStatus()
 
 
 def ledger_of(objects: JobObjects) -> Ledger:

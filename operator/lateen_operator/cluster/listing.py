@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lateen_operator.cluster.client import ApiError, Client, NotFound
-from lateen_operator.cluster.resources import WATCHED, Resource
+from lateen_operator.cluster.resources import WATCHED, Resource, missing
 from lateen_operator.cluster.store import Key, Store
 
 FIRST_SWEEP_SECONDS = 60.0
@@ -53,11 +53,6 @@ class Listing:
         for tried in range(1, _FIRST_TRIES + 1):
             try:
                 return await self.all()
-            except NotFound as error:
-                raise KindMissing(
-                    f"{error}: expected the CRDs of lateen (`lateen crd | kubectl apply -f -`) and of JobSet v0.12 or "
-                    "newer in the cluster. Install them."
-                ) from error
             except ApiError as error:
                 if tried == _FIRST_TRIES or error.status in (401, 403):
                     raise
@@ -81,16 +76,29 @@ class Listing:
                 pass
             self._asked.clear()
             wait = SWEEP_SECONDS
-            try:
-                await self.all()
-            except ApiError as error:
-                log.warning("objects could not be listed, which is tried again later: %s", error)
+            # A kind that cannot be listed does not keep the others from it.
+            for resource in WATCHED:
+                try:
+                    await self._all_of(resource)
+                except (ApiError, KindMissing) as error:
+                    log.warning("%s could not be listed, which is tried again later: %s", resource.plural, error)
 
     async def all(self) -> None:
-        """Lists everything once."""
+        """Lists everything once.
+
+        Raises:
+            ApiError: the API server does not answer.
+            KindMissing: it lacks a CRD.
+        """
         for resource in WATCHED:
-            for namespace in self.namespaces or (None,):
+            await self._all_of(resource)
+
+    async def _all_of(self, resource: Resource) -> None:
+        for namespace in self.namespaces or (None,):
+            try:
                 await self._list(resource, namespace)
+            except NotFound as error:
+                raise KindMissing(f"{missing(resource)}.") from error
 
     async def _list(self, resource: Resource, namespace: str | None) -> None:
         uids, listed, changed = set[str](), 0, set[Key]()

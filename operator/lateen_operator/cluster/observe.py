@@ -56,7 +56,9 @@ def observe(
     ends = ends_of(pods, told_at, now, deleted=_deletion_is(job_set))
     processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
     said = answers if answers is not None and answers.attempt == attempt.number else None
-    asked = said if said is not None and 0 in pods and pods[0].running else None
+    # One whose pod is being deleted need not answer any more: it is given up when its grace is over.
+    answers_now = 0 in pods and pods[0].running and pods[0].deadline is None
+    asked = said if said is not None and answers_now else None
     progress = said.progress if said else None
     attempt = heard(attempt, progress)
     for process in processes:

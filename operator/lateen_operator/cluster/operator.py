@@ -5,6 +5,7 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from lateen_operator.cluster.resources import WATCHED
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.server import serve
 from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watch_settings import watch_settings
 from lateen_operator.cluster.watches import Watches
 from lateen_operator.cluster.work_queue import WorkQueue
@@ -45,11 +47,11 @@ async def run_operator(settings: OperatorSettings) -> None:
         ApiError: the API server does not answer, or not us.
     """
     metrics = Metrics()
-    watches = Watches(time.monotonic)
+    watches = Watches(time.monotonic, settings.namespaces)
     server = find_server(settings)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session(server, metrics, watches))
+        session = await stack.enter_async_context(open_session(server, metrics))
         plain = await stack.enter_async_context(aiohttp.ClientSession())
         client = Client(session, server.url)
         store = Store(time.time)
@@ -90,11 +92,21 @@ async def run_operator(settings: OperatorSettings) -> None:
         first = asyncio.create_task(listing.first(), name="first list")
         if not await _unless_stopped(first, stop):
             return
-        health.ready = True
+        health.listed = True
         log.info("%d jobs are known; working", len(store))
-        registry = make_registry(store, queue.put, listing.soon, watches, metrics, session, server.url)
+
+        def accepted_again() -> None:
+            # Jobs wait for it, some of them for a minute more if nobody wakes them up.
+            listing.soon()
+            waiting = store.keys()
+            for key in waiting:
+                queue.put(key)
+
+        through = open_session(server, metrics, WatchRequests(watches, accepted_again))
+        watching = await stack.enter_async_context(through)
+        registry = make_registry(store, queue.put, listing.soon, watches, metrics, watching, server.url)
         parts = {
-            asyncio.create_task(_watch(settings, registry, stop), name="watches"),
+            asyncio.create_task(watch(settings.namespaces, registry, stop), name="watches"),
             asyncio.create_task(controller.run(settings.workers), name="workers"),
             asyncio.create_task(poller.run(), name="poller"),
             asyncio.create_task(listing.sweep(), name="sweep"),
@@ -108,15 +120,16 @@ def _on_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _watch(settings: OperatorSettings, registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+async def watch(namespaces: Sequence[str], registry: kopf.OperatorRegistry, stop: asyncio.Event) -> None:
+    """Watches these namespaces (none: all) until it is told to stop."""
     others = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=watch_settings(),
         # Else kopf asks for the user's name, and a pod's user may have none.
         identity=cast(Any, "lateen"),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
         stop_flag=stop,
     )
     # kopf takes the signals for itself, and would then wait 5 s for our parts to end by themselves.

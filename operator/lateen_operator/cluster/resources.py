@@ -52,3 +52,11 @@ EVENTS = Resource("", "v1", "events")
 WATCHED = (JOBS, JOB_SETS, PODS, CONFIG_MAPS, NETWORK_POLICIES)
 """In the order in which they are listed: a ledger that names an attempt is older than the list of JobSets, so an
 attempt whose JobSet is not in that list has none."""
+
+
+def missing(resource: Resource) -> str:
+    """What to say of a kind that the API server does not know: a sentence without full stop."""
+    return (
+        f"the API server does not know {resource.plural} of {resource.api_version}: expected the CRDs of lateen "
+        "(`lateen crd | kubectl apply --server-side -f -`) and of JobSet v0.12 or newer in the cluster. Install them"
+    )

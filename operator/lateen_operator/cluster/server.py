@@ -27,8 +27,8 @@ async def serve(port: int, metrics: Metrics, health: Health, refresh: Callable[[
         return web.Response(text="\n".join(problems or ["ok"]) + "\n", status=500 if problems else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        text = "ok" if health.ready else "objects are still being listed"
-        return web.Response(text=text + "\n", status=200 if health.ready else 503)
+        reasons = health.unready()
+        return web.Response(text="\n".join(reasons or ["ok"]) + "\n", status=503 if reasons else 200)
 
     application = web.Application()
     application.router.add_get("/metrics", read_metrics)

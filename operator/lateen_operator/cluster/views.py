@@ -84,6 +84,9 @@ class JobSetView(View):
     stopping: str | None
     """The annotation that says why its pods were told to leave."""
 
+    ledger: bytes
+    """Status as of what was written last on this JobSet, as JSON: ledger, budgets and conditions."""
+
     ended: str | None
     """Completed or Failed; None: neither yet."""
 
@@ -184,6 +187,7 @@ def view_job_set(job_set: Object) -> JobSetView:
         suspended=spec.get("suspend") is True,
         stopped=_is_true(conditions.get("Suspended")),
         stopping=annotations.get(names.STOPPING),
+        ledger=annotations.get(names.LEDGER, "{}").encode(),
         ended=ended,
         ended_at=epoch(conditions[ended].get("lastTransitionTime")) if ended else None,
     )

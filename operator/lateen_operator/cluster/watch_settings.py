@@ -7,7 +7,7 @@ import kopf
 from lateen_operator.cluster.resources import WATCHED
 
 INACTIVITY_SECONDS = 120.0
-"""A watch that is silent for so long is asked for anew. The API server sends a bookmark every minute."""
+"""A watch over which nothing has come for so long is requested again. The API server sends a bookmark every minute."""
 
 
 def watch_settings() -> kopf.OperatorSettings:
@@ -31,7 +31,8 @@ def watch_settings() -> kopf.OperatorSettings:
     # A task for every object that changed lately; with thousands of pods they would add up.
     settings.queueing.idle_timeout = 0.5
     settings.queueing.exit_timeout = 0.5
-    settings.process.ultimate_exiting_timeout = 5.0
+    # kopf kills the process when its end takes longer. It waits 5 s for tasks of ours that it takes for its own.
+    settings.process.ultimate_exiting_timeout = 30.0
     return settings
 
 

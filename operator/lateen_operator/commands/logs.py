@@ -107,7 +107,9 @@ def _started_pod(
         is_newest = number == job.status.attempt_count
         may_come = wanted.follow and is_newest and not _has_ended(job) and (pod is not None or not pods)
         if not may_come:
-            raise CommandError(_missing(job, number, wanted.process, pods, waits))
+            does_not_exist = bool(pods) and wanted.process not in pods
+            exit_code = ExitCode.USER_ERROR if does_not_exist else ExitCode.ERROR
+            raise CommandError(_missing(job, number, wanted.process, pods, waits), exit_code)
         if waits != said:
             say(f"Process {wanted.process} of attempt {number} waits: {waits}")
             said = waits

@@ -82,7 +82,7 @@ def page(job: JobView, now: float) -> RenderableType:
 
 def _heading(job: JobView) -> Text:
     status, plan = job.status, job.status.plan
-    heading = Text(job.name, "bold", no_wrap=True, overflow="ellipsis")
+    heading = Text(job.name, "bold")
     heading.append(f"  {job.namespace}", "not bold dim")
     heading.append(f"  {status.state or 'Unknown'}", f"not bold {_STYLE_OF_STATE.get(status.state, 'bold')}")
     if plan is not None:

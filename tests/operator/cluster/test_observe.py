@@ -483,3 +483,10 @@ def _status(number: int, cause: str | None = None) -> dict[str, Any]:
     if cause is not None:
         entry |= {"cause": cause, "ended": "2030-03-17T17:47:00Z", "message": "m", "exitCode": 143, "reason": "r"}
     return json.loads(json.dumps({"attempts": [entry], "attemptCount": number}))
+
+
+def test_a_process_whose_pod_is_being_deleted_need_not_answer() -> None:
+    silent = Answers(1, silent_since=T0 + 40, moved_at=T0 + 30)
+    assert look(Cluster(*RUNNING), answers=silent).silent_since == T0 + 40
+    evicted = Cluster(job(), job_set(), pod(0, deleted=(39, 120)), pod(1))
+    assert look(evicted, answers=silent).silent_since is None

@@ -33,9 +33,10 @@ def printed(cluster, **wanted: Any) -> tuple[str, list[str]]:
     return out.getvalue().decode(), said
 
 
-def refusal(cluster, **wanted: Any) -> str:
+def refusal(cluster, *, exit_code: int | None = None, **wanted: Any) -> str:
     with pytest.raises(CommandError) as caught:
         printed(cluster, **wanted)
+    assert exit_code in (None, caught.value.exit_code)
     return str(caught.value)
 
 
@@ -99,7 +100,7 @@ def test_log_that_does_not_exist_yet(script, job):
 
 def test_process_that_does_not_exist(script, job):
     cluster = script(job(attemptCount=1), pods={1: [[pod("a"), pod("b", process=1)]]})
-    assert refusal(cluster, process=2) == "Attempt 1 has no process 2: expected 0 to 1."
+    assert refusal(cluster, exit_code=40, process=2) == "Attempt 1 has no process 2: expected 0 to 1."
     assert refusal(cluster, process=2, follow=True) == "Attempt 1 has no process 2: expected 0 to 1."
 
 

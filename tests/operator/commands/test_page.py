@@ -11,10 +11,10 @@ NOW = 1_896_091_200.0
 """2030-01-31T12:00:00Z"""
 
 
-def shown(**status: Any) -> list[str]:
+def shown(*, width: int = 160, **status: Any) -> list[str]:
     """The lines of the page, without what pads them."""
     job = JobView("nano", "research", False, JobStatus.model_validate(status))
-    console = Console(width=160, color_system=None, force_terminal=False)
+    console = Console(width=width, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(page(job, NOW))
     return [" ".join(line.split()) for line in capture.get().splitlines()]
@@ -120,4 +120,11 @@ def test_warnings_of_the_plan_are_told():
     conditions = [condition("Accepted", "True", "R", "m")]
     assert shown(conditions=conditions, plan={**PLAN, "warnings": ["Memory may run out."]})[1] == (
         "Note: Memory may run out."
+    )
+
+
+def test_a_narrow_terminal_shows_the_whole_heading():
+    lines = shown(width=80, state="Training", hosts=1, plan=PLAN)
+    assert " ".join(lines[:2]) == (
+        "nano research Training cpu, 1 host, mesh 4x1, 859,008 parameters, 8,192 tokens a step"
     )

@@ -15,6 +15,7 @@ from lateen_trainer.report import names
 from lateen_trainer.report.metrics_server import MetricsServer
 from lateen_trainer.report.progress import ProgressState
 from lateen_trainer.report.prometheus import PrometheusTracker
+from lateen_trainer.report.step_log import StepLog
 from lateen_trainer.report.tracker import Tracker, Trackers
 
 _SHOWN = 10
@@ -38,7 +39,9 @@ class Reporter:
         self._prometheus = prometheus = PrometheusTracker(
             self._progress, process_id=environment.process_id, attempt=environment.attempt
         )
-        self._trackers = Trackers([prometheus])
+        # One process is enough: all of them have the same loss.
+        logs = [StepLog(steps)] if environment.process_id == 0 else []
+        self._trackers = Trackers([prometheus, *logs])
         self._server = MetricsServer(
             environment.metrics_host,
             environment.metrics_port,
