@@ -9,14 +9,13 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from lateen_api.errors import JobError
 from lateen_api.status import JobStatus
 
 from lateen_operator.attempts import Start, Wait
-from lateen_operator.cluster.apply import Apply, NameTaken
-from lateen_operator.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
+from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.client import ApiError, Client, Conflict, NotFound
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.garbage import misses_config_map, useless_config_maps, useless_job_sets
 from lateen_operator.cluster.ledger import present_status
@@ -24,16 +23,18 @@ from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.observe import job_set_of, observe, pods_of
 from lateen_operator.cluster.planned import Planned, Plans
 from lateen_operator.cluster.poller import Poller, Trainer
+from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.status_patch import may_wait, status_patch, written
 from lateen_operator.cluster.store import JobObjects, Key, Store
-from lateen_operator.cluster.work_queue import WorkQueue
+from lateen_operator.cluster.uncreated import Uncreated
+from lateen_operator.cluster.work_queue import BACKOFF_LONGEST_SECONDS, WorkQueue
 from lateen_operator.describe import describe
 from lateen_operator.events import events
 from lateen_operator.manifests.owner import Owner
 from lateen_operator.names import attempt_name
-from lateen_operator.observation import Observation
+from lateen_operator.observation import Blocked, Observation
 from lateen_operator.reconcile import Close, Decision, Expire, Kill, Tell, reconcile
 
 DEPTH_THAT_DOUBLES_WAITS = 20
@@ -55,6 +56,7 @@ class Controller:
     apply: Apply
     scouting: Scouting
     plans: Plans
+    uncreated: Uncreated
     poller: Poller
     poster: EventPoster
     metrics: Metrics
@@ -65,6 +67,8 @@ class Controller:
     """State of each job as it was written last, for the metrics."""
 
     _written_at: dict[Key, float] = field(default_factory=dict)
+    _untidied: dict[Key, Blocked] = field(default_factory=dict)
+    """What the last round could not tidy: the next one writes its status before it tries again."""
 
     async def run(self, workers: int) -> None:
         """Works on the queue, for ever."""
@@ -79,7 +83,9 @@ class Controller:
                 again = await self.look(key)
             except Exception as error:
                 self.metrics.errors.labels(type(error).__name__).inc()
-                delay = self.queue.failed(key)
+                # What was refused may be allowed at any time; who does not answer is not asked more and more often.
+                refused = isinstance(error, NameTaken) or (isinstance(error, ApiError) and error.status != 0)
+                delay = self.queue.failed(key, RETRIED_WITHIN_SECONDS if refused else BACKOFF_LONGEST_SECONDS)
                 # Expected errors tell all in a line; of the others we want to know where they come from.
                 trace = not isinstance(error, _EXPECTED)
                 log.error("%s: %s; again in %.3g s", key, error or type(error).__name__, delay, exc_info=trace)
@@ -108,37 +114,56 @@ class Controller:
         planned = self.plans.of(key, objects)
         now = self.clock()
         seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
+        seen = await self.uncreated.explain(key, objects, seen)
         decision = reconcile(seen, now)
         if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
             return 0.0
-        if not await self._act(key, owner, planned, seen, decision, now):
-            return 0.0
+        try:
+            await self._act(key, owner, planned, seen, decision, now)
+        except _EXPECTED as error:
+            # Not done, so not told as done: no attempt is started, none is told to leave.
+            await self._tell_refusal(key, planned, seen, Wait(math.inf), error)
+            raise
+        seen = replace(seen, blocked=self._untidied.get(key) or seen.blocked)
         postponed = await self._write_status(key, objects, planned, seen, decision)
         if postponed is None:
             return 0.0
         if not isinstance(decision, Start):
             # What was seen does not know of the attempt yet.
-            await self._tidy(key, owner, planned, seen)
+            # First: a running trainer is asked how it is, whatever cannot be tidied.
             self._poll(key, seen)
+            try:
+                await self._tidy(key, owner, planned, seen)
+            except _EXPECTED as error:
+                told = await self._tell_refusal(key, planned, seen, decision, error)
+                if told is not None:
+                    self._untidied[key] = told
+                raise
+            if self._untidied.pop(key, None) is not None:
+                return 0.0
         return min(postponed, _next_look(seen, decision, now))
 
     async def _act(
         self, key: Key, owner: Owner, planned: Planned, seen: Observation, decision: Decision, now: float
-    ) -> bool:
-        """Applies the decision. False: it could not be, and the next round knows why."""
+    ) -> None:
+        """Applies the decision."""
         attempt = seen.attempt
         match decision:
             case Start() if planned.resolved is not None:
-                try:
-                    await self.apply.start(key, owner, planned.resolved, decision)
-                except Invalid as error:
-                    self.plans.refuse(key, planned, JobError("spec", f"the API server refuses it: {error.message}"))
-                    return False
+                await self.apply.start(key, owner, planned.resolved, decision)
             case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
                 await self.apply.stop(key, attempt.number, cause, now)
             case Expire():
                 await self.apply.expire(key, owner)
-        return True
+
+    async def _tell_refusal(
+        self, key: Key, planned: Planned, seen: Observation, decision: Decision, error: Exception
+    ) -> Blocked | None:
+        """Writes down that the API server refuses something, if it does. Returns what was written."""
+        told = blocked_by(error, self.queue.failures(key))
+        if told is not None:
+            await self._write_status(key, self.store.get(key), planned, replace(seen, blocked=told), decision)
+        return told
 
     async def _is_gone_for_good(self, key: Key, seen: Observation) -> bool:
         """Before an attempt is closed because its JobSet is gone: is it? A watch may be late."""
@@ -243,6 +268,8 @@ class Controller:
     def _forget(self, key: Key) -> None:
         self.poller.forget(key)
         self.plans.forget(key)
+        self.uncreated.forget(key)
+        self._untidied.pop(key, None)
         self.poster.forget(key)
         self.queue.forget(key)
         self.states.pop(key, None)
