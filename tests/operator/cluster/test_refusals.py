@@ -188,8 +188,8 @@ def test_a_foreign_object_is_named():
     assert world.blocked == (
         "True",
         "NameTaken",
-        "Jobsets team/nano-a1 exists and does not belong to the job nano: expected no such object. Delete or rename it. "
-        "It is tried again, and the job goes on by itself.",
+        "Jobsets team/nano-a1 exists and does not belong to the job nano: expected no such object. "
+        "Delete or rename it. It is tried again, and the job goes on by itself.",
     )
 
 
