@@ -14,7 +14,7 @@ from lateen_operator.cluster.controller import Controller
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.planned import Plans
-from lateen_operator.cluster.poller import Poller
+from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, blocked, blocked_by
 from lateen_operator.cluster.resources import EVENTS, JOB_SETS, JOBS
 from lateen_operator.cluster.scouting import Scouting
@@ -145,7 +145,7 @@ class World:
         return condition.status, condition.reason, condition.message
 
 
-async def _nobody(*_: Any) -> Any:
+async def _nobody(key: Key, trainer: Trainer) -> bytes:
     raise AssertionError("nobody is asked in these tests")
 
 
