@@ -121,8 +121,7 @@ class Controller:
         try:
             await self._act(key, owner, planned, seen, decision, now)
         except _EXPECTED as error:
-            # Not done, so not told as done: no attempt is started, none is told to leave.
-            await self._tell_refusal(key, planned, seen, Wait(math.inf), error)
+            await self._tell_refusal(key, planned, seen, _undone(seen, decision, now), error)
             raise
         seen = replace(seen, blocked=self._untidied.get(key) or seen.blocked)
         postponed = await self._write_status(key, objects, planned, seen, decision)
@@ -274,6 +273,14 @@ class Controller:
         self.queue.forget(key)
         self.states.pop(key, None)
         self._written_at.pop(key, None)
+
+
+def _undone(seen: Observation, decision: Decision, now: float) -> Decision:
+    """How a decision is told that could not be applied: no attempt is started, none is told to leave, and a job that
+    should be deleted has ended as it had before."""
+    if isinstance(decision, Expire):
+        return reconcile(replace(seen, target=replace(seen.target, ttl=None)), now)
+    return Wait(math.inf)
 
 
 def _next_look(seen: Observation, decision: Decision, now: float) -> float:

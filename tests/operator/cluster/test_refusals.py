@@ -236,6 +236,24 @@ def test_a_refused_deletion_is_told_once_and_cleared():
     assert world.blocked[0] == "False"
 
 
+def test_a_job_whose_own_deletion_is_refused_stays_complete():
+    world = World("ttlAfterFinished=1m")
+    done = {
+        "number": 1,
+        "hosts": 1,
+        "started": at(0),
+        "ended": at(1),
+        "cause": "Done",
+        "exitCode": 0,
+        "message": "done",
+    }
+    job = world.server.objects["lmtrainingjobs", KEY.name]
+    world.put(JOBS, {**job, "status": {"state": "Complete", "attempts": [done | {"step": 10_000_000}]}})
+    world.server.refuse["delete", "lmtrainingjobs"] = Forbidden("DELETE /x/nano", 403, "policy: no")
+    world.look(100)
+    assert (world.status.state, world.blocked[:2]) == ("Complete", ("True", "Refused"))
+
+
 def event(message: str, kind: str = "Job", reason: str = "FailedCreate", seconds: float = 20) -> dict[str, Any]:
     name = "nano-a1-workers-0" if kind == "Job" else "nano-a1"
     return {
