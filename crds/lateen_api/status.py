@@ -26,6 +26,7 @@ class ConditionType(StrEnum):
     """What a job's conditions tell. Each is True, False or Unknown."""
 
     ACCEPTED = "Accepted"
+    BLOCKED = "Blocked"
     QUEUED = "Queued"
     RUNNING = "Running"
     DEGRADED = "Degraded"
@@ -36,6 +37,7 @@ class ConditionType(StrEnum):
 
 CONDITION_MEANING = {
     ConditionType.ACCEPTED: "The plan was made. False: the job cannot run as it is written, and nothing was created.",
+    ConditionType.BLOCKED: "The API server refuses an object that the job needs, or its change. It is tried again.",
     ConditionType.QUEUED: "It waits for admission or for machines.",
     ConditionType.RUNNING: "All processes of an attempt are up.",
     ConditionType.DEGRADED: "It runs, but on fewer hosts than asked for, or without progress.",
@@ -255,7 +257,7 @@ class JobStatus(_Part):
     """What the operator knows of a job."""
 
     state: str = ""
-    """The state in one word: Refused, Queued, Starting, Training, Suspended, Complete, Failed, …"""
+    """The state in one word: Refused, Blocked, Queued, Starting, Training, Suspended, Complete, Failed, …"""
 
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that the status speaks of."""

@@ -23,7 +23,7 @@ from lateen_api.status import (
 
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent
 from lateen_operator.avoidance import avoided_nodes
-from lateen_operator.observation import Observation
+from lateen_operator.observation import Blocked, Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
 from lateen_operator.record import timestamp, to_status
 from lateen_operator.verdict import Kind
@@ -130,6 +130,8 @@ def _state(seen: Observation, decision: Decision, attempt: Attempt | None) -> tu
             return "Starting", "Its pods are created."
         case Close(verdict=verdict):
             return "Restarting", _sentence(verdict.message)
+    if seen.blocked is not None and seen.told_at is None and not any(process.running for process in seen.processes):
+        return "Blocked", seen.blocked.message
     if attempt is None:
         return "Restarting", _waiting(seen, decision)
     if seen.told_at is not None or isinstance(decision, Tell | Kill):
@@ -182,9 +184,11 @@ def _conditions(
     else:
         degraded = ("AsWanted", "It runs as it was asked for." if attempt else "It does not run.")
     accepted = ("Refused", str(seen.refusal)) if seen.refusal else ("Planned", "The plan was made.")
+    blocked = seen.blocked or Blocked("NotBlocked", "", "")
     failed = decision.verdict.reason if isinstance(decision, GiveUp) else ""
     told: list[tuple[ConditionType, bool, str, str]] = [
         (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
+        (ConditionType.BLOCKED, seen.blocked is not None, blocked.reason, blocked.message),
         (ConditionType.QUEUED, word == "Queued", "Queued", why),
         (ConditionType.RUNNING, running, word, why),
         (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),

@@ -69,6 +69,10 @@ def _condition(before: Condition | None, after: Condition) -> list[Event]:
     if after.type is ConditionType.ACCEPTED:
         changed = before is None or (before.status, before.message) != (after.status, after.message)
         return [Event("Warning", after.reason, after.message)] if after.status == "False" and changed else []
+    if after.type is ConditionType.BLOCKED:
+        # Its message may change at every try (names of pods, amounts used): that is no news.
+        changed = before is None or (before.status, before.reason) != (after.status, after.reason)
+        return [Event("Warning", after.reason, after.message)] if after.status == "True" and changed else []
     if after.type not in _TOLD_CONDITIONS or after.status != "True" or (before and before.status == "True"):
         return []
     kind = _TOLD_CONDITIONS[after.type]

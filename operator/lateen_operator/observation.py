@@ -26,11 +26,35 @@ class Process:
 
     end: End | None = None
     node: str | None = None
+    pod_missing: bool = False
+    """It waits for its pod to be created."""
+
     waiting_for: str | None = None
     """Why it does not run yet, for people: `ErrImagePull: …`."""
 
     waiting_since: float | None = None
-    """When it got its machine, while its program does not run: seconds since the epoch."""
+    """When it got its machine, while its program does not run, or since when it could have had a pod, while it has
+    none: seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """What the API server does not let anybody do for the job."""
+
+    reason: str
+    """One word for programs: `QuotaExceeded`."""
+
+    cause: str
+    """For people: who is refused what, in the API server's own words; a sentence without capital and full stop."""
+
+    remedy: str
+    """What to do; a sentence without full stop."""
+
+    @property
+    def message(self) -> str:
+        """All of it, as sentences."""
+        cause = f"{self.cause[:1].upper()}{self.cause[1:]}"
+        return f"{cause}. {self.remedy}. It is tried again, and the job goes on by itself."
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,9 @@ class Observation:
 
     refusal: JobError | None = None
     """Why the job cannot run as it is written now. An attempt of its former text may go on."""
+
+    blocked: Blocked | None = None
+    """What the API server refuses to do for the job; it is tried again."""
 
     stop_requests: int = 0
     """How often it was asked to stop: Ctrl-C here, `spec.suspend` in a cluster."""

@@ -94,4 +94,4 @@ class ComputeSpec(Section):
     """Where the trainer sees the volumes, as in Kubernetes."""
 
     pod_template: dict[str, Any] = Field(default_factory=dict)
-    """Merged into the pod template last: for what has no field of its own."""
+    """Merged into the pod template last: for what has no field of its own. `$remove` as a value takes a field out."""

@@ -17,6 +17,7 @@ from lateen_operator.attempts import Start
 from lateen_operator.cluster.client import Client, Conflict, NotFound
 from lateen_operator.cluster.ledger import news_to_keep, stored_status
 from lateen_operator.cluster.observe import job_set_of
+from lateen_operator.cluster.refusals import NameTaken
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
 from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.stopping import Stopping
@@ -29,10 +30,6 @@ from lateen_operator.manifests.owner import Owner
 from lateen_operator.resolve import Resolved
 from lateen_operator.settings import OperatorSettings
 from lateen_operator.verdict import Verdict
-
-
-class NameTaken(Exception):
-    """An object of the name that an attempt needs exists and belongs to something else."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ class Apply:
             if not owner.owns(stored):
                 raise NameTaken(
                     f"{resource.plural} {owner.namespace}/{name} exists and does not belong to the job "
-                    f"{owner.name}: expected no such object. Delete or rename it."
+                    f"{owner.name}: expected no such object"
                 ) from error
         self.store.put(resource, stored)
         return stored

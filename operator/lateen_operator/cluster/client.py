@@ -29,6 +29,7 @@ class ApiError(Exception):
     """
 
     def __init__(self, call: str, status: int, message: str, reason: str = ""):
+        self.call = call
         super().__init__(f"{call}: {status or 'no answer'} {message}".strip())
         self.status = status
         self.message = message
@@ -48,7 +49,7 @@ class Forbidden(ApiError):
 
 
 class Invalid(ApiError):
-    """The object is not valid; it will not be next time."""
+    """The object is not valid, or a policy says no, which may change."""
 
 
 _ERRORS = {403: Forbidden, 404: NotFound, 409: Conflict, 422: Invalid}
@@ -92,12 +93,14 @@ class Client:
             return
 
     async def pages(
-        self, resource: Resource, namespace: str | None, selector: str | None = None
+        self, resource: Resource, namespace: str | None, selector: str | None = None, fields: str | None = None
     ) -> AsyncIterator[tuple[list[dict[str, Any]], int]]:
-        """All objects of a kind, page by page, each with the version of the whole list."""
+        """All objects of a kind with these labels and fields, page by page, each with the version of the whole list."""
         query: dict[str, Any] = {"limit": _PAGE}
         if selector or resource.selector:
             query["labelSelector"] = selector or resource.selector
+        if fields:
+            query["fieldSelector"] = fields
         while True:
             answer = await self._call("GET", resource.path(namespace, query=query))
             yield answer.get("items") or [], int(answer["metadata"].get("resourceVersion") or 0)

@@ -9,16 +9,15 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from lateen_api.errors import JobError
 from lateen_api.status import JobStatus
 
 from lateen_operator.attempts import Attempt, Start, Wait
-from lateen_operator.cluster.apply import Apply, NameTaken
+from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.cleanup import Cleanup
-from lateen_operator.cluster.client import ApiError, Client, Conflict, Invalid, NotFound
+from lateen_operator.cluster.client import ApiError, Client, Conflict, NotFound
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.garbage import misses_config_map, useless_config_maps, useless_job_sets
 from lateen_operator.cluster.ledger import present_status, told_status
@@ -26,12 +25,14 @@ from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.observe import job_set_of, observe, pods_of
 from lateen_operator.cluster.planned import Planned, Plans
 from lateen_operator.cluster.poller import Poller, Trainer
+from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, Resource
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.status_patch import may_wait, status_patch, written
 from lateen_operator.cluster.store import JobObjects, Key, Store
+from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.views import View
-from lateen_operator.cluster.work_queue import WorkQueue
+from lateen_operator.cluster.work_queue import BACKOFF_LONGEST_SECONDS, WorkQueue
 from lateen_operator.describe import describe
 from lateen_operator.events import events
 from lateen_operator.manifests.owner import Owner
@@ -59,6 +60,7 @@ class Controller:
     apply: Apply
     scouting: Scouting
     plans: Plans
+    uncreated: Uncreated
     poller: Poller
     poster: EventPoster
     metrics: Metrics
@@ -73,7 +75,7 @@ class Controller:
     _written_at: dict[Key, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.cleanup = Cleanup(self.poster, self.metrics, self.clock)
+        self.cleanup = Cleanup(self.metrics, self.clock)
 
     async def run(self, workers: int) -> None:
         """Works on the queue, for ever."""
@@ -88,7 +90,9 @@ class Controller:
                 again = await self.look(key)
             except Exception as error:
                 self.metrics.errors.labels(type(error).__name__).inc()
-                delay = self.queue.failed(key)
+                # What was refused may be allowed at any time; who does not answer is not asked more and more often.
+                refused = isinstance(error, NameTaken) or (isinstance(error, ApiError) and error.status != 0)
+                delay = self.queue.failed(key, RETRIED_WITHIN_SECONDS if refused else BACKOFF_LONGEST_SECONDS)
                 # Expected errors tell all in a line; of the others we want to know where they come from.
                 trace = not isinstance(error, _EXPECTED)
                 log.error("%s: %s; again in %.3g s", key, error or type(error).__name__, delay, exc_info=trace)
@@ -118,37 +122,52 @@ class Controller:
         now = self.clock()
         told = told_status(objects)
         seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
+        seen = await self.uncreated.explain(key, objects, seen)
         decision = reconcile(seen, now)
         if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
             return 0.0
-        if not await self._act(key, owner, planned, seen, decision, now):
-            return 0.0
+        try:
+            await self._act(key, owner, planned, seen, decision, now)
+        except _EXPECTED as error:
+            await self._tell_refusal(key, planned, seen, _undone(seen, decision, now), error)
+            raise
+        uncleaned = self.cleanup.blocked(key)
+        seen = replace(seen, blocked=uncleaned or seen.blocked)
         postponed = await self._write_status(key, objects, told, planned, seen, decision)
         if postponed is None:
             return 0.0
         if not isinstance(decision, Start):
             # What was seen does not know of the attempt yet.
+            # First: a running trainer is asked how it is, whatever cannot be tidied.
             self._poll(key, seen)
             postponed = min(postponed, await self._tidy(key, owner, planned, seen))
+            if self.cleanup.blocked(key) != uncleaned:
+                return 0.0
         return min(postponed, _next_look(seen, decision, now))
 
     async def _act(
         self, key: Key, owner: Owner, planned: Planned, seen: Observation, decision: Decision, now: float
-    ) -> bool:
-        """Applies the decision. False: it could not be, and the next round knows why."""
+    ) -> None:
+        """Applies the decision."""
         attempt = seen.attempt
         match decision:
             case Start() if planned.resolved is not None:
-                try:
-                    await self.apply.start(key, owner, planned.resolved, decision)
-                except Invalid as error:
-                    self.plans.refuse(key, planned, JobError("spec", f"the API server refuses it: {error.message}"))
-                    return False
+                await self.apply.start(key, owner, planned.resolved, decision)
             case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
                 await self.apply.stop(key, attempt.number, cause, now)
             case Expire():
                 await self.apply.expire(key, owner)
-        return True
+
+    async def _tell_refusal(
+        self, key: Key, planned: Planned, seen: Observation, decision: Decision, error: Exception
+    ) -> None:
+        """Writes down that the API server refuses something, if it does."""
+        refusal = blocked_by(error, self.queue.failures(key))
+        if refusal is not None:
+            objects = self.store.get(key)
+            await self._write_status(
+                key, objects, told_status(objects), planned, replace(seen, blocked=refusal), decision
+            )
 
     async def _is_gone_for_good(self, key: Key, seen: Observation) -> bool:
         """Before an attempt is closed because its JobSet is gone: is it? A watch may be late."""
@@ -247,7 +266,7 @@ class Controller:
                 steps["restore ConfigMap"] = partial(restore_config_map, resolved, attempt)
             self.store.forget_gone(key, attempt.number)
         steps["keep capacity probes"] = partial(self.scouting.keep, key, owner, resolved, seen, self.clock())
-        return await self.cleanup.run(key, owner.uid, steps)
+        return await self.cleanup.run(key, steps)
 
     def _poll(self, key: Key, seen: Observation) -> None:
         attempt = seen.attempt
@@ -283,11 +302,20 @@ class Controller:
     def _forget(self, key: Key) -> None:
         self.poller.forget(key)
         self.plans.forget(key)
+        self.uncreated.forget(key)
         self.poster.forget(key)
         self.cleanup.forget(key)
         self.queue.forget(key)
         self.states.pop(key, None)
         self._written_at.pop(key, None)
+
+
+def _undone(seen: Observation, decision: Decision, now: float) -> Decision:
+    """How a decision is told that could not be applied: no attempt is started, none is told to leave, and a job that
+    should be deleted has ended as it had before."""
+    if isinstance(decision, Expire):
+        return reconcile(replace(seen, target=replace(seen.target, ttl=None)), now)
+    return Wait(math.inf)
 
 
 def _next_look(seen: Observation, decision: Decision, now: float) -> float:

@@ -142,7 +142,7 @@ def _processes(
         elif missing is not None:
             processes.append(Process(number, placed=False, running=False, end=replace(missing, process=number)))
         else:
-            processes.append(Process(number, placed=False, running=False, waiting_for=_no_pod_because(job_set)))
+            processes.append(_without_pod(number, attempt, job_set, pods))
     return tuple(processes), over_at if over_at > now and len(pods) < job_set.hosts else math.inf
 
 
@@ -156,6 +156,26 @@ def _process(number: int, pod: PodView, end: End | None) -> Process:
         node=pod.node,
         waiting_for=None if end or pod.running else pod.waiting_for,
         waiting_since=pod.placed_at if placed and not pod.running and end is None else None,
+    )
+
+
+def _without_pod(number: int, attempt: Attempt, job_set: JobSetView, pods: dict[int, PodView]) -> Process:
+    """A process that has no pod yet, and may get one.
+
+    Its time runs (`startDeadline`): who is refused pods may be refused them for ever. Not in a queue, nor while the
+    first pod of its slice waits for a machine, before which JobSet creates no other; nor when the attempt has run,
+    since then its pod is not one that was never created.
+    """
+    leader = pods.get(number - number % job_set.hosts_per_slice)
+    waits_for_machine = leader is not None and leader.placed_at is None and leader.node is None
+    is_late = not (job_set.suspended or waits_for_machine or attempt.first_step is not None)
+    return Process(
+        number,
+        placed=False,
+        running=False,
+        pod_missing=not job_set.suspended,
+        waiting_for=_no_pod_because(job_set),
+        waiting_since=job_set.may_have_pods_since if is_late else None,
     )
 
 

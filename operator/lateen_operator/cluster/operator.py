@@ -27,6 +27,7 @@ from lateen_operator.cluster.resources import WATCHED
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.server import serve
 from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watch_settings import watch_settings
 from lateen_operator.cluster.watches import Watches
@@ -74,6 +75,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             apply=Apply(client, store, settings),
             scouting=Scouting(client, store, settings),
             plans=Plans(),
+            uncreated=Uncreated(client, time.time),
             poller=poller,
             poster=poster,
             metrics=metrics,

@@ -52,10 +52,6 @@ class Plans:
         self._planned[key] = planned
         return planned
 
-    def refuse(self, key: Key, planned: Planned, refusal: JobError) -> None:
-        """Somebody who knows better refuses the job as it was planned."""
-        self._planned[key] = replace(planned, resolved=None, plan=None, refusal=refusal)
-
     def forget(self, key: Key) -> None:
         """The job is gone."""
         self._planned.pop(key, None)

@@ -1,9 +1,10 @@
 """Scouts: pods that find out whether there is room for more hosts. As many as are wanted, and no more."""
 
+import logging
 from dataclasses import dataclass
 
 from lateen_operator.avoidance import failing_nodes, lost_nodes
-from lateen_operator.cluster.client import Client, Conflict
+from lateen_operator.cluster.client import Client, Conflict, Forbidden
 from lateen_operator.cluster.garbage import missing_scouts, useless_scouts
 from lateen_operator.cluster.resources import PODS
 from lateen_operator.cluster.store import Key, Store
@@ -14,6 +15,8 @@ from lateen_operator.observation import Observation
 from lateen_operator.resolve import Resolved
 from lateen_operator.settings import OperatorSettings
 from lateen_operator.width import scouts_wanted
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,3 +52,7 @@ class Scouting:
             except Conflict:
                 # A former one that is still leaving; the watch tells when it has.
                 continue
+            except Forbidden as error:
+                # A quota that is used up is no room either, and the job runs well as it is.
+                log.info("%s: scout %d is refused: %s", key, number, error)
+                return

@@ -78,6 +78,9 @@ class JobSetView(View):
     """Kueue's LocalQueue that admits it."""
 
     suspended: bool
+    may_have_pods_since: float
+    """When it was created, or resumed last."""
+
     stopped: bool
     """All its Jobs are suspended."""
 
@@ -176,8 +179,11 @@ def view_job_set(job_set: Object) -> JobSetView:
     workers = spec["replicatedJobs"][0]
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ended = next((name for name in ("Completed", "Failed") if _is_true(conditions.get(name))), None)
+    common, suspended = _common(job_set), conditions.get("Suspended") or {}
+    resumed_at = epoch(suspended.get("lastTransitionTime")) if suspended.get("status") == "False" else None
     return JobSetView(
-        **_common(job_set),
+        **common,
+        may_have_pods_since=max(common["created_at"], resumed_at or 0.0),
         attempt=int(labels[names.ATTEMPT_LABEL]),
         slices=workers.get("replicas", 1),
         hosts_per_slice=workers["template"]["spec"].get("parallelism", 1),

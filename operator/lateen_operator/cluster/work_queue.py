@@ -94,15 +94,19 @@ class WorkQueue(Generic[Key]):
         self._failures.pop(key, None)
         self._give_back(key)
 
-    def failed(self, key: Key) -> float:
-        """The worker failed; the key comes again after 0.5 s, 1 s, 2 s, … up to a minute. Returns that time.
+    def failures(self, key: Key) -> int:
+        """How often in a row the worker has failed at the key."""
+        return self._failures.get(key, 0)
+
+    def failed(self, key: Key, longest: float = BACKOFF_LONGEST_SECONDS) -> float:
+        """The worker failed; the key comes again after 0.5 s, 1 s, 2 s, … up to `longest`. Returns that time.
 
         News of the job in between do not wait for it: what failed may be over by them.
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # The exponent is bounded too: 2.0 ** 1024 overflows.
-        delay = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
+        delay = min(longest, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
         again = self._again.pop(key, math.inf)
         self._taken.pop(key, None)
         # Not at once, however loud the news: a job that fails at every look would take a worker for itself.

@@ -18,6 +18,7 @@ BAR_WIDTH = 32
 ATTEMPTS_SHOWN = 10
 
 _TOLD_IF_TRUE = (
+    ConditionType.BLOCKED,
     ConditionType.QUEUED,
     ConditionType.DEGRADED,
     ConditionType.SUSPENDED,
@@ -25,9 +26,16 @@ _TOLD_IF_TRUE = (
     ConditionType.FAILED,
 )
 
-_STYLE_OF_STATE = {"Complete": "bold green", "Failed": "bold red", "Refused": "bold red", "Suspended": "bold yellow"}
+_STYLE_OF_STATE = {
+    "Complete": "bold green",
+    "Failed": "bold red",
+    "Refused": "bold red",
+    "Blocked": "bold red",
+    "Suspended": "bold yellow",
+}
 _STYLE_OF_CONDITION = {
     ConditionType.ACCEPTED: "red",
+    ConditionType.BLOCKED: "red",
     ConditionType.FAILED: "red",
     ConditionType.DEGRADED: "yellow",
     ConditionType.COMPLETE: "green",

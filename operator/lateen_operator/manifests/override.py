@@ -1,8 +1,8 @@
 """`spec.compute.podTemplate`: merged into the pods last, for what has no field of its own.
 
-Mappings are merged key by key, and null takes a key out. Lists whose entries have a name (containers, volumes, env)
-are merged by it, mounts by their path; other lists are replaced. What the contract between operator and trainer
-rests on cannot be overridden.
+Mappings are merged key by key, and `$remove` or null takes a key out. Lists whose entries have a name (containers,
+volumes, env) are merged by it, mounts by their path; other lists are replaced. What the contract between operator and
+trainer rests on cannot be overridden.
 """
 
 import copy
@@ -14,11 +14,17 @@ from lateen_api.wording import closest, listing, show
 
 from lateen_operator import names
 from lateen_operator.manifests.environ import is_own_variable
+from lateen_operator.manifests.labels import check_labels, check_name, check_value
 from lateen_operator.manifests.storage import OWN_FOLDERS
 
 FIELD = "spec.compute.podTemplate"
+REMOVE = "$remove"
+"""In place of a value: takes the key out. null does as well, but `kubectl apply` without --server-side drops it."""
+
 
 _MERGED_BY = {"volumeMounts": "mountPath", "volumeDevices": "devicePath", "ports": "containerPort"}
+_SELECTOR = f"{FIELD}.spec.nodeSelector"
+_LARGEST_ANNOTATIONS = 256 * 1024
 _OWN_PREFIXES = (names.PREFIX, names.JOBSET_PREFIX, "batch.kubernetes.io/")
 _BY_JOBSET = "JobSet and its Jobs set it"
 _OF_SPEC: Mapping[str, str] = {
@@ -47,19 +53,30 @@ _OF_TRAINER: Mapping[str, str] = {
 
 def merged(base: Any, override: Any, key: str = "") -> Any:
     """`base` with `override` merged into it; neither is changed."""
-    if isinstance(base, Mapping) and isinstance(override, Mapping):
-        result = dict(base)
+    if isinstance(override, Mapping):
+        # What is new may hold keys to take out, too: they take out nothing, but must not reach the pods.
+        result = dict(base) if isinstance(base, Mapping) else {}
         for name, value in override.items():
-            if value is None:
+            if value is None or value == REMOVE:
                 result.pop(name, None)
             else:
-                result[name] = merged(base.get(name), value, name)
+                result[name] = merged(result.get(name), value, name)
         return result
-    if isinstance(base, list) and isinstance(override, list):
+    if isinstance(override, list):
         identity = _MERGED_BY.get(key, "name")
-        if _all_have(identity, base) and _all_have(identity, override):
+        if isinstance(base, list) and _all_have(identity, base) and _all_have(identity, override):
             return _merged_by(identity, base, override)
+        return [merged(None, item) for item in override]
     return copy.deepcopy(override)
+
+
+def _with_nulls(override: Any) -> Any:
+    """The same with null for each `$remove`: so checks know one way only of taking a key out."""
+    if isinstance(override, Mapping):
+        return {name: None if value == REMOVE else _with_nulls(value) for name, value in override.items()}
+    if isinstance(override, list):
+        return [_with_nulls(item) for item in override]
+    return override
 
 
 def _all_have(identity: str, items: list[Any]) -> bool:
@@ -75,6 +92,7 @@ def _merged_by(identity: str, base: list[Any], override: list[Any]) -> list[Any]
 
 def check_override(template: Mapping[str, Any]) -> list[JobError]:
     """What in a podTemplate is no part of one, or would break the contract."""
+    template = _with_nulls(template)
     errors = list(_unknown(template, ("metadata", "spec"), FIELD))
     metadata, spec = template.get("metadata"), template.get("spec")
     errors += _check_metadata(metadata)
@@ -83,6 +101,9 @@ def check_override(template: Mapping[str, Any]) -> list[JobError]:
     if not isinstance(spec, Mapping):
         return [*errors, JobError(f"{FIELD}.spec", f"{show(spec)} is not valid: expected a mapping. Correct it.")]
     errors += _kept(spec, _OF_SPEC, f"{FIELD}.spec")
+    selector = spec.get("nodeSelector")
+    if isinstance(selector, Mapping):
+        errors += check_labels({name: value for name, value in selector.items() if value is not None}, _SELECTOR)
     for part in ("containers", "initContainers", "volumes"):
         errors += _check_names(spec.get(part), f"{FIELD}.spec.{part}")
     if not errors:
@@ -113,6 +134,17 @@ def _check_metadata(metadata: Any) -> Iterator[JobError]:
                 yield JobError(f"{where}.{part}", f"{show(name)} belongs to the operator. Remove it.")
             elif value is not None and not isinstance(value, str):
                 yield JobError(f"{where}.{part}.{name}", f"{show(value)} is no text. Write it in quotes.")
+            else:
+                # Kubernetes looks at annotations' names in lower case.
+                yield from check_name(str(name) if part == "labels" else str(name).lower(), f"{where}.{part}")
+                if part == "labels" and value is not None:
+                    yield from check_value(value, f"{where}.{part}.{name}")
+        size = sum(len(str(name).encode()) + len(str(value).encode()) for name, value in entries.items())
+        if part == "annotations" and size > _LARGEST_ANNOTATIONS:
+            yield JobError(
+                f"{where}.{part}",
+                f"{size:,} bytes are too many: expected {_LARGEST_ANNOTATIONS:,} at most. Shorten them.",
+            )
 
 
 def _check_names(items: Any, where: str) -> Iterator[JobError]:
@@ -137,12 +169,24 @@ def _check_containers(spec: Mapping[str, Any]) -> Iterator[JobError]:
             )
             continue
         yield from _kept(container, _OF_TRAINER, f"{where}[{index}]")
+        yield from _check_privilege(container.get("securityContext"), f"{where}[{index}].securityContext")
         yield from _check_entries(container, "env", "name", is_own_variable, f"{where}[{index}]")
         yield from _check_entries(
             container, "volumeMounts", "mountPath", lambda path: path in OWN_FOLDERS.values(), f"{where}[{index}]"
         )
         yield from _check_entries(
             container, "ports", "name", lambda name: name in ("metrics", "coordinator"), f"{where}[{index}]"
+        )
+
+
+def _check_privilege(security: Any, where: str) -> Iterator[JobError]:
+    if not isinstance(security, Mapping) or security.get("privileged") is not True:
+        return
+    if security.get("allowPrivilegeEscalation", False) is False:
+        yield JobError(
+            f"{where}.allowPrivilegeEscalation",
+            "is false, as lateen sets it, and Kubernetes takes no privileged container with that. "
+            f"Write {REMOVE} there, or true.",
         )
 
 

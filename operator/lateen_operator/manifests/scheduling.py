@@ -15,6 +15,8 @@ from lateen_api.spec import ComputeSpec, JobSpec
 from lateen_api.spec.section import duration_seconds
 from lateen_api.wording import show
 
+from lateen_operator.manifests.labels import check_labels
+
 GKE = "cloud.google.com/"
 NODE_POOL_LABEL = GKE + "gke-nodepool"
 TPU = "google.com/tpu"
@@ -94,8 +96,8 @@ def avoiding(pod_spec: Mapping[str, Any], nodes: Sequence[str], *, strictly: boo
 
 
 def check_scheduling(compute: ComputeSpec) -> list[JobError]:
-    """What cannot be had together."""
-    errors = []
+    """What cannot be had together, and labels that no node can have."""
+    errors = list(check_labels(compute.node_selector, "spec.compute.nodeSelector"))
     if compute.spot and compute.reservation is not None:
         errors.append(
             JobError(

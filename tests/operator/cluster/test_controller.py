@@ -18,6 +18,7 @@ from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS, WATCHED, Resource
 from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.events import Event
 from lateen_operator.heard import Answers
@@ -127,6 +128,7 @@ class World:
             apply=Apply(self.client, store, SETTINGS),
             scouting=Scouting(self.client, store, SETTINGS),
             plans=Plans(),
+            uncreated=Uncreated(self.client, lambda: self.now),
             poller=self.poller,
             poster=self.poster,
             metrics=metrics,
@@ -257,13 +259,11 @@ def test_a_refused_deletion_of_a_former_job_set_keeps_nothing_else_waiting() -> 
     world.client.refused = {"nano-a1"}
     world.start_operator()
     again = world.look()
-    assert [trainer.attempt for trainer in world.poller.watched] == [2]
+    assert {trainer.attempt for trainer in world.poller.watched} == {2}
     assert "create networkpolicies nano-network" in world.client.calls
     assert (again, world.client.calls.count("delete jobsets nano-a1")) == (1.0, 1)
-    assert [event.reason for event in world.poster.posted if event.type == "Warning"] == ["CleanupFailed"] * 2
-    assert "Could not delete JobSet nano-a1: DELETE nano-a1: 403 a webhook says no." in {
-        event.message for event in world.poster.posted
-    }
+    [warning] = [event for event in world.poster.posted if event.type == "Warning"]
+    assert (warning.reason, "DELETE nano-a1: a webhook says no." in warning.message) == ("Refused", True)
 
     world.look()
     assert world.client.calls.count("delete jobsets nano-a1") == 1
@@ -273,4 +273,4 @@ def test_a_refused_deletion_of_a_former_job_set_keeps_nothing_else_waiting() -> 
     world.client.refused = set()
     world.look()
     assert ("jobsets", "nano-a1") not in world.client.objects
-    assert [event.reason for event in world.poster.posted].count("CleanupFailed") == 2
+    assert [event.reason for event in world.poster.posted].count("Refused") == 1

@@ -1,5 +1,6 @@
 """How `spec.compute.podTemplate` is merged. What it must not override stands in wrong_in_a_cluster.yaml."""
 
+import pytest
 from lateen_operator.manifests.override import merged
 from lateen_operator.manifests.pod import pod_template
 from stored_jobs import NANO, attempt
@@ -11,6 +12,15 @@ def test_mappings_are_merged_key_by_key():
 
 def test_null_takes_a_key_out():
     assert merged({"a": 1, "b": 2}, {"a": None, "c": None}) == {"b": 2}
+
+
+def test_a_word_that_every_way_of_applying_keeps_takes_a_key_out_too():
+    assert merged({"a": 1, "b": {"c": 2, "d": 3}}, {"a": "$remove", "b": {"c": "$remove"}}) == {"b": {"d": 3}}
+
+
+def test_what_takes_a_key_out_never_reaches_the_pods():
+    override = {"new": {"a": "$remove", "b": None, "c": [{"d": "$remove", "e": 1}]}}
+    assert merged({}, override) == {"new": {"c": [{"e": 1}]}}
 
 
 def test_lists_of_named_things_are_merged_by_name():
@@ -42,14 +52,11 @@ def test_neither_side_is_changed():
     assert (base, override) == ({"a": {"b": 1}}, {"a": {"c": [1]}})
 
 
-def test_job_may_loosen_what_a_driver_needs():
-    spec = pod_template(
-        attempt(
-            NANO,
-            "compute.podTemplate={spec: {securityContext: {runAsUser: 0, runAsNonRoot: null},"
-            "containers: [{name: trainer, securityContext: {privileged: true, allowPrivilegeEscalation: null}}]}}",
-        )
-    )["spec"]
+@pytest.mark.parametrize("nothing", ["null", "$remove"])
+def test_job_may_loosen_what_a_driver_needs(nothing):
+    trainer = f"{{name: trainer, securityContext: {{privileged: true, allowPrivilegeEscalation: {nothing}}}}}"
+    pod = f"{{securityContext: {{runAsUser: 0, runAsNonRoot: {nothing}}}, containers: [{trainer}]}}"
+    spec = pod_template(attempt(NANO, f"compute.podTemplate={{spec: {pod}}}"))["spec"]
     assert (spec["securityContext"]["runAsUser"], "runAsNonRoot" in spec["securityContext"]) == (0, False)
     assert spec["containers"][0]["securityContext"] == {
         "readOnlyRootFilesystem": True,
