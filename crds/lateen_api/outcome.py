@@ -76,6 +76,10 @@ class Outcome:
     checkpoint: str | None = None
     """Last committed checkpoint."""
 
+    start_step: int | None = None
+    """Steps that were trained when the process began: those of the checkpoint that it restored, 0 without one.
+    None: it ended before that was known."""
+
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
         message = self.message
@@ -85,6 +89,7 @@ class Outcome:
                 "message": message,
                 "step": self.step,
                 "checkpoint": self.checkpoint,
+                "startStep": self.start_step,
             }
             text = json.dumps(fields, ensure_ascii=False)
             if len(text.encode()) <= LONGEST_MESSAGE or not message:
@@ -105,6 +110,7 @@ class Outcome:
                 message=str(fields["message"]),
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
+                start_step=fields.get("startStep"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error

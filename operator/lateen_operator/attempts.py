@@ -56,7 +56,7 @@ class Attempt:
 
     @property
     def steps_lost(self) -> int:
-        """Steps that the next attempt trains once more."""
+        """Steps that the next attempt trains once more, as far as is known before it has begun: see `steps_lost`."""
         return max(0, (self.step or 0) - (self.checkpoint_step or 0))
 
 
@@ -133,6 +133,17 @@ def next_action(
         return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
     until = last.ended_at + backoff_seconds(attempts)
     return Start(last.number + 1) if now >= until else Wait(until)
+
+
+def steps_lost(attempts: Sequence[Attempt], index: int) -> int:
+    """Steps of the attempt at `index` that had to be trained again.
+
+    What the next attempt restored decides. Until that is known, the last checkpoint that was heard of does: a process
+    that is killed may have committed another one.
+    """
+    attempt = attempts[index]
+    resumed = next((later.first_step for later in attempts[index + 1 :] if later.first_step is not None), None)
+    return attempt.steps_lost if resumed is None else max(0, (attempt.step or 0) - resumed)
 
 
 def spent(attempts: Sequence[Attempt], budget: Kind) -> int:

@@ -130,7 +130,8 @@ class Controller:
         match decision:
             case Start() if planned.resolved is not None:
                 try:
-                    await self.apply.start(key, owner, planned.resolved, decision)
+                    saved = seen.attempts[-1].checkpoint_step if seen.attempts else None
+                    await self.apply.start(key, owner, planned.resolved, decision, checkpoint_step=saved)
                 except Invalid as error:
                     self.plans.refuse(key, planned, JobError("spec", f"the API server refuses it: {error.message}"))
                     return False

@@ -101,6 +101,10 @@ class Lifecycle:
         """
         self._guardian.beat(phase, step)
 
+    def started_from(self, step: int) -> None:
+        """Says what the attempt begins with: the steps of the checkpoint that was restored, 0 without one."""
+        self._guardian.started_from(step)
+
     def committed(self, checkpoint: str, step: int) -> None:
         """Names the last committed checkpoint and the steps trained at it. May be called from any thread."""
         self._guardian.committed(checkpoint, step)
