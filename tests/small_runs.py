@@ -33,12 +33,20 @@ class SmallRuns:
             },
         }
 
-    def run(self, name: str, *overrides: str) -> Outcome:
-        """Trains as far as it goes; how it ended."""
+    def run(self, name: str, *overrides: str, known_step: int | None = None) -> Outcome:
+        """Trains as far as it goes; how it ended.
+
+        Args:
+            known_step: step of the last checkpoint that the run is told of.
+        """
         run_dir = self.folder / name
         run_dir.mkdir(exist_ok=True)
         environment = ProcessEnvironment(
-            job_file="", run_dir=str(run_dir), termination_log=str(run_dir / "outcome"), metrics_host="127.0.0.1"
+            job_file="",
+            run_dir=str(run_dir),
+            termination_log=str(run_dir / "outcome"),
+            metrics_host="127.0.0.1",
+            checkpoint_step=known_step,
         )
         job = LMTrainingJob.model_validate(apply_overrides(self.job, overrides))
         with (

@@ -6,6 +6,7 @@ The process number is computed here, so that both places number processes alike:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import overload
 
 PREFIX = "LATEEN_"
 
@@ -59,6 +60,10 @@ class ProcessEnvironment:
     termination_log: str | None = None
     """File that gets the outcome as JSON at the end (LATEEN_TERMINATION_LOG)."""
 
+    checkpoint_step: int | None = None
+    """Step of the last checkpoint that the attempts before this one are known to have committed; None: of none
+    (LATEEN_CHECKPOINT_STEP). A trainer that finds no checkpoint although there was one refuses to start at step 0."""
+
     @property
     def process_count(self) -> int:
         """Processes of the attempt."""
@@ -83,6 +88,7 @@ class ProcessEnvironment:
             "METRICS_HOST": self.metrics_host,
             "RUN_DIR": self.run_dir,
             "TERMINATION_LOG": self.termination_log,
+            "CHECKPOINT_STEP": self.checkpoint_step,
         }
         return {PREFIX + name: str(value) for name, value in values.items() if value is not None}
 
@@ -113,6 +119,7 @@ class ProcessEnvironment:
             metrics_host=environ.get(PREFIX + "METRICS_HOST", "0.0.0.0"),
             run_dir=environ.get(PREFIX + "RUN_DIR", "."),
             termination_log=environ.get(PREFIX + "TERMINATION_LOG"),
+            checkpoint_step=_integer(environ, "CHECKPOINT_STEP", default=None, least=0),
         )
         if environment.process_count > 1 and not environment.coordinator:
             raise ProcessEnvironmentError(
@@ -122,7 +129,15 @@ class ProcessEnvironment:
         return environment
 
 
-def _integer(environ: Mapping[str, str], name: str, *, default: int, least: int, below: int | None = None) -> int:
+@overload
+def _integer(environ: Mapping[str, str], name: str, *, default: int, least: int, below: int | None = None) -> int: ...
+@overload
+def _integer(
+    environ: Mapping[str, str], name: str, *, default: None, least: int, below: int | None = None
+) -> int | None: ...
+def _integer(
+    environ: Mapping[str, str], name: str, *, default: int | None, least: int, below: int | None = None
+) -> int | None:
     text = environ.get(PREFIX + name)
     if text is None:
         return default

@@ -1,9 +1,11 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and folders that a job names."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+_FILE_URL = "file://"
 
 
 def replace_text(path: Path, text: str, *, private: bool = False) -> None:
@@ -48,3 +50,26 @@ def named(path: Path) -> Iterator[None]:
 def _for_the_user_alone(path: str, flags: int) -> int:
     """An opener for `open`: nobody else may read the file, from its first byte on."""
     return os.open(path, flags, 0o600)
+
+
+def resolve_folder(place: str, base: Path) -> str:
+    """A folder that a job names, as an absolute path; a URL of another scheme than file stays as it is.
+
+    Args:
+        place: path or URL. `~` is the home directory.
+        base: folder that a relative path is below.
+    """
+    scheme, path = (place[: len(_FILE_URL)], place[len(_FILE_URL) :]) if _is_file_url(place) else ("", place)
+    if "://" in path:
+        return place
+    return scheme + os.path.normpath((base / Path(path).expanduser()).absolute())
+
+
+def local_folder(place: str) -> Path | None:
+    """The path of a folder that a job names; None: it is not on this machine."""
+    path = place[len(_FILE_URL) :] if _is_file_url(place) else place
+    return None if "://" in path else Path(path).expanduser()
+
+
+def _is_file_url(place: str) -> bool:
+    return place[: len(_FILE_URL)].lower() == _FILE_URL

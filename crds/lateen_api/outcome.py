@@ -83,6 +83,10 @@ class Outcome:
     """The process that is gone, where this one ends because of that; None: it ends for another reason, or nobody
     knows which process is gone."""
 
+    start_step: int | None = None
+    """Steps that were trained when the process began: those of the checkpoint that it restored, 0 without one.
+    None: it ended before that was known."""
+
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
         message = escaped(self.message)
@@ -92,6 +96,7 @@ class Outcome:
                 "message": message,
                 "step": self.step,
                 "checkpoint": self.checkpoint and escaped(self.checkpoint),
+                "startStep": self.start_step,
                 **({} if self.lost_process is None else {"lostProcess": self.lost_process}),
             }
             text = json.dumps(fields, ensure_ascii=False)
@@ -116,6 +121,7 @@ class Outcome:
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
                 lost_process=None if lost is None else int(lost),
+                start_step=fields.get("startStep"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error

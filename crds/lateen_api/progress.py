@@ -30,6 +30,10 @@ class Phase(StrEnum):
     DONE = "Done"
 
 
+BEFORE_STATE = frozenset({Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING})
+"""Phases in which an attempt does not know yet from which step it starts. (A rollback enters RESTORING again.)"""
+
+
 class Progress(BaseModel):
     """Where a run is. Field names are camelCase in JSON."""
 
@@ -38,6 +42,10 @@ class Progress(BaseModel):
     phase: Phase
     since: float
     """When the phase began, or its last step ended: seconds since the epoch."""
+
+    start_step: int | None = None
+    """Steps that were trained when the attempt began: those of the checkpoint that it restored, 0 without one.
+    None: not known yet."""
 
     step: int = 0
     """Steps trained."""

@@ -56,7 +56,7 @@ class Attempt:
 
     @property
     def steps_lost(self) -> int:
-        """Steps that the next attempt trains once more."""
+        """Steps that the next attempt trains once more, as far as is known before it has begun: see `steps_lost`."""
         return max(0, (self.step or 0) - (self.checkpoint_step or 0))
 
 
@@ -141,6 +141,17 @@ def of_last_text(attempts: Sequence[Attempt]) -> Sequence[Attempt]:
     while first > 0 and attempts[first - 1].digest == attempts[-1].digest:
         first -= 1
     return attempts[first:]
+
+
+def steps_lost(attempts: Sequence[Attempt], index: int) -> int:
+    """Steps of the attempt at `index` that had to be trained again.
+
+    What the next attempt restored decides. Until that is known, the last checkpoint that was heard of does: a process
+    that is killed may have committed another one.
+    """
+    attempt = attempts[index]
+    resumed = next((later.first_step for later in attempts[index + 1 :] if later.first_step is not None), None)
+    return attempt.steps_lost if resumed is None else max(0, (attempt.step or 0) - resumed)
 
 
 def spent(attempts: Sequence[Attempt], budget: Kind) -> int:

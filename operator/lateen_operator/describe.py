@@ -21,11 +21,11 @@ from lateen_api.status import (
     ProgressStatus,
 )
 
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent, steps_lost
 from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.observation import Blocked, Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
-from lateen_operator.record import timestamp, to_status
+from lateen_operator.record import ledger_to_status, timestamp
 from lateen_operator.verdict import Kind
 
 _LOSS_DIGITS = 4
@@ -64,7 +64,7 @@ def describe(
         lanes=_lanes(seen, decision, previous, plan),
         hosts=open_attempt.hosts if open_attempt else 0,
         attempt_count=attempts[-1].number if attempts else 0,
-        attempts=[to_status(attempt) for attempt in attempts[-ATTEMPTS_KEPT:]],
+        attempts=ledger_to_status(attempts)[-ATTEMPTS_KEPT:],
         avoided_nodes=_avoided_nodes(attempts, seen, decision, now),
         budgets=_budgets(attempts, seen),
         last_checkpoint=_checkpoint(attempts, previous, now),
@@ -350,7 +350,8 @@ def _goodput(attempts: Sequence[Attempt], now: float) -> float | None:
         starting = 0.0
         if number and waited is not None:
             starting = max(0.0, (attempts[number - 1].ended_at or 0.0) + waited - attempt.started_at)
-        lost = attempt.steps_lost if attempt.verdict is not None and attempt.verdict.kind is not Kind.DONE else 0
+        is_cut_off = attempt.verdict is not None and attempt.verdict.kind is not Kind.DONE
+        lost = steps_lost(attempts, number) if is_cut_off else 0
         useful += max(0.0, length - starting) * max(0, trained - lost) / trained
     return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
 

@@ -3,13 +3,12 @@
 import re
 from dataclasses import dataclass, replace
 
-from lateen_api.progress import Phase, Progress
+from lateen_api.progress import BEFORE_STATE, Phase, Progress
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.verdict import End
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
-_BEFORE_STATE = (Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING)
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,13 @@ class Answers:
 
 def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
     """The ledger's entry after this report."""
-    if progress is None or progress.phase in _BEFORE_STATE:
+    if progress is None or progress.phase in BEFORE_STATE:
         return attempt
     first = attempt.first_step
     if first is None:
-        # A first report from the midst of training comes late; the checkpoint says where it began.
+        # A trainer of an earlier version does not say where it began; if this comes late, the checkpoint does.
         first = progress.last_checkpoint_step or 0 if progress.phase is Phase.TRAINING else progress.step
+        first = first if progress.start_step is None else progress.start_step
     attempt = replace(attempt, first_step=first, step=progress.step)
     if progress.last_checkpoint_step is not None:
         attempt = replace(attempt, checkpoint_step=progress.last_checkpoint_step, checkpoint=progress.last_checkpoint)
@@ -54,9 +54,11 @@ def left(attempt: Attempt, end: End) -> Attempt:
     if outcome is None or outcome.step is None:
         return attempt
     first = attempt.first_step
+    if first is None:
+        first = attempt.checkpoint_step or 0 if outcome.start_step is None else outcome.start_step
     attempt = replace(
         attempt,
-        first_step=(attempt.checkpoint_step or 0) if first is None else first,
+        first_step=first,
         step=max(outcome.step, attempt.step or 0),
     )
     if outcome.checkpoint is None:

@@ -1,15 +1,26 @@
 """Attempts as the job's status keeps them, and back."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lateen_api.status import MESSAGE_KEPT, AttemptStatus
 
-from lateen_operator.attempts import Attempt
+from lateen_operator.attempts import Attempt, steps_lost
 from lateen_operator.verdict import Kind, Verdict, may_retry
 
 
-def to_status(attempt: Attempt) -> AttemptStatus:
-    """The ledger's entry."""
+def ledger_to_status(attempts: Sequence[Attempt]) -> list[AttemptStatus]:
+    """The ledger's entries, oldest first."""
+    return [to_status(attempt, lost=steps_lost(attempts, index)) for index, attempt in enumerate(attempts)]
+
+
+def to_status(attempt: Attempt, *, lost: int | None = None) -> AttemptStatus:
+    """The ledger's entry.
+
+    Args:
+        attempt: whose.
+        lost: steps of it that had to be trained again; None: as far as the attempt alone tells.
+    """
     verdict = attempt.verdict
     return AttemptStatus(
         number=attempt.number,
@@ -28,9 +39,16 @@ def to_status(attempt: Attempt) -> AttemptStatus:
         wanted_hosts=attempt.wanted_hosts,
         next_hosts=verdict and verdict.next_hosts,
         spec_digest=attempt.digest,
-        steps_lost=attempt.steps_lost if verdict is not None and verdict.kind is not Kind.DONE else None,
+        steps_lost=_lost(attempt, lost),
         seconds_to_next_step=attempt.seconds_to_next_step,
     )
+
+
+def _lost(attempt: Attempt, lost: int | None) -> int | None:
+    """Of an attempt that runs, or is complete, nothing is lost."""
+    if attempt.verdict is None or attempt.verdict.kind is Kind.DONE:
+        return None
+    return attempt.steps_lost if lost is None else lost
 
 
 def from_status(entry: AttemptStatus) -> Attempt:

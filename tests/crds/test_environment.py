@@ -16,6 +16,7 @@ def test_environment_survives_the_round_trip():
         metrics_port=9100,
         run_dir="/run/nano",
         termination_log="/dev/termination-log",
+        checkpoint_step=40,
     )
     assert ProcessEnvironment.from_environ(environment.to_environ()) == environment
 

@@ -29,6 +29,7 @@ def test_exit_code_is_a_number_under_a_camel_case_name():
         "message": "loss is nan",
         "step": 7,
         "checkpoint": None,
+        "startStep": None,
     }
 
 

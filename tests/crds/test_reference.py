@@ -14,7 +14,8 @@ def test_checked_in_page_is_what_the_models_give():
 def test_field_has_type_default_and_meaning():
     assert (
         "| `warmup` | a number of at least 0 | `0.01` | Length of the linear warm-up: below 1 a fraction of "
-        "numTrainSteps, from 1 on a number of steps. |\n"
+        "numTrainSteps, from 1 on a number of steps. Its last step has the peak; without a warm-up the first step has "
+        "it. |\n"
     ) in reference_page()
 
 

@@ -93,3 +93,36 @@ def test_a_checkpoint_of_another_model_is_refused_and_left_alone(lateen_run, tmp
     assert "spec.checkpoint.path" in other.output
     assert "[257, 32]" in other.output or "(257, 32)" in other.output
     assert sorted((tmp_path / "runs" / "small" / "checkpoints").iterdir()) == before
+
+
+def test_the_environment_does_not_reach_the_numbers(lateen_run, monkeypatch):
+    undisturbed = lateen_run("--run-dir", "undisturbed", "--set", "trainer.numTrainSteps=10")
+    assert undisturbed.finish() == 0, undisturbed.output
+    for name, value in (
+        ("JAX_ENABLE_X64", "1"),
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg"),
+        ("JAX_NUMPY_RANK_PROMOTION", "raise"),
+    ):
+        monkeypatch.setenv(name, value)
+    run = lateen_run("--run-dir", "hostile", "--set", "trainer.numTrainSteps=10")
+    assert run.finish() == 0, run.output
+    assert run.steps() == undisturbed.steps()
+    assert run.result()["validationLoss"] == undisturbed.result()["validationLoss"]
+
+
+def test_a_run_whose_checkpoints_are_gone_keeps_its_figures_and_ends(lateen_run):
+    short = ("--set", "trainer.numTrainSteps=10")
+    assert lateen_run(*short).finish() == 0
+    folder = lateen_run(*short).folder
+    (folder / "checkpoints").rename(folder / "aside")
+    before = (folder / "metrics.jsonl").read_bytes()
+
+    longer = lateen_run("--set", "trainer.numTrainSteps=20")
+
+    assert longer.finish() == 46, longer.output
+    assert f"spec.checkpoint.path is '{folder}/checkpoints': there is no checkpoint" in longer.output
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    found = lateen_run("--set", "trainer.numTrainSteps=20", "--set", "checkpoint.path=aside")
+    assert found.finish() == 0, found.output
+    assert "attempt 3 starts from the checkpoint of step 10" in found.output
+    assert list(found.steps()) == list(range(20))

@@ -149,6 +149,13 @@ class TestLedger:
             5,
         )
 
+    def test_steps_are_lost_only_after_what_the_next_attempt_restored(self):
+        first = replace(RUNNING, verdict=LOST, ended_at=T0 + 50, first_step=0, step=34, checkpoint_step=20)
+        second = Attempt(2, 2, started_at=T0 + 52, wanted_hosts=2)
+        assert status_of(replace(TWO, attempts=(first, second))).attempts[0].steps_lost == 14
+        second = replace(second, first_step=40, step=40)
+        assert status_of(replace(TWO, attempts=(first, second))).attempts[0].steps_lost == 0
+
     def test_the_time_to_the_next_step_is_noted_at_the_attempt_before(self):
         ended = replace(RUNNING, verdict=LOST, ended_at=T0 + 50)
         present = Attempt(2, 2, started_at=T0 + 52, wanted_hosts=2, first_step=99, step=100)
@@ -279,6 +286,15 @@ class TestHeard:
     def test_the_first_report_says_where_it_began(self):
         compiling = Progress(phase=Phase.COMPILING, since=T0, step=40, of=100)
         assert heard(RUNNING, compiling).first_step == 40
+
+    def test_a_late_report_says_where_it_began_too(self):
+        late = Progress(phase=Phase.TRAINING, since=T0, start_step=40, step=70, of=100, last_checkpoint_step=60)
+        assert heard(RUNNING, late).first_step == 40
+
+    def test_a_termination_message_says_where_an_attempt_began_that_nobody_asked(self):
+        outcome = Outcome(ExitCode.DONE, "done", step=40, checkpoint="x/step-00000040", start_step=40)
+        attempt = left(replace(RUNNING, checkpoint_step=20), End(0, 0, at=T0, outcome=outcome))
+        assert (attempt.first_step, attempt.checkpoint_step) == (40, 40)
 
     def test_a_termination_message_is_newer(self):
         outcome = Outcome(ExitCode.SAVED, "saved", step=50, checkpoint="x/step-00000050")

@@ -48,6 +48,7 @@ class Loop:
         first: whether this is process 0, whose clock says when a checkpoint is due.
         validation_tokens: None: there is no evaluation.
         skips: batches that are left out, as far as is known.
+        last_loss: training loss of the last step before this loop, in nats per token; None: not known.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Loop:
         *,
         first: bool,
         skips: Skips,
+        last_loss: float | None = None,
     ):
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
@@ -89,7 +91,7 @@ class Loop:
         self._read_at = time.perf_counter()
         self._saved_step: int | None = None
         self._take_up(skips)
-        self.last_loss: float | None = None
+        self.last_loss = last_loss
         """Training loss of the last step that was read: nats a token."""
         self.validation_loss: float | None = None
         """Loss of the last evaluation: nats a token."""
@@ -282,7 +284,7 @@ class Loop:
         """What a checkpoint of now keeps besides the state."""
         past = self._skips.before(self._trained)
         skipped = {str(batch): reason for batch, reason in past.reasons.items()}
-        return {**self._origin, "skipped": skipped, "madeBy": self._made_by}
+        return {**self._origin, "skipped": skipped, "trainLoss": self.last_loss, "madeBy": self._made_by}
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
-from lateen_api.files import replace_text
+from lateen_api.files import replace_text, resolve_folder
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
@@ -63,12 +63,13 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     plan = make_plan(job, vocab_size=tokenizer.vocab_size, hosts=peers.process_count)
     for warning in plan.warnings:
         log.warning(warning)
+    checkpoints = open_checkpoints(job, environment, peers)
+    checkpoints.check_present()
     if peers.first and spec.checkpoint.path is not None:
         check_writable(spec.checkpoint.path, field=CHECKPOINTS)  # before anything is tokenised
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
 
     run = Run.build(spec, plan, tokenizer.vocab_size)
-    checkpoints = open_checkpoints(job, run_dir, peers)
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
     origin = {
@@ -77,7 +78,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         "batch": spec.trainer.train_batch_size,
         **({} if plan.lanes is None else {"lanes": plan.lanes}),
     }
-    state, past = restore_or_init(run, checkpoints, origin)
+    state, past, last_loss = restore_or_init(run, checkpoints, origin)
     start = int(state.step)
     skips = known_skips(checkpoints, origin, past, peers)
     report.begin(plan, start)
@@ -90,7 +91,10 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         )
         report.add([metrics])
 
-    loop = Loop(run, life, report, checkpoints, train_tokens, validation_tokens, origin, first=peers.first, skips=skips)
+    loop = Loop(
+        run, life, report, checkpoints, train_tokens, validation_tokens, origin,
+        first=peers.first, skips=skips, last_loss=last_loss,
+    )  # fmt: skip
     rollbacks = Rollbacks(spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin)[0])
     state, stopped = rollbacks.run_from(state, start)
     if stopped:
@@ -118,7 +122,7 @@ def open_caches(
     spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, peers: Peers, report: Reporter
 ) -> tuple[TokenCache, TokenCache | None]:
     """The tokens of training and validation (None: the job has no validation data), tokenised first if need be."""
-    cache_dir = spec.data.cache_dir or str(run_dir / "cache")
+    cache_dir = resolve_folder(spec.data.cache_dir or "cache", run_dir)
 
     def open_split(split) -> TokenCache:
         report.phase(Phase.TOKENIZING, split)
@@ -131,7 +135,7 @@ def open_caches(
     return open_split("train"), open_split("validation") if spec.data.validation_urls else None
 
 
-def open_checkpoints(job: LMTrainingJob, run_dir: Path, peers: Peers) -> Checkpoints:
+def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:
     """The job's checkpoints, with what they need to agree between processes."""
 
     def agree(ok: bool) -> bool:
@@ -139,17 +143,21 @@ def open_checkpoints(job: LMTrainingJob, run_dir: Path, peers: Peers) -> Checkpo
 
     together = {} if peers.process_count == 1 else {"barrier": multihost_utils.sync_global_devices, "agree": agree}
     return Checkpoints(
-        job.spec.checkpoint.path or str(run_dir / "checkpoints"),
+        resolve_folder(job.spec.checkpoint.path or "checkpoints", Path(environment.run_dir)),
         process_index=peers.process_id,
         process_count=peers.process_count,
         job=job.metadata.name,
         keep=job.spec.checkpoint.keep,
+        known_step=environment.checkpoint_step,
         **together,
     )
 
 
-def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]) -> tuple[TrainState, Skips]:
-    """The newest good checkpoint's state, or a new one, and the batches that were left out on the way to it.
+def restore_or_init(
+    run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]
+) -> tuple[TrainState, Skips, float | None]:
+    """The newest good checkpoint's state, or a new one, the batches that were left out on the way to it, and the
+    training loss of its last step in nats per token.
 
     Args:
         origin: what determines the losses. A checkpoint of another origin is not gone on from, since the rest of the
@@ -161,14 +169,15 @@ def restore_or_init(run: Run, checkpoints: Checkpoints, origin: Mapping[str, str
     settings = run.settings
     restored = checkpoints.restore(state_shapes(run.make_model, settings.optimizer, settings.rules))
     if restored is None:
-        return init_state(run.make_model, settings.optimizer, settings.rules), Skips()
+        return init_state(run.make_model, settings.optimizer, settings.rules), Skips(), None
     state, metadata = restored
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
     if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
-    return state, Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
+    skips = Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
+    return state, skips, metadata.get("trainLoss")
 
 
 def check_origin(what: str, metadata: Mapping[str, Any], origin: Mapping[str, str | int]) -> None:

@@ -10,12 +10,16 @@ def steps_of(length: float, num_steps: int) -> int:
 
 
 def decay_steps(optimizer: OptimizerSpec, num_steps: int) -> int:
-    """Steps in which the learning rate falls towards its end."""
+    """Steps in which the learning rate falls to its end, the last step among them.
+
+    None before the peak: the last step of the warm-up has it, and without a warm-up the first step of the run.
+    """
+    after_peak = num_steps - max(1, steps_of(optimizer.warmup, num_steps))
     match optimizer.lr_schedule:
         case "wsd":
-            return steps_of(optimizer.decay, num_steps)
+            return min(after_peak, steps_of(optimizer.decay, num_steps))
         case "cosine" | "linear":
-            return num_steps - steps_of(optimizer.warmup, num_steps)
+            return after_peak
         case "constant" | "inv_sqrt":
             return 0
 

@@ -19,7 +19,8 @@ class CheckpointSpec(Section):
     """Where and how often the state of training is saved."""
 
     path: str | None = Field(default=None, min_length=1, max_length=1024)
-    """Folder of the checkpoints: a path or `gs://` URL. Default: `checkpoints` in the run's folder."""
+    """Folder of the checkpoints: a path or `gs://` URL. A relative path is below the run's folder, wherever
+    `lateen run` is called; pods need an absolute one. Default: `checkpoints` in the run's folder."""
 
     save_interval: Duration = "15m"
     """Time between two temporary checkpoints; each replaces the one before it."""

@@ -34,7 +34,8 @@ class DataSpec(DataSourceSpec):
     a folder, a `tokenizer.json` file, or a name on the hub."""
 
     cache_dir: str | None = None
-    """Where tokenised text is kept: a path or fsspec URL. Default: `cache` in the run's folder."""
+    """Where tokenised text is kept: a path or fsspec URL. A relative path is below the run's folder.
+    Default: `cache` in the run's folder."""
 
     configs: dict[str, DataSourceSpec] = Field(default_factory=dict, max_length=64)
     """Named sources of a mixture."""

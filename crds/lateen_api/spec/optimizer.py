@@ -32,14 +32,17 @@ class OptimizerSpec(Section):
     """Gradients are scaled so that their global norm is at most this; null turns clipping off."""
 
     lr_schedule: Literal["cosine", "linear", "constant", "inv_sqrt", "wsd"] = "cosine"
-    """Course of the learning rate after the warm-up. `wsd` (warm-up, stable, decay) stays at the peak
-    and falls linearly over the last `decay` steps: https://arxiv.org/abs/2404.06395."""
+    """Course of the learning rate after the warm-up. `cosine` and `linear` fall from the peak to the last step. `wsd`
+    (warm-up, stable, decay) stays at the peak and falls linearly over the last `decay` steps:
+    https://arxiv.org/abs/2404.06395. `inv_sqrt` is the peak times √(warmup / step); `constant` stays at the peak."""
 
     warmup: float = Field(default=0.01, ge=0)
-    """Length of the linear warm-up: below 1 a fraction of numTrainSteps, from 1 on a number of steps."""
+    """Length of the linear warm-up: below 1 a fraction of numTrainSteps, from 1 on a number of steps. Its last step
+    has the peak; without a warm-up the first step has it."""
 
     decay: float = Field(default=0.1, ge=0)
     """Length of the final decay of schedule `wsd`: below 1 a fraction of numTrainSteps, from 1 on a number of steps."""
 
     min_lr_ratio: float = Field(default=0.1, ge=0, le=1)
-    """Last learning rate as a fraction of the peak."""
+    """Learning rate of the last step as a fraction of the peak, for `cosine`, `linear` and `wsd`. That of `inv_sqrt`
+    never falls below it; that of `constant` does not fall."""

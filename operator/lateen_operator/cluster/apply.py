@@ -40,8 +40,16 @@ class Apply:
     store: Store
     settings: OperatorSettings
 
-    async def start(self, key: Key, owner: Owner, resolved: Resolved, decision: Start) -> None:
+    async def start(
+        self, key: Key, owner: Owner, resolved: Resolved, decision: Start, *, checkpoint_step: int | None = None
+    ) -> None:
         """Creates an attempt: NetworkPolicy, ConfigMap, JobSet.
+
+        Args:
+            key, owner: of the job.
+            resolved: the job.
+            decision: number, hosts and nodes to avoid.
+            checkpoint_step: of the last checkpoint that the attempts before it are known to have committed.
 
         Raises:
             NameTaken: there is another's object in the way, perhaps of a deleted job of this name. It may go.
@@ -53,6 +61,7 @@ class Apply:
             resolved=resolved.at_hosts(decision.hosts or resolved.target.hosts),
             settings=self.settings,
             avoid=decision.avoid,
+            checkpoint_step=checkpoint_step,
         )
         await self.ensure_network_policy(key, owner)
         await self._create_config_map(attempt, self.ledger_json(key))

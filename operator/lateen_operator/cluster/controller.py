@@ -152,7 +152,8 @@ class Controller:
         attempt = seen.attempt
         match decision:
             case Start() if planned.resolved is not None:
-                await self.apply.start(key, owner, planned.resolved, decision)
+                saved = seen.attempts[-1].checkpoint_step if seen.attempts else None
+                await self.apply.start(key, owner, planned.resolved, decision, checkpoint_step=saved)
             case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
                 await self.apply.stop(key, attempt.number, cause, now)
             case Expire():

@@ -138,7 +138,7 @@ def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
     prepared = prepare(job, folder, hosts=options.hosts, cores=cores_of_machine(), environ=os.environ, stored=stored)
     check_same_run(stored, prepared, folder)
     if options.fresh:
-        check_fresh(job, folder)
+        check_fresh(prepared, read_json(folder.job), folder)
     # A plan shows its own warnings.
     for warning in [*([] if options.dry_run else prepared.plan.warnings), *prepared.warnings]:
         consoles.warning(warning)

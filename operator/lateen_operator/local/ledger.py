@@ -5,13 +5,17 @@ from typing import Any
 
 from lateen_api.errors import JobError
 
-from lateen_operator.attempts import Attempt
+from lateen_operator.attempts import Attempt, steps_lost
 from lateen_operator.local.folder import RunFolder, read_json, write_json
 from lateen_operator.verdict import Kind, Verdict
 
 
-def entry(attempt: Attempt) -> dict[str, Any]:
-    """The attempt as it stands in attempts.json and result.json."""
+def entries(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+    """The attempts as they stand in attempts.json and result.json."""
+    return [_entry(attempt, steps_lost(attempts, index)) for index, attempt in enumerate(attempts)]
+
+
+def _entry(attempt: Attempt, lost: int) -> dict[str, Any]:
     verdict = attempt.verdict
     return {
         "number": attempt.number,
@@ -25,7 +29,7 @@ def entry(attempt: Attempt) -> dict[str, Any]:
         "step": attempt.step,
         "checkpointStep": attempt.checkpoint_step,
         "checkpoint": attempt.checkpoint,
-        "stepsLost": attempt.steps_lost if verdict and verdict.kind is not Kind.DONE else 0,
+        "stepsLost": lost if verdict and verdict.kind is not Kind.DONE else 0,
         "startedAt": round(attempt.started_at, 3),
         "seconds": None if attempt.ended_at is None else round(attempt.ended_at - attempt.started_at, 3),
     }
@@ -33,7 +37,7 @@ def entry(attempt: Attempt) -> dict[str, Any]:
 
 def write(folder: RunFolder, attempts: Sequence[Attempt]) -> None:
     """Replaces the ledger."""
-    write_json(folder.attempts, {"attempts": [entry(attempt) for attempt in attempts]})
+    write_json(folder.attempts, {"attempts": entries(attempts)})
 
 
 def read(folder: RunFolder) -> list[Attempt]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.files import local_folder, resolve_folder
 from lateen_api.masking import masked, without_secrets
 from lateen_api.plan import Plan, known_vocab_size, make_plan, read_vocab_size
 from lateen_api.spec import LMTrainingJob
@@ -81,10 +82,13 @@ def prepare(
     compute = fitted(job.spec.compute, plan)
     environ_by_host = host_environ(compute, environ)
     spec = job.spec
+    checkpoints = resolve_folder(spec.checkpoint.path or str(folder.checkpoints), folder.path)
     update = {
         "compute": compute,
-        "data": spec.data.model_copy(update={"cache_dir": spec.data.cache_dir or str(folder.cache)}),
-        "checkpoint": spec.checkpoint.model_copy(update={"path": spec.checkpoint.path or str(folder.checkpoints)}),
+        "data": spec.data.model_copy(
+            update={"cache_dir": resolve_folder(spec.data.cache_dir or str(folder.cache), folder.path)}
+        ),
+        "checkpoint": spec.checkpoint.model_copy(update={"path": checkpoints}),
         "trainer": spec.trainer.model_copy(update={"lanes": plan.lanes or spec.trainer.lanes}),
     }
     resolved = job.model_copy(update={"spec": spec.model_copy(update=update), "status": None})
@@ -106,25 +110,35 @@ def check_same_run(stored: dict[str, Any] | None, prepared: Prepared, folder: Ru
         )
 
 
-def check_fresh(job: LMTrainingJob, folder: RunFolder) -> None:
-    """Raises JobError when checkpoints outside the folder would be continued although the run should start
-    over."""
-    path = job.spec.checkpoint.path
-    if path is not None and not Path(path).is_relative_to(folder.path):
+def check_fresh(prepared: Prepared, earlier: dict[str, Any] | None, folder: RunFolder) -> None:
+    """Raises JobError when checkpoints outside the folder would be continued although the run should start over.
+
+    Args:
+        prepared: the run that starts over.
+        earlier: the folder's job.json from earlier runs. Of a bucket it tells whether it was the earlier run's.
+        folder: of the run.
+    """
+    place = str(prepared.job.spec.checkpoint.path)
+    path = local_folder(place)
+    if path is None:
+        is_used = place == ((earlier or {}).get("spec", {}).get("checkpoint") or {}).get("path")
+    else:
+        is_used = not path.is_relative_to(folder.path) and path.is_dir() and any(path.iterdir())
+    if is_used:
         raise JobError(
             "spec.checkpoint.path",
-            f"{path} lies outside the run's folder, and a run that starts over would go on from what is there; "
-            "leave --fresh out and set another path",
+            f"{place} lies outside the run's folder, and a run that starts over would go on from what is there; "
+            "empty it, or set another path together with --fresh",
         )
 
 
 def check_disk(prepared: Prepared, folder: RunFolder) -> None:
     """Raises JobError when there is no room for the checkpoints that exist at one time."""
-    path = prepared.job.spec.checkpoint.path
-    if path is None or "://" in path:
+    path = local_folder(str(prepared.job.spec.checkpoint.path))
+    if path is None:
         return
     needed = prepared.plan.parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_A_TIME
-    free = shutil.disk_usage(_existing(Path(path))).free
+    free = shutil.disk_usage(_existing(path)).free
     if free < needed:
         raise JobError(
             "spec.checkpoint.path",

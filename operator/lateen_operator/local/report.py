@@ -95,7 +95,10 @@ def advice(verdict: Verdict, last: Attempt, command: str) -> str:
                 f"spec.optimizer.learningRate or lengthen spec.optimizer.warmup, and `{command} --fresh` starts over"
             )
         case ExitCode.CORRUPT_CHECKPOINT:
-            return f"`lateen checkpoints` says what is wrong with each; `{command} --fresh` starts over"
+            return (
+                "put the checkpoints back, or correct spec.checkpoint.path (`lateen checkpoints` says what is in a "
+                f"folder), then `{command}`; `{command} --fresh` starts over"
+            )
     if verdict.kind is Kind.USER:
         return f"read the log: its last error is the cause; once that is mended, {goes_on}"
     if "memory" in verdict.message or verdict.exit_code == 137:

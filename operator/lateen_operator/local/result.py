@@ -6,7 +6,7 @@ from lateen_api.spec import LMTrainingJob
 
 from lateen_operator.attempts import Finish, GiveUp
 from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
-from lateen_operator.local.ledger import entry
+from lateen_operator.local.ledger import entries
 from lateen_operator.local.loss_chart import loss_chart
 from lateen_operator.local.losses import Points, read_metrics
 from lateen_operator.local.supervisor import Ending
@@ -54,16 +54,20 @@ def _result(
         "steps": steps,
         "of": job.spec.trainer.num_train_steps,
         "tokens": summary.get("tokens", steps * tokens_a_step),
-        "trainLoss": summary.get("trainLoss", _last(training)),
-        "validationLoss": summary.get("validationLoss", _last(validation)),
+        "trainLoss": _first(summary.get("trainLoss"), _last(training)),
+        "validationLoss": _first(summary.get("validationLoss"), _last(validation)),
         "skippedBatches": summary.get("skippedBatches", []),
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
         "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),
         "attempts": len(attempts),
         "checkpoint": last.checkpoint if last else None,
-        "ledger": [entry(attempt) for attempt in attempts],
+        "ledger": entries(attempts),
     }
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _last(points: Points) -> float | None:

@@ -47,7 +47,7 @@ class RunningAttempt:
         coordinator, *metrics = free_ports(1 + launch.hosts, random.Random())
         try:
             for host in range(launch.hosts):
-                self._processes.append(_start(launch, attempt.number, host, coordinator, metrics[host]))
+                self._processes.append(_start(launch, attempt, host, coordinator, metrics[host]))
         except BaseException:
             self.reap()
             raise
@@ -109,12 +109,12 @@ class RunningAttempt:
         return attempt if verdict is None else replace(attempt, verdict=verdict, ended_at=self._clock())
 
 
-def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_port: int) -> TrainerProcess:
+def _start(launch: Launch, attempt: Attempt, host: int, coordinator: int, metrics_port: int) -> TrainerProcess:
     folder = launch.folder
-    termination_log = folder.termination_log(attempt, host)
+    termination_log = folder.termination_log(attempt.number, host)
     who = ProcessEnvironment(
         job_file=str(folder.job),
-        attempt=attempt,
+        attempt=attempt.number,
         hosts_per_slice=launch.hosts,
         host_index=host,
         coordinator=f"127.0.0.1:{coordinator}" if launch.hosts > 1 else None,
@@ -122,6 +122,7 @@ def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_po
         metrics_host="127.0.0.1",
         run_dir=str(folder.path),
         termination_log=str(termination_log),
+        checkpoint_step=attempt.checkpoint_step,
     )
     own = launch.host_environ[host] if launch.host_environ else {}
     inherited = {name: value for name, value in launch.environ.items() if not name.startswith(PREFIX)}
@@ -129,7 +130,7 @@ def _start(launch: Launch, attempt: int, host: int, coordinator: int, metrics_po
         host,
         launch.command,
         {**inherited, **own, **who.to_environ()},
-        log=folder.log(attempt, host),
+        log=folder.log(attempt.number, host),
         termination_log=termination_log,
         inherit=launch.inherit,
     )

@@ -15,7 +15,7 @@ from lateen_operator.local import ledger
 from lateen_operator.local.folder import ELSEWHERE
 from lateen_operator.local.interrupts import Interrupts
 from lateen_operator.local.losses import LossCurve, read_metrics
-from lateen_operator.local.messages import between_attempts, going_on, stopping
+from lateen_operator.local.messages import between_attempts, going_on, started_from, stopping
 from lateen_operator.local.running import Launch, RunningAttempt
 from lateen_operator.local.view import Display, View
 from lateen_operator.observation import Observation, Target
@@ -123,7 +123,7 @@ class Supervisor:
         if running is None:
             return Observation(target, self._attempts, stop_requests=stop_requests)
         running.observe()
-        self._attempts = (*self._attempts[:-1], running.record())
+        self._take_note(running.record())
         answers = running.answers
         return Observation(
             target,
@@ -138,6 +138,22 @@ class Supervisor:
             moved_at=answers.moved_at,
         )
 
+    def _take_note(self, attempt: Attempt) -> None:
+        """Replaces the entry of the attempt that runs."""
+        before = self._attempts[-1]
+        self._attempts = (*self._attempts[:-1], attempt)
+        first, is_new_run = attempt.first_step, len(self._ledger) == 1
+        if before.first_step is None and first is not None and not (is_new_run and first == 0):
+            self._display.say(started_from(attempt.number, first, self._known_before))
+        if attempt.checkpoint_step != before.checkpoint_step:
+            # For a `lateen run` after this one: it must know that there is a checkpoint, however this one ends.
+            ledger.write(self._launch.folder, self._ledger)
+
+    @property
+    def _known_before(self) -> int | None:
+        """Step of the last checkpoint that was known when the attempt that runs began."""
+        return self._ledger[-2].checkpoint_step if len(self._ledger) > 1 else None
+
     def _apply(self, decision: Decision) -> None:
         running = self._running
         match decision:
@@ -149,7 +165,7 @@ class Supervisor:
                 running.kill(cause)
             case Close(verdict=verdict) if running:
                 running.close()
-                self._attempts = (*self._attempts[:-1], running.record(verdict))
+                self._take_note(running.record(verdict))
                 self._running = None
                 self._write_ledger_at_the_end()
             case _:

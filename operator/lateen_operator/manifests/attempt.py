@@ -21,6 +21,9 @@ class NewAttempt:
     avoid: tuple[str, ...] = ()
     """Nodes that it should not run on while others can take its pods."""
 
+    checkpoint_step: int | None = None
+    """Step of the last checkpoint that the attempts before it are known to have committed."""
+
     @property
     def name(self) -> str:
         """Name of its JobSet, its ConfigMap and its service."""

@@ -26,7 +26,9 @@ _FROM_LABEL: Mapping[str, str] = {
 }
 
 
-def variables(spec: JobSpec, plan: Plan, attempt: str, number: int, metrics_port: int) -> list[dict[str, Any]]:
+def variables(
+    spec: JobSpec, plan: Plan, attempt: str, number: int, metrics_port: int, *, checkpoint_step: int | None = None
+) -> list[dict[str, Any]]:
     """`env` of the trainer's container.
 
     Args:
@@ -35,6 +37,7 @@ def variables(spec: JobSpec, plan: Plan, attempt: str, number: int, metrics_port
         attempt: name of the attempt.
         number: of the attempt.
         metrics_port: of /metrics, /healthz and /progress.
+        checkpoint_step: of the last checkpoint that earlier attempts are known to have committed.
     """
     process = ProcessEnvironment(
         job_file=f"{JOB_FOLDER}/{names.JOB_KEY}",
@@ -45,6 +48,7 @@ def variables(spec: JobSpec, plan: Plan, attempt: str, number: int, metrics_port
         metrics_port=metrics_port,
         run_dir=run_dir(spec.checkpoint.path),
         termination_log=TERMINATION_LOG,
+        checkpoint_step=checkpoint_step,
     )
     told = process.to_environ()
     by_label = [_from_label(PREFIX + name, label) for name, label in _FROM_LABEL.items()]

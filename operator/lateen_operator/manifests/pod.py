@@ -63,7 +63,14 @@ def _trainer(attempt: NewAttempt) -> dict[str, Any]:
         "imagePullPolicy": compute.image_pull_policy or settings.image_pull_policy,
         # No shell in between: SIGTERM must reach the trainer.
         "command": ["lateen", "train"],
-        "env": variables(spec, plan, attempt.name, attempt.number, settings.metrics_port),
+        "env": variables(
+            spec,
+            plan,
+            attempt.name,
+            attempt.number,
+            settings.metrics_port,
+            checkpoint_step=attempt.checkpoint_step,
+        ),
         **({"envFrom": [{"secretRef": {"name": secret}} for secret in compute.secrets]} if compute.secrets else {}),
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
         **({"resources": wanted} if wanted else {}),

@@ -22,6 +22,12 @@ def test_decay_lasts_as_the_schedule_has_it(schedule: str, steps: int):
     assert (plan.warmup_steps, plan.decay_steps) == (100, steps)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_without_a_warm_up_the_first_step_has_the_peak_and_the_others_decay(schedule: str):
+    optimizer = f"optimizer={{lrSchedule: {schedule}, warmup: 0, decay: 1000}}"
+    assert make_plan(nano("trainer.numTrainSteps=1000", optimizer)).decay_steps == 999
+
+
 @pytest.mark.parametrize(("steps", "evaluations"), [(1000, 1), (1001, 2), (999, 1), (5000, 5)])
 def test_there_is_an_evaluation_every_so_often_and_one_at_the_end(steps: int, evaluations: int):
     plan = make_plan(nano("data.validationUrls=[val.txt]", f"trainer.numTrainSteps={steps}"))

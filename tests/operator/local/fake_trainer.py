@@ -54,6 +54,7 @@ def leave(code: int, message: str) -> None:
         "message": message,
         "step": state["step"],
         "checkpoint": state.get("lastCheckpoint"),
+        "startStep": state.get("startStep"),
     }
     Path(os.environ["LATEEN_TERMINATION_LOG"]).write_text(json.dumps(outcome))
     print(message, flush=True)
@@ -191,7 +192,9 @@ def main() -> None:
     threading.Thread(target=watch_peers, daemon=True).start()
     if (step := latest()) is not None:
         state.update(step=step, lastCheckpoint=str(CHECKPOINTS / f"step-{step}"), lastCheckpointStep=step)
-    state.update(phase="Compiling", tokens=TOKENS_A_STEP * state["step"])
+    elif "LATEEN_CHECKPOINT_STEP" in os.environ:
+        leave(46, f"no checkpoint, expected step {os.environ['LATEEN_CHECKPOINT_STEP']}")
+    state.update(startStep=state["step"], phase="Compiling", tokens=TOKENS_A_STEP * state["step"])
     time.sleep(float(os.environ.get("FAKE_COMPILE_SECONDS", "0.1")))
     state.update(phase="Training", since=time.time())
     train()

@@ -252,8 +252,9 @@ def test_the_output_without_a_terminal_is_plain_lines(lateen):
         "[T] attempt 1: starting\n"
         "[T] attempt 1: compiling\n"
         "[T] attempt 1: training, step N of 30\n"
-        "[T] process 1 was killed by SIGKILL at step N; attempt 2 starts from the checkpoint of step 20\n"
+        "[T] process 1 was killed by SIGKILL at step N; attempt 2 follows\n"
         "[T] attempt 2: starting\n"
+        "[T] attempt 2 starts from the checkpoint of step 20\n"
         "[T] attempt 2: compiling\n"
         "[T] attempt 2: training, step N of 30\n"
         "tiny is trained\n"
@@ -327,7 +328,8 @@ class TestStopping:
         stopped_at = lateen.result()["steps"]
         done = lateen.run("--set", "trainer.numTrainSteps=60", *SLOW_COMPILE)
         assert done.returncode == 0
-        assert f"going on with attempt 2 from the checkpoint of step {stopped_at}" in done.stdout
+        assert f"going on with attempt 2; the last checkpoint known is of step {stopped_at}\n" in done.stdout
+        assert f"attempt 2 starts from the checkpoint of step {stopped_at}\n" in done.stdout
         assert lateen.result()["ledger"][1]["firstStep"] == stopped_at
 
 
@@ -430,9 +432,25 @@ class TestRefusals:
         ]
 
     def test_of_a_fresh_start_with_checkpoints_elsewhere(self, lateen):
-        refused = lateen.run("--fresh", "--set", "checkpoint.path=elsewhere")
+        elsewhere = lateen.folder / "elsewhere"
+        (elsewhere / "step-20").mkdir(parents=True)
+        refused = lateen.run("--fresh", "--set", f"checkpoint.path={elsewhere}")
         assert refused.returncode == 40
-        assert refused.stderr.startswith("error: spec.checkpoint.path: elsewhere lies outside the run's folder")
+        assert refused.stderr.startswith(f"error: spec.checkpoint.path: {elsewhere} lies outside the run's folder")
+
+    def test_of_a_run_whose_checkpoints_are_gone_by_the_code_that_names_them(self, lateen):
+        assert lateen.run().returncode == 0
+        before = (lateen.folder / "runs" / "tiny" / "metrics.jsonl").read_text()
+        (lateen.folder / "runs" / "tiny" / "checkpoints").rename(lateen.folder / "aside")
+        refused = lateen.run("--set", "trainer.numTrainSteps=50")
+        assert refused.returncode == 46
+        assert "no checkpoint, expected step 30" in refused.stderr
+        assert "put the checkpoints back, or correct spec.checkpoint.path" in refused.stderr
+        assert len(lateen.result()["ledger"]) == 2
+        assert (lateen.folder / "runs" / "tiny" / "metrics.jsonl").read_text() == before
+        found = lateen.run("--set", "trainer.numTrainSteps=50", "--set", f"checkpoint.path={lateen.folder / 'aside'}")
+        assert found.returncode == 0
+        assert lateen.result()["ledger"][2]["firstStep"] == 30
 
 
 def test_a_dry_run_shows_the_plan_and_creates_nothing(lateen):

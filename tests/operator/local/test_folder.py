@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
@@ -109,7 +110,7 @@ class TestLedger:
         )
 
     def test_entries_say_all_that_is_known(self):
-        assert ledger.entry(self.attempt(-9)) == {
+        assert ledger.entries([self.attempt(-9)])[0] == {
             "number": 3,
             "hosts": 2,
             "outcome": "Infrastructure",
@@ -127,7 +128,13 @@ class TestLedger:
         }
 
     def test_a_done_attempt_lost_no_steps(self):
-        assert ledger.entry(self.attempt(0))["stepsLost"] == 0
+        assert ledger.entries([self.attempt(0)])[0]["stepsLost"] == 0
+
+    def test_steps_lost_are_those_after_what_the_next_attempt_restored(self):
+        unknown = Attempt(4, 2, 16.0, verdict=classify([End(0, 1, at=17.0)]))
+        for restored, lost in ((120, 0), (115, 5), (90, 30)):
+            ledgers = [self.attempt(-9), unknown, replace(self.attempt(0), number=5, first_step=restored)]
+            assert [entry["stepsLost"] for entry in ledger.entries(ledgers)] == [lost, 0, 0]
 
     def test_is_read_as_it_was_written(self, folder):
         written = [self.attempt(-9), self.attempt(0)]

@@ -100,21 +100,24 @@ def ended(code: int, *, step: int | None = None, checkpoint_step: int | None = N
 
 
 class TestMessages:
-    def test_a_restart_names_cause_step_and_checkpoint(self):
+    def test_a_restart_names_cause_and_step(self):
         assert messages.between_attempts(ended(-9, step=120, checkpoint_step=100)) == (
-            "process 0 was killed by SIGKILL at step 120; attempt 2 starts from the checkpoint of step 100"
+            "process 0 was killed by SIGKILL at step 120; attempt 2 follows"
+        )
+        assert messages.between_attempts(ended(-11)) == (
+            "process 0 crashed by SIGSEGV before its first step; attempt 2 follows"
         )
 
-    def test_a_restart_without_checkpoint_starts_from_the_beginning(self):
-        assert messages.between_attempts(ended(-11)) == (
-            "process 0 crashed by SIGSEGV before its first step; attempt 2 starts from the beginning "
-            "(there is no checkpoint yet)"
+    def test_where_an_attempt_starts_is_what_it_restored_and_not_what_was_expected(self):
+        assert messages.started_from(2, 0, None) == "attempt 2 starts from the beginning"
+        assert messages.started_from(2, 40, 20) == "attempt 2 starts from the checkpoint of step 40"
+        assert messages.started_from(2, 20, 1040) == (
+            "attempt 2 starts from the checkpoint of step 20: that of step 1,040 cannot be restored (its log says why)"
         )
 
     def test_what_a_process_said_stands_apart_from_the_step(self):
         assert messages.between_attempts(ended(1, step=3, message="ValueError: x")) == (
-            "process 0 ended with exit code 1 (unexpected error): ValueError: x (at step 3); attempt 2 starts from the "
-            "beginning (there is no checkpoint yet)"
+            "process 0 ended with exit code 1 (unexpected error): ValueError: x (at step 3); attempt 2 follows"
         )
 
     def test_a_stop_that_could_not_save_says_what_is_lost(self):

@@ -42,6 +42,19 @@ class TestResolved:
         spec = prepared(make_job(data=data, checkpoint={"path": "gs://c/run"}), folder).job.spec
         assert (spec.data.cache_dir, spec.checkpoint.path) == ("gs://c/cache", "gs://c/run")
 
+    def test_relative_paths_are_below_the_runs_folder_wherever_the_command_is_called(
+        self, folder, tmp_path, monkeypatch
+    ):
+        data = {"tokenizer": "bytes", "trainUrls": ["corpus.txt"], "cacheDir": "../tokens"}
+        job = make_job(data=data, checkpoint={"path": "./mine"})
+        for place in ("/", tmp_path):
+            monkeypatch.chdir(place)
+            spec = prepared(job, folder).job.spec
+            assert (spec.data.cache_dir, spec.checkpoint.path) == (
+                str(tmp_path / "tokens"),
+                str(folder.path / "mine"),
+            )
+
     def test_cores_are_shared_by_the_hosts(self, folder):
         for hosts, devices in ((1, 4), (2, 2), (4, 1), (8, 1)):
             compute = prepared(make_job(trainer={"reproducibility": "fast"}), folder, hosts=hosts).job.spec.compute
@@ -146,10 +159,21 @@ class TestSameRun:
 
 
 def test_starting_over_with_checkpoints_elsewhere_is_refused(folder):
-    check_fresh(make_job(), folder)
-    check_fresh(make_job(checkpoint={"path": str(folder.path / "mine")}), folder)
+    def fresh(path: str | None, earlier: str | None = None) -> None:
+        before = None if earlier is None else {"spec": {"checkpoint": {"path": earlier}}}
+        check_fresh(prepared(make_job(checkpoint={"path": path}), folder), before, folder)
+
+    fresh(None)
+    fresh("mine")
+    fresh("gs://c/new", "gs://c/run")
     with pytest.raises(JobError, match=r"gs://c/run lies outside the run's folder"):
-        check_fresh(make_job(checkpoint={"path": "gs://c/run"}), folder)
+        fresh("gs://c/run", "gs://c/run")
+    elsewhere = folder.path.parent / "elsewhere"
+    fresh("../elsewhere")
+    (elsewhere / "step-00000010").mkdir(parents=True)
+    for path in ("../elsewhere", str(elsewhere), f"file://{elsewhere}"):
+        with pytest.raises(JobError, match=r"elsewhere lies outside the run's folder"):
+            fresh(path)
 
 
 def test_a_disk_without_room_for_two_checkpoints_is_refused(folder):

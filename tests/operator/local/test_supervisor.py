@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp
 from lateen_operator.local import ledger
 from lateen_operator.reconcile import Patience, Stop
-from lateen_operator.verdict import Kind
+from lateen_operator.verdict import Kind, Verdict
 
 IMPATIENT = Patience(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
 
@@ -66,11 +67,49 @@ def test_a_killed_process_makes_a_second_attempt_from_the_last_checkpoint(stage)
     ending = scene.supervisor({"1.1": kill_at(25)}, hosts=2).run()
     assert outcomes(ending.attempts) == [(1, Kind.INFRASTRUCTURE), (2, Kind.DONE)]
     assert ending.attempts[0].checkpoint_step == 20
-    [message] = scene.display.messages
     reached = ending.attempts[0].step
-    assert message == (
-        f"process 1 was killed by SIGKILL at step {reached}; attempt 2 starts from the checkpoint of step 20"
+    assert scene.display.messages == [
+        f"process 1 was killed by SIGKILL at step {reached}; attempt 2 follows",
+        "attempt 2 starts from the checkpoint of step 20",
+    ]
+
+
+def test_a_checkpoint_that_nobody_heard_of_is_what_the_next_attempt_starts_from(stage):
+    # Process 0 dies right after it has saved, sooner than it is asked for its progress.
+    scene = stage(steps=20)
+    ending = scene.supervisor({"1.0": {"at": 10, "do": "kill", "signal": 9}}, hosts=1, step_seconds=0.001).run()
+    first, second = ending.attempts
+    assert first.checkpoint_step is None
+    assert second.first_step == 10
+    assert scene.display.messages[1] == "attempt 2 starts from the checkpoint of step 10"
+    assert [entry["stepsLost"] for entry in ledger.entries(ending.attempts)] == [0, 0]
+
+
+def test_the_ledger_on_disk_knows_of_a_checkpoint_while_the_attempt_runs(stage):
+    scene = stage(steps=1000)
+    known = []
+
+    def kill_once_known(view):
+        known.append(json.loads(scene.folder.attempts.read_text())["attempts"][0]["checkpointStep"])
+        if known[-1] is not None:
+            raise RuntimeError("as if killed")
+
+    scene.display.watch = kill_once_known
+    with pytest.raises(RuntimeError, match="as if killed"):
+        scene.supervisor(step_seconds=0.02).run()
+    assert known[0] is None and known[-1] >= 10
+
+
+def test_an_attempt_that_finds_no_checkpoint_although_one_is_known_is_the_last(stage):
+    scene = stage(steps=20)
+    earlier = Attempt(1, 1, 0.0, ended_at=1.0, verdict=Verdict(Kind.USER, 1, "x"), first_step=0, step=9)
+    known = replace(earlier, step=19, checkpoint_step=15)
+    ending = scene.supervisor(earlier=(known,)).run()
+    assert (ending.exit_code, ending.attempts[-1].verdict.message) == (
+        46,
+        "process 0 ended with exit code 46 (no checkpoint can be restored): no checkpoint, expected step 15",
     )
+    assert scene.supervisor(earlier=(earlier,)).run().exit_code == 0
 
 
 def test_a_restart_of_a_job_that_got_further_comes_at_once(stage):
@@ -188,7 +227,7 @@ def test_the_ledger_on_disk_is_what_the_supervisor_knows(stage):
     scene = stage(steps=40)
     ending = scene.supervisor({"1.1": kill_at(25)}, hosts=2).run()
     stored = ledger.read(scene.folder)
-    assert [ledger.entry(attempt) for attempt in stored] == [ledger.entry(attempt) for attempt in ending.attempts]
+    assert ledger.entries(stored) == ledger.entries(ending.attempts)
 
 
 def test_no_process_is_left_when_the_display_breaks(stage):

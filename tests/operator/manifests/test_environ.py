@@ -1,5 +1,6 @@
 """A trainer reads back from its manifest who it is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,15 @@ def test_cpu_host_knows_who_it_is():
         run_dir="/shared/nano",
         termination_log="/dev/termination-log",
     )
+
+
+def test_the_step_of_the_last_known_checkpoint_is_told():
+    first, later = attempt(NANO), replace(attempt(NANO, number=2), checkpoint_step=40)
+    told = [
+        {variable["name"]: variable.get("value") for variable in pod_template(one)["spec"]["containers"][0]["env"]}
+        for one in (first, later)
+    ]
+    assert [one.get("LATEEN_CHECKPOINT_STEP") for one in told] == [None, "40"]
 
 
 def test_host_of_the_second_slice_is_numbered_behind_the_first():

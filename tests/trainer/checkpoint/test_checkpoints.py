@@ -248,7 +248,8 @@ def test_when_all_are_corrupt_all_are_named(tmp_path):
         f"spec.checkpoint.path is '{tmp_path}': no checkpoint can be restored: "
         f"{tmp_path}/step-00000006 is corrupt: manifest.json does not have the digest it states; "
         f"{tmp_path}/step-00000005 is corrupt: manifest.json does not have the digest it states. "
-        "Put the files back from a backup, or choose an empty folder to begin anew."
+        "Put the files back from a backup, or start over: `lateen run --fresh`, or on Kubernetes delete the job and "
+        "apply it with an empty folder."
     )
 
 
@@ -268,10 +269,18 @@ def test_a_run_whose_only_checkpoint_is_gone_does_not_begin_anew(tmp_path):
 
 
 def test_a_run_whose_first_save_was_cut_off_begins_anew(tmp_path):
-    checkpoints = saved(tmp_path, 5)
+    saved(tmp_path, 5)
     (tmp_path / "step-00000005" / "manifest.json").unlink()
     (tmp_path / "last-commit.json").unlink()
-    assert checkpoints.restore(template(mesh(8))) is None
+    assert Checkpoints(str(tmp_path)).restore(template(mesh(8))) is None
+
+
+def test_a_run_that_knows_of_a_checkpoint_does_not_begin_anew_in_an_empty_folder(tmp_path):
+    committed = saved(tmp_path / "own", 5)
+    shutil.rmtree(tmp_path / "own")
+    for checkpoints in (committed, Checkpoints(str(tmp_path / "own"), known_step=5)):
+        with pytest.raises(CorruptCheckpointError, match=r"own': there is no checkpoint, but .* has one of step 5:"):
+            checkpoints.restore(template(mesh(8)))
 
 
 def test_a_reader_beside_the_job_leaves_a_save_alone(tmp_path):

@@ -1,6 +1,7 @@
 """`lateen checkpoints`."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -72,3 +73,30 @@ def test_a_folder_that_is_not_there_is_a_users_error(tmp_path):
 def test_it_starts_without_jax():
     code = "import sys, lateen_trainer.checkpoint.cli; sys.exit('jax' in sys.modules or 'haliax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--verify",), ("-o", "json")])
+def test_a_folder_that_holds_no_checkpoints_is_an_error(tmp_path, options):
+    (tmp_path / "logs").mkdir()
+    result = run(tmp_path, *options)
+    assert result.exit_code == 40
+    assert result.output.startswith(f"Error: {tmp_path}: no folder of checkpoints; expected the spec.checkpoint.path")
+
+
+def test_the_folder_of_one_checkpoint_is_no_folder_of_checkpoints(folder):
+    result = run(folder / "step-00000005", "--verify")
+    assert (result.exit_code, "step-00000005: no folder of checkpoints" in result.output) == (40, True)
+
+
+def test_a_folder_that_an_attempt_has_just_claimed_is_no_error(tmp_path):
+    Checkpoints(str(tmp_path)).claim("attempt 1 of nano")
+    result = run(tmp_path, "--verify")
+    assert result.exit_code == 0
+    assert "an attempt has claimed the folder, and no checkpoint was saved yet" in result.output
+
+
+def test_a_folder_whose_checkpoints_are_gone_ends_with_46(folder):
+    for path in folder.glob("step-*"):
+        shutil.rmtree(path)
+    result = run(folder)
+    assert (result.exit_code, "one of step 7 was committed" in result.output) == (46, True)

@@ -12,12 +12,12 @@ from lateen_api.spec.checkpoint import KeepRule
 
 from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, State
 from lateen_trainer.checkpoint.manifest import Manifest
-from lateen_trainer.checkpoint.restore import Restoring
+from lateen_trainer.checkpoint.restore import Restoring, check_known
 from lateen_trainer.checkpoint.retention import which_to_delete
 from lateen_trainer.checkpoint.save import NotSavedError, Writing
 from lateen_trainer.checkpoint.state import named_leaves, to_host
 from lateen_trainer.errors import UserError
-from lateen_trainer.storage import explained
+from lateen_trainer.storage import check_reachable, explained
 
 S = TypeVar("S")
 
@@ -42,6 +42,7 @@ class Checkpoints:
             from the caller's thread only.
         job, job_digest: whose checkpoints these are, for people who find them.
         keep: which checkpoints stay for good.
+        known_step: step of the last checkpoint that earlier attempts are known to have committed; None: of none.
         timeout: seconds from the start of a save to its commit, after which it is given up.
         read_only: for a reader beside the job, an export for instance: nothing is saved, set aside or deleted.
         now: the clock: seconds since the epoch.
@@ -61,6 +62,7 @@ class Checkpoints:
         job: str = "",
         job_digest: str = "",
         keep: Sequence[KeepRule] = (),
+        known_step: int | None = None,
         timeout: float = 600.0,
         read_only: bool = False,
         now: Callable[[], float] = time.time,
@@ -73,6 +75,7 @@ class Checkpoints:
         self._job = job
         self._job_digest = job_digest
         self._keep = tuple(keep)
+        self._known_step = known_step
         self._timeout = timeout
         self._read_only = read_only
         self._now = now
@@ -97,6 +100,18 @@ class Checkpoints:
     def saving(self) -> bool:
         """Whether a save is in flight."""
         return self._thread is not None and self._thread.is_alive()
+
+    def check_present(self) -> None:
+        """Looks, before anything is written, whether the checkpoints are there that the run is known to have.
+
+        Raises:
+            CorruptCheckpointError: there are none.
+            OSError: the folder cannot be read.
+        """
+        if self._process_index == 0 and self._known_step is not None:
+            with explained(self.folder.url, field=FIELD):
+                check_reachable(self.folder.url, field=FIELD)
+            check_known(self.folder, self._known_step)
 
     def claim(self, who: str) -> None:
         """Takes the folder over: an attempt that was started before, and is thought to be gone, commits nothing any
@@ -225,7 +240,8 @@ class Checkpoints:
                 known = ", ".join(map(str, steps)) or "none"
                 raise UserError(f"{FIELD} is {self.folder.url!r}: no checkpoint of step {step}; there are: {known}.")
             steps = [step]
-        restoring = Restoring(self.folder, leaves, self._agree, self._process_index, self._read_only)
+        known = self._known() if step is None else None
+        restoring = Restoring(self.folder, leaves, self._agree, self._process_index, self._read_only, known)
         result = restoring.newest(steps)
         self._barrier("checkpoints: after restore")
         self._taken = None
@@ -236,6 +252,10 @@ class Checkpoints:
         manifest, arrays = result
         self._last_committed = manifest.step
         return jax.tree.unflatten(jax.tree.structure(template), arrays), dict(manifest.metadata)
+
+    def _known(self) -> int | None:
+        """Step of the last checkpoint that is known to have been committed, by this attempt or an earlier one."""
+        return max(filter(None, (self._known_step, self._last_committed)), default=self._known_step)
 
     def note_skipped(self, reasons: Mapping[int, str], metadata: Mapping[str, Any]) -> None:
         """Remembers the batches that the run leaves out, for whoever goes on with it. When it returns, they stand in

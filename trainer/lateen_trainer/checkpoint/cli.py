@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, Found, State, step_name
+from lateen_trainer.checkpoint.folder import FIELD, OWNER, CheckpointFolder, Found, State, step_name
 from lateen_trainer.checkpoint.verify import verify
 from lateen_trainer.errors import CorruptCheckpointError, TrainerError, UserError
 from lateen_trainer.storage import check_reachable, explained
@@ -29,6 +29,8 @@ def checkpoints(path: str, verify_all: bool, output: str) -> None:
     except TrainerError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(int(error.exit_code))
+    if not rows:
+        click.echo(f"{path}: an attempt has claimed the folder, and no checkpoint was saved yet.", err=True)
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -40,8 +42,12 @@ def checkpoints(path: str, verify_all: bool, output: str) -> None:
 def list_checkpoints(path: str, *, verify_all: bool) -> list[Found]:
     """The folders of steps in `path`, by step; with `verify_all`, complete ones are read and checked.
 
+    Returns:
+        None of them for a folder that an attempt has claimed and has saved nothing in yet.
+
     Raises:
-        UserError: there is no such folder, or it cannot be read.
+        UserError: there is no such folder, it is none of checkpoints, or it cannot be read.
+        CorruptCheckpointError: there is none, but one was committed.
         TrainerError: the object store cannot be reached.
     """
     with explained(path, field=FIELD):
@@ -50,13 +56,31 @@ def list_checkpoints(path: str, *, verify_all: bool) -> list[Found]:
     try:
         found = [*map(folder.look, folder.steps()), *folder.set_aside_ones()]
         found.sort(key=lambda one: (one.step, one.name))
-        if not found and not folder.exists():
-            raise UserError(f"{path}: no such folder; expected the spec.checkpoint.path of a job.")
+        if not found:
+            _check_claimed(folder)
         if not verify_all:
             return found
         return [_verified(folder, one) for one in found]
     except OSError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _check_claimed(folder: CheckpointFolder) -> None:
+    """Raises the error for a folder without folders of steps, unless an attempt has just begun to use it."""
+    path = folder.url
+    if not folder.exists():
+        raise UserError(f"{path}: no such folder; expected the spec.checkpoint.path of a job.")
+    if (committed := folder.last_commit()) is not None:
+        raise CorruptCheckpointError(
+            f"{path}: no checkpoint is there, but one of step {committed} was committed. Put the files back from a "
+            "backup."
+        )
+    if not folder.is_claimed():
+        raise UserError(
+            f"{path}: no folder of checkpoints; expected the spec.checkpoint.path of a job, which holds {OWNER} and "
+            "folders such as step-00000010. Give that folder: of a run on this machine it is `checkpoints` in the "
+            "run's folder."
+        )
 
 
 def _verified(folder: CheckpointFolder, one: Found) -> Found:

@@ -210,6 +210,14 @@ class CheckpointFolder:
         """
         self._store.write(OWNER, seal({"token": token, "who": who})).result()
 
+    def is_claimed(self) -> bool:
+        """Whether an attempt has ever taken the folder over.
+
+        Raises:
+            OSError: the store cannot be reached or refuses.
+        """
+        return self._read(OWNER) is not None
+
     def check_claim(self, token: str) -> None:
         """Looks whether somebody else has claimed the folder since.
 

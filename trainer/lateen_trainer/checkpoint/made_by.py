@@ -8,6 +8,8 @@ import jax
 import jaxlib.version
 from lateen_api.plan import Plan
 
+from lateen_trainer.processes.numerics import recorded_variables
+
 _WIDEST_FIRST = ("amx_tile", "avx512f", "avx2", "avx", "sve", "asimd")
 """Flags of CPUs, as Linux names them, for which XLA generates different code."""
 
@@ -22,6 +24,7 @@ def made_by(plan: Plan) -> dict[str, str]:
         "device": kind,
         "computeType": plan.compute_dtype,
         "modelAxisSize": str(plan.mesh.model),
+        **recorded_variables(),
         **({} if plan.cpu_threads is None else {"cpuThreads": str(plan.cpu_threads)}),
     }
 

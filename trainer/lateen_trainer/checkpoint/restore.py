@@ -16,6 +16,7 @@ from lateen_trainer.errors import CorruptCheckpointError, LostPeerError, UserErr
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+START_OVER = "`lateen run --fresh`, or on Kubernetes delete the job and apply it with an empty folder"
 _SHOWN = 5
 """Differing parameters that a message names."""
 
@@ -35,6 +36,9 @@ class Restoring:
     read_only: bool = False
     """Pass by what cannot be restored, but leave it where it is: it may be a save of a running job."""
 
+    known_step: int | None = None
+    """Step of the last checkpoint that is known, from elsewhere than the folder, to have been committed."""
+
     def newest(self, steps: Sequence[int]) -> tuple[Manifest, list[jax.Array]] | None:
         """The newest of these checkpoints that can be restored, and its arrays; None: nothing was saved yet.
 
@@ -53,6 +57,8 @@ class Restoring:
                 check_same_model(self.folder.where(step), self.leaves, found.manifest.arrays)
                 arrays, damage = self._read(found.manifest)
                 if arrays is not None:
+                    if not lost and not torn:
+                        self._say_if_older(found.manifest.step)
                     return found.manifest, arrays
             if found is not None and found.state is State.INCOMPLETE:
                 torn.append(self._set_aside(step, State.INCOMPLETE, damage))
@@ -72,7 +78,19 @@ class Restoring:
         if what:
             raise CorruptCheckpointError(
                 f"{FIELD} is {self.folder.url!r}: no checkpoint can be restored: {'; '.join(what)}. "
-                "Put the files back from a backup, or choose an empty folder to begin anew."
+                f"Put the files back from a backup, or start over: {START_OVER}."
+            )
+        if self.known_step is not None:
+            raise _missing(self.folder, self.known_step)
+
+    def _say_if_older(self, step: int) -> None:
+        """A checkpoint from before the last one that is known, of which there is no trace: somebody took it away."""
+        if self.known_step is not None and step < self.known_step and self.process_index == 0:
+            _log.warning(
+                "The last checkpoint that is known is of step %d, and the newest that can be restored is of step %d: "
+                "the steps after it are trained again.",
+                self.known_step,
+                step,
             )
 
     def _look(self, step: int) -> tuple[Found | None, str]:
@@ -118,6 +136,25 @@ class Restoring:
             name = self.folder.set_aside(step, state)
             _log.warning("%s; set aside as %s, the one before it is tried", told, name)
         return told
+
+
+def check_known(folder: CheckpointFolder, known_step: int) -> None:
+    """Looks whether a folder that is known to have had a checkpoint has any trace of one.
+
+    Raises:
+        CorruptCheckpointError: it has none: it is another folder, or was emptied.
+        OSError: the folder cannot be read.
+    """
+    if not folder.steps() and not folder.set_aside_ones():
+        raise _missing(folder, known_step)
+
+
+def _missing(folder: CheckpointFolder, known_step: int) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"{FIELD} is {folder.url!r}: there is no checkpoint, but the record of the run's attempts has one of step "
+        f"{known_step}: expected that one, or a later one. Put the folder back, correct {FIELD}, "
+        f"or start over: {START_OVER}."
+    )
 
 
 def check_same_model(where: str, leaves: Sequence[Leaf], entries: Mapping[str, ArrayEntry]) -> None:

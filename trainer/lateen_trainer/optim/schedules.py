@@ -1,44 +1,46 @@
 """Learning rate as a function of the step."""
 
+import jax
 import jax.numpy as jnp
 import optax
 from lateen_api.plan import steps_of
+from lateen_api.plan.schedule import decay_steps
 from lateen_api.spec import OptimizerSpec
+
+from lateen_trainer.rounding import never_contracted
 
 
 def learning_rate_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
-    """Linear warm-up from 0, then the course that `lrSchedule` names, ending at minLrRatio × learningRate.
+    """The learning rate, float32, by the number of optimizer steps before the one that uses it (from 0).
 
-    Step 0 of a warm-up of n steps has 1/n of the peak, so that no step is lost to a rate of 0.
+    Steps are counted from 1 here: step s of n. The warm-up of w steps has s/w of the peak, so that step w has the peak
+    itself and no step is lost to a rate of 0. Without a warm-up step 1 has the peak, as with a warm-up of one step. A
+    decay of d steps falls from the peak at step n - d to minLrRatio × learningRate at step n, the last one. Both ends
+    are exact: float32 of the product.
+
+    `optax.warmup_cosine_decay_schedule`, and Levanter by it, start at 0 and reach the peak and the end one step later:
+    what they would give step n + 1 is never used.
     """
     peak, floor = spec.learning_rate, spec.learning_rate * spec.min_lr_ratio
-    warmup = steps_of(spec.warmup, num_steps)
-    rest = max(1, num_steps - warmup)
+    warmup = max(1, steps_of(spec.warmup, num_steps))
+    decay = decay_steps(spec, num_steps)
 
-    if spec.lr_schedule == "constant":
-        main = optax.constant_schedule(peak)
-    elif spec.lr_schedule == "linear":
-        main = optax.linear_schedule(peak, floor, rest)
-    elif spec.lr_schedule == "cosine":
-        main = optax.cosine_decay_schedule(peak, rest, alpha=spec.min_lr_ratio)
-    elif spec.lr_schedule == "inv_sqrt":
-        main = _inverse_square_root(peak, floor, timescale=max(1, warmup))
-    else:
-        decay = min(rest, steps_of(spec.decay, num_steps))
-        stable = rest - decay
-        main = optax.join_schedules(
-            [optax.constant_schedule(peak), optax.linear_schedule(peak, floor, max(1, decay))], [stable]
-        )
-    if warmup == 0:
-        return main
-    ramp = optax.linear_schedule(peak / warmup, peak, max(1, warmup - 1))
-    return optax.join_schedules([ramp, main], [warmup])
+    def after_warmup(step: jax.Array) -> jax.Array | float:
+        if spec.lr_schedule == "inv_sqrt":
+            # Vaswani et al., https://arxiv.org/abs/1706.03762, equation 3.
+            return jnp.maximum(floor, peak * jnp.sqrt(warmup / step))
+        if decay == 0:
+            return peak
+        if spec.lr_schedule == "cosine":
+            left = 0.5 * (1 + jnp.cos(jnp.pi * ((step - (num_steps - decay)) / decay)))
+        else:
+            left = (num_steps - step) / decay
+        falling = floor + never_contracted((peak - floor) * left, step)
+        # Not left to the formula: the sum is rounded, and XLA multiplies by the reciprocal where it divides.
+        return jnp.where(step <= num_steps - decay, peak, jnp.where(step >= num_steps, floor, falling))
 
-
-def _inverse_square_root(peak: float, floor: float, timescale: int) -> optax.Schedule:
-    """peak · √(timescale / (timescale + step)), never below floor (Vaswani et al., with the warm-up taken out)."""
-
-    def schedule(step):
-        return jnp.maximum(floor, peak * jnp.sqrt(timescale / (timescale + step)))
+    def schedule(count: jax.typing.ArrayLike) -> jax.Array:
+        step = jnp.asarray(count, jnp.int32) + 1
+        return jnp.where(step < warmup, peak * (step / warmup), after_warmup(step)).astype(jnp.float32)
 
     return schedule

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from lateen_api.outcome import ExitCode, Outcome
-from lateen_api.progress import Phase
+from lateen_api.progress import BEFORE_STATE, Phase
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
@@ -59,6 +59,7 @@ class Guardian:
         self._signalled_at: float | None = None
         self._grace_ends = math.inf
         self._checkpoint: tuple[str, int] | None = None
+        self._start_step: int | None = None
         self._all_done = threading.Event()
 
     def start(self) -> None:
@@ -102,6 +103,10 @@ class Guardian:
         """The last committed checkpoint, and the steps trained at it."""
         self._checkpoint = (checkpoint, step)
 
+    def started_from(self, step: int) -> None:
+        """The steps that were trained when this process began."""
+        self._start_step = step
+
     def stale(self) -> str | None:
         """Why the loop counts as not alive, or None."""
         return self._watchdog.overdue(time.monotonic())
@@ -119,13 +124,14 @@ class Guardian:
     def outcome(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> Outcome:
         """An outcome with what is known of step and checkpoint."""
         last = self._watchdog.last
-        started = last.phase is not Phase.STARTING
+        started = self._start_step is not None or last.phase not in BEFORE_STATE
         return Outcome(
             exit_code=exit_code,
             message=message,
             step=last.step if started else None,
             checkpoint=self._checkpoint[0] if self._checkpoint else None,
             lost_process=lost_process,
+            start_step=self._start_step,
         )
 
     def _make_star(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> Star:

@@ -23,6 +23,7 @@ from lateen_trainer.processes.accelerator import choose_devices
 from lateen_trainer.processes.ending import Ending
 from lateen_trainer.processes.guardian import LOSS_FOLLOWS, Guardian
 from lateen_trainer.processes.join import Peers, join
+from lateen_trainer.processes.numerics import pin_numerics
 from lateen_trainer.processes.program_cache import keep_compiled_programs, write_from_every_process
 
 BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
@@ -86,6 +87,7 @@ class Lifecycle:
             UserError: the coordinator's port is taken, or process 0 belongs to another job.
         """
         self._guardian.configure(recovery)
+        pin_numerics()
         choose_devices(devices_per_host, cpu_threads)
         if keep_compiled_programs() is not None and devices_per_host is not None:
             write_from_every_process()
@@ -105,6 +107,10 @@ class Lifecycle:
         every call counts, and more time is allowed (see `watchdog`).
         """
         self._guardian.beat(phase, step)
+
+    def started_from(self, step: int) -> None:
+        """Says what the attempt begins with: the steps of the checkpoint that was restored, 0 without one."""
+        self._guardian.started_from(step)
 
     def committed(self, checkpoint: str, step: int) -> None:
         """Names the last committed checkpoint and the steps trained at it. May be called from any thread."""

@@ -49,7 +49,7 @@ class ProgressState:
             self._tokens_per_step = tokens_per_step
             self._flops_per_token = flops_per_token
             self._peak_flops = peak_flops
-            self._change(of=of, step=step, tokens=step * tokens_per_step)
+            self._change(of=of, start_step=step, step=step, tokens=step * tokens_per_step)
 
     def rewound(self, step: int) -> None:
         """The state of `step` steps was restored."""

@@ -69,6 +69,7 @@ class Reporter:
     def begin(self, plan: Plan, step: int) -> None:
         """The run goes on from `step` on the planned devices."""
         self._step = step
+        self._life.started_from(step)
         peak = plan.peak_flops_per_device
         self._progress.configure(
             of=self._steps,
