@@ -32,7 +32,7 @@ lint: $(VENV)/.test ## Style, types, and who may import whom
 	$(BIN)/lint-imports
 
 test-unit: $(VENV)/.test ## The contract and the operator: seconds
-	$(PYTEST) tests/crds tests/operator tests/test_benchmarks.py -n 2
+	$(PYTEST) tests/crds tests/operator tests/test_benchmarks.py tests/test_locks.py -n 2
 
 test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
@@ -84,6 +84,8 @@ lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their h
 	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer.txt
 	$(BIN)/uv pip compile pyproject.toml --extra operator -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/operator.txt
+	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra cuda -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-cuda.txt
+	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra tpu -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-tpu.txt
 LOCK_FLAGS = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 
