@@ -26,6 +26,8 @@ FULL = "lateen: standard output cannot be written to: the disk is full. Make roo
 def lateen(folder: Path, script: str, *arguments: str | bytes) -> tuple[int, str]:
     """(exit code, stderr) of `sh -c script`, in which `"$@"` is `lateen` with these arguments."""
     (folder / "job.yaml").write_text(JOB)
+    # Makes it a folder of checkpoints, with something to list.
+    (folder / "step-00000010.incomplete").mkdir(exist_ok=True)
     command = ["bash", "-c", script, "bash", sys.executable, "-m", "lateen_api.cli", *arguments]
     done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, timeout=60, check=False)
     return done.returncode, done.stderr.decode()
