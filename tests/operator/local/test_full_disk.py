@@ -58,8 +58,18 @@ def test_a_run_that_fills_its_disk_still_says_how_it_ended(in_namespace, tmp_pat
     assert "Traceback" not in done.stderr
 
 
-def test_a_disk_that_is_full_from_the_start_is_refused(in_namespace, tmp_path: Path):
-    done = in_namespace('mount -t tmpfs -o size=64k tmpfs runs && head -c 100k /dev/zero 2>&- > runs/filler; exec "$@"')
+FULL_FROM_THE_START = 'mount -t tmpfs -o size=64k tmpfs runs && head -c 100k /dev/zero 2>&- > runs/filler; exec "$@"'
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints_is_refused(in_namespace):
+    done = in_namespace(FULL_FROM_THE_START)
+    assert (done.returncode, done.stdout) == (40, "")
+    assert done.stderr.startswith("error: spec.checkpoint.path: runs/tiny/checkpoints: the disk has 0 B free, and two ")
+    assert done.stderr.endswith("make room, or choose another folder with --run-dir\n")
+
+
+def test_a_disk_that_cannot_hold_the_run_folder_is_refused(in_namespace, tmp_path: Path):
+    done = in_namespace(FULL_FROM_THE_START, "--set", f"checkpoint.path={tmp_path}/elsewhere")
     assert (done.returncode, done.stdout) == (40, "")
     assert done.stderr == (
         f"error: {tmp_path}/runs/tiny/lock: the disk is full: 0 bytes are free. Make room, or choose another folder "
