@@ -117,6 +117,67 @@ def test_a_compressed_file_that_was_cut_off_is_named(tmp_path, suffix, kept):
     assert f"cut off or corrupt ({path.stat().st_size:,} bytes): expected a whole file." in str(raised.value)
 
 
+HUNDRED = lines(*({"text": str(number)} for number in range(100)))
+
+
+@pytest.mark.parametrize(("suffix", "padding"), [(".xz", 4), (".xz", 8), (".gz", 1), (".gz", 700_000)])
+def test_zeros_between_streams_and_behind_them_are_padding(tmp_path, suffix, padding):
+    one = COMPRESS[suffix](HUNDRED)
+    assert len(read(write(tmp_path, f"a.jsonl{suffix}", one + bytes(padding) + one + bytes(padding)))) == 200
+
+
+@pytest.mark.parametrize(
+    ("suffix", "behind", "reason"),
+    [
+        (".xz", bytes(3), "its padding is not a multiple of 4 bytes"),
+        (".bz2", bytes(4), "Invalid data stream"),
+        (".zst", bytes(4), "zstd decompressor error: Unknown frame descriptor"),
+        (".gz", b"<html>503</html>", "Error -3 while decompressing data: incorrect header check"),
+        (".bz2", b"<html>503</html>", "Invalid data stream"),
+        (".xz", b"<html>503</html>", "Input format not supported by decoder"),
+        (".zst", b"<html>503</html>", "zstd decompressor error: Unknown frame descriptor"),
+    ],
+)
+def test_anything_else_behind_a_stream_is_an_error_with_its_offset(tmp_path, suffix, behind, reason):
+    one = COMPRESS[suffix](HUNDRED)
+    path = write(tmp_path, f"a.jsonl{suffix}", one + behind)
+    with pytest.raises(DataError) as raised:
+        read(path)
+    expected = (
+        f"{path} cannot be decompressed: {reason} (in the stream that begins at byte {len(one):,}). It is cut off "
+    )
+    assert str(raised.value).startswith(expected)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_flipped_bit_in_the_header_of_a_joined_stream_is_found(tmp_path, suffix):
+    one = COMPRESS[suffix](HUNDRED)
+    content = bytearray(one * 3)
+    content[len(one) + 1] ^= 4
+    with pytest.raises(DataError, match=f"begins at byte {len(one):,}"):
+        read(write(tmp_path, f"a.jsonl{suffix}", bytes(content)))
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_of_no_bytes_is_cut_off(tmp_path, suffix):
+    with pytest.raises(DataError, match="the file is empty"):
+        read(write(tmp_path, f"a.txt{suffix}", b""))
+    assert read(write(tmp_path, f"b.txt{suffix}", COMPRESS[suffix](b""))) == []
+
+
+def test_a_zstd_window_larger_than_the_librarys_limit_is_read(tmp_path):
+    """`zstd --long=28` asks for it; the library's own limit is 2^27 bytes."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=28)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    assert len(read(write(tmp_path, "a.jsonl.zst", stream.compress(HUNDRED) + stream.flush()))) == 100
+
+
+def test_frames_of_zstd_that_readers_skip_are_skipped(tmp_path):
+    skipped = b"\x50\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"notes"
+    path = write(tmp_path, "a.jsonl.zst", skipped + COMPRESS[".zst"](HUNDRED) + skipped)
+    assert len(read(path)) == 100
+
+
 @pytest.mark.parametrize("suffix", COMPRESS)
 def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path, suffix):
     path = write(tmp_path, f"a.txt{suffix}", b"plain text, no header of any kind")

@@ -13,7 +13,7 @@ from typing import IO, cast
 
 import fsspec
 
-from lateen_trainer.data.compression import decompressed, is_broken, suffixes
+from lateen_trainer.data.compression import BrokenStream, decompressed, suffixes
 from lateen_trainer.data.source import SourceFile, explained
 from lateen_trainer.errors import DataError, UserError
 
@@ -71,9 +71,7 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
                 yield from _with_end(_full_pieces(stream))
             else:
                 yield from _with_end(_cut(_decoded(stream, file.url)))
-        except Exception as error:
-            if not is_broken(error):
-                raise
+        except BrokenStream as error:
             raise DataError(
                 f"{file.url} cannot be decompressed: {error}. It is cut off or corrupt ({file.size:,} bytes): expected "
                 "a whole file. Copy it anew, or exclude it with a pattern that starts with `!`."
