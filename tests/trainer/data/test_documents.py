@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import zstandard
 from lateen_trainer.data import documents
+from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.documents import read_documents
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.data.urls import expand_urls
@@ -109,7 +110,7 @@ def test_parts_that_were_compressed_alone_are_all_read(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", COMPRESS)
 @pytest.mark.parametrize("kept", [0.5, 0.99])
 def test_a_compressed_file_that_was_cut_off_is_named(tmp_path, suffix, kept):
-    whole = COMPRESS[suffix](bytes(range(256)) * 100 + str(list(range(5000))).encode())
+    whole = COMPRESS[suffix](bytes(range(1, 256)) * 100 + str(list(range(5000))).encode())
     path = write(tmp_path, f"a.txt{suffix}", whole[: int(len(whole) * kept)])
     with pytest.raises(DataError) as raised:
         read(path)
@@ -310,3 +311,80 @@ def test_a_file_that_is_gone_when_it_is_read(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match=r"names '.*a\.txt', which does not exist"):
         list(read_documents(file, text_key="text", as_bytes=False, field=FIELD))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_byte_order_mark_of_utf8_is_no_part_of_the_text(tmp_path, name, as_bytes):
+    content = "\ufeff".encode() + (lines({"text": "x"}) if name == "a.jsonl" else b"x")
+    assert read(write(tmp_path, name, content), as_bytes=as_bytes) == [b"x" if as_bytes else "x"]
+
+
+OTHER_CONTENT = {
+    "gzip": (gzip.compress(b"x"), "gzip data: it is compressed. Give it the suffix .gz, or decompress it."),
+    "bzip2": (bz2.compress(b"x"), "bzip2 data: it is compressed. Give it the suffix .bz2, or decompress it."),
+    "xz": (lzma.compress(b"x"), "xz data: it is compressed. Give it the suffix .xz, or decompress it."),
+    "zst": (COMPRESS[".zst"](b"x"), "Zstandard data: it is compressed. Give it the suffix .zst, or decompress it."),
+    "zip": (b"PK\x03\x04x", "a zip archive: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "parquet": (b"PAR1x", "a Parquet file: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "tar": (bytes(257) + b"ustar", "a tar archive: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "pdf": (b"%PDF-1.7", "a PDF file: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "utf-16": (
+        "\ufeffx".encode("utf-16-le"),
+        "text in UTF-16: it is not UTF-8. Convert it, for instance by `iconv -f ",
+    ),
+    "utf-32": (
+        "\ufeffx".encode("utf-32-le"),
+        "text in UTF-32: it is not UTF-8. Convert it, for instance by `iconv -f ",
+    ),
+}
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize("name", ["a.txt", "a", "a.jsonl"])
+@pytest.mark.parametrize("kind", OTHER_CONTENT)
+def test_what_is_no_text_does_not_become_text(tmp_path, kind, name, as_bytes):
+    content, says = OTHER_CONTENT[kind]
+    path = write(tmp_path, name, content)
+    with pytest.raises(UserError) as raised:
+        read(path, as_bytes=as_bytes)
+    assert str(raised.value).startswith(f"{FIELD} names {str(path)!r}, which holds {says}")
+
+
+def test_what_is_compressed_twice_is_named(tmp_path):
+    with pytest.raises(UserError, match="which holds gzip data"):
+        read(write(tmp_path, "a.jsonl.gz", gzip.compress(gzip.compress(b"x"))))
+
+
+def test_a_zero_byte_is_in_no_text(tmp_path):
+    path = write(tmp_path, "a.txt", "Grüße".encode("utf-16-le"))
+    with pytest.raises(UserError, match=r"holds a zero byte \(at byte 1\): it is no text, or text in UTF-16"):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.log.gz"])
+@pytest.mark.parametrize("text", ["x", "x" * 10_000])
+def test_json_lines_by_another_name_do_not_become_one_text(tmp_path, name, text):
+    content = lines({"text": text}, {"text": "y"})
+    path = write(tmp_path, name, gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(UserError, match=r"begins with a JSON record that has 'text', .* Give it the suffix \.jsonl\."):
+        read(path)
+
+
+def test_text_that_begins_with_a_brace_is_text(tmp_path):
+    assert read(write(tmp_path, "a.txt", b'{"name": "x"}\n')) == ['{"name": "x"}\n']
+
+
+@pytest.mark.parametrize(
+    ("url", "kinds"),
+    [
+        ("http://host/a.jsonl?sig=x", (".jsonl", "")),
+        ("https://host/a.jsonl.gz?sig=a.txt#b.zst", (".jsonl", ".gz")),
+        ("HTTPS://host/A.TXT", (".txt", "")),
+        ("https://host/download?file=a.jsonl.gz", ("", "")),
+        ("gs://bucket/a?.jsonl.gz", (".jsonl", ".gz")),
+        ("/data/a?b.txt", (".txt", "")),
+    ],
+)
+def test_the_query_of_a_url_says_nothing_of_the_kind(url, kinds):
+    assert suffixes(url) == kinds

@@ -5,6 +5,7 @@ other.
 """
 
 import codecs
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -14,14 +15,12 @@ from typing import IO, cast
 import fsspec
 
 from lateen_trainer.data.compression import BrokenStream, decompressed, suffixes
+from lateen_trainer.data.kinds import check_content, is_json_lines
 from lateen_trainer.data.source import SourceFile, explained
-from lateen_trainer.errors import DataError, UserError
+from lateen_trainer.errors import DataError
 
 PIECE = 1 << 20
 """Characters (of text) or bytes at which a document is cut into pieces."""
-
-_JSON_LINES = (".jsonl", ".ndjson", ".json")
-_NOT_TEXT = (".parquet", ".arrow", ".tar", ".tgz", ".zip", ".npy", ".npz", ".bin", ".pdf", ".pkl", ".pt")
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
     Both may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     Bytes that are not UTF-8 reach a tokenizer of bytes as they are. A tokenizer of text gets U+FFFD in their
-    place, and one warning a file says where.
+    place, and one warning a file says where. A byte order mark of UTF-8 at the beginning is left out.
 
     Text is cut where a line ends between two characters that are not white space. The pre-tokenizers of
     GPT-2 and its successors cut there too, so that pieces give the tokens of the whole.
@@ -54,28 +53,43 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
 
     Raises:
         DataError: the file is cut off or corrupt, a line is no JSON object, or a record has no text.
-        UserError: the file cannot be read, or is of a kind that holds no text.
+        UserError: the file cannot be read, or holds something else than its name says.
     """
-    content, compression = suffixes(file.url)
-    if content in _NOT_TEXT:
-        raise UserError(
-            f"{field} names {file.url!r}: files of the kind {content} cannot be read, expected text or "
-            "JSON lines (.jsonl), compressed or not."
-        )
+    as_json = is_json_lines(file, field=field)
     with explained(field, file.url), fsspec.open(file.path, "rb") as raw:
         try:
-            stream = decompressed(cast(IO[bytes], raw), compression)
-            if content in _JSON_LINES:
-                yield from _json_lines(stream, file.url, text_key, as_bytes)
+            stream = decompressed(cast(IO[bytes], raw), suffixes(file.url)[1])
+            head = check_content(stream, file, field=field, text_key=text_key, as_bytes=as_bytes)
+            # A mark of UTF-8 is no part of the text.
+            content = io.BufferedReader(_Joined(head.removeprefix(codecs.BOM_UTF8), stream), PIECE)
+            if as_json:
+                yield from _json_lines(content, file.url, text_key, as_bytes)
             elif as_bytes:
-                yield from _with_end(_full_pieces(stream))
+                yield from _with_end(_full_pieces(content))
             else:
-                yield from _with_end(_cut(_decoded(stream, file.url)))
+                yield from _with_end(_cut(_decoded(content, file.url)))
         except BrokenStream as error:
             raise DataError(
                 f"{file.url} cannot be decompressed: {error}. It is cut off or corrupt ({file.size:,} bytes): expected "
                 "a whole file. Copy it anew, or exclude it with a pattern that starts with `!`."
             ) from error
+
+
+class _Joined(io.RawIOBase):
+    """A beginning that was read already, and the rest of a stream."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]):
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        chunk, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
+        chunk = chunk or self._rest.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 def _full_pieces(stream: IO[bytes]) -> Iterator[bytes]:
@@ -166,7 +180,7 @@ def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
         DataError: the line is no JSON object, or has no text under `text_key`.
     """
     try:
-        record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        record = json.loads(line.decode())
     except (ValueError, RecursionError) as error:  # ValueErrors: UnicodeDecodeError and JSONDecodeError
         raise DataError(
             f"{url}, line {number}, is not JSON: {error}. Expected one JSON object a line; "

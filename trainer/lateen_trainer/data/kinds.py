@@ -1,0 +1,118 @@
+"""What a file holds, by its name and by its first bytes. Nothing becomes text only because its name is not known."""
+
+import codecs
+import json
+from dataclasses import dataclass
+from typing import IO
+
+from lateen_trainer.data.compression import suffixes
+from lateen_trainer.data.source import SourceFile
+from lateen_trainer.errors import UserError
+
+HEAD = 1 << 12
+"""Bytes that are looked at."""
+
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+_NOT_TEXT = (".parquet", ".arrow", ".tar", ".tgz", ".zip", ".npy", ".npz", ".bin", ".pdf", ".pkl", ".pt")
+
+_COMPRESSED = "is compressed. Give it the suffix {suffix}, or decompress it."
+_CONVERT = "cannot be read, expected text or JSON lines (.jsonl), compressed or not. Convert it."
+_ENCODED = "is not UTF-8. Convert it, for instance by `iconv -f {encoding} -t UTF-8`."
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """First bytes by which a format is known, and what is to be done about it."""
+
+    begins: bytes
+    what: str
+    advice: str
+    at: int = 0
+
+
+_SIGNATURES = (
+    _Signature(b"\x1f\x8b\x08", "gzip data", _COMPRESSED.format(suffix=".gz")),
+    _Signature(b"BZh", "bzip2 data", _COMPRESSED.format(suffix=".bz2")),
+    _Signature(b"\xfd7zXZ\0", "xz data", _COMPRESSED.format(suffix=".xz")),
+    _Signature(b"\x28\xb5\x2f\xfd", "Zstandard data", _COMPRESSED.format(suffix=".zst")),
+    _Signature(b"PK\x03\x04", "a zip archive", _CONVERT),
+    _Signature(b"PAR1", "a Parquet file", _CONVERT),
+    _Signature(b"ARROW1\0\0", "an Arrow file", _CONVERT),
+    _Signature(b"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
+    _Signature(b"\x93NUMPY", "a NumPy array", _CONVERT),
+    _Signature(b"%PDF-", "a PDF file", _CONVERT),
+    _Signature(b"SQLite format 3\0", "an SQLite database", _CONVERT),
+    _Signature(b"ustar", "a tar archive", _CONVERT, at=257),
+    # Before UTF-16, whose mark it begins with.
+    _Signature(codecs.BOM_UTF32_LE, "text in UTF-32", _ENCODED.format(encoding="UTF-32")),
+    _Signature(codecs.BOM_UTF32_BE, "text in UTF-32", _ENCODED.format(encoding="UTF-32")),
+    _Signature(codecs.BOM_UTF16_LE, "text in UTF-16", _ENCODED.format(encoding="UTF-16")),
+    _Signature(codecs.BOM_UTF16_BE, "text in UTF-16", _ENCODED.format(encoding="UTF-16")),
+)
+
+
+def is_json_lines(file: SourceFile, *, field: str) -> bool:
+    """Whether the file holds JSON lines rather than text, by its name.
+
+    Raises:
+        UserError: the name is one of a kind that holds no text.
+    """
+    content, _ = suffixes(file.url)
+    if content in _NOT_TEXT:
+        raise UserError(
+            f"{field} names {file.url!r}: files of the kind {content} cannot be read, expected text or "
+            "JSON lines (.jsonl), compressed or not."
+        )
+    return content in _JSON_LINES
+
+
+def check_content(stream: IO[bytes], file: SourceFile, *, field: str, text_key: str, as_bytes: bool) -> bytes:
+    """Reads the beginning of a file's content, and returns it.
+
+    Args:
+        stream: the content, decompressed.
+        file: what it is of.
+        field: the job's field that names the file, for messages.
+        text_key: field of a JSON record that holds the text.
+        as_bytes: the tokenizer is one of bytes, which takes any.
+
+    Raises:
+        UserError: it is not what the file's name says.
+    """
+    head = _read_head(stream)
+    found = next((one for one in _SIGNATURES if head.startswith(one.begins, one.at)), None)
+    if found is not None:
+        raise UserError(f"{field} names {file.url!r}, which holds {found.what}: it {found.advice}")
+    if is_json_lines(file, field=field):
+        return head
+    if not as_bytes and b"\0" in head:
+        raise UserError(
+            f"{field} names {file.url!r}, which holds a zero byte (at byte {head.index(0):,}): it is no text, or text "
+            "in UTF-16. Convert it to UTF-8, or leave it out by a pattern that starts with `!`."
+        )
+    if _is_record(head, text_key):
+        raise UserError(
+            f"{field} names {file.url!r}, which begins with a JSON record that has {text_key!r}, and would be read as "
+            "one text by its name. Give it the suffix .jsonl."
+        )
+    return head
+
+
+def _read_head(stream: IO[bytes]) -> bytes:
+    head = b""
+    while len(head) < HEAD and (chunk := stream.read(HEAD - len(head))):
+        head += chunk
+    return head
+
+
+def _is_record(head: bytes, text_key: str) -> bool:
+    """Whether the first line is a JSON object with text under `text_key`."""
+    line = head.partition(b"\n")[0]
+    if not line.lstrip(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        return False
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        # A long line goes on behind what was read.
+        return len(head) == HEAD and b"\n" not in head and line.lstrip().startswith(f'{{"{text_key}": "'.encode())
+    return isinstance(record, dict) and isinstance(record.get(text_key), str)
