@@ -42,13 +42,14 @@ def test_hugging_face_tokens_are_those_of_transformers(bpe_folder):
     """Imports transformers: buys the comparison with the library that users know."""
     from transformers import PreTrainedTokenizerFast
 
-    peer = PreTrainedTokenizerFast(tokenizer_file=str(bpe_folder / "tokenizer.json"))
+    peer = PreTrainedTokenizerFast(tokenizer_file=str(bpe_folder / "tokenizer.json"), split_special_tokens=True)
     texts = ["Sentence 7 of the corpus", "Grüße, 世界 \U0001f600", " ", "a<|endoftext|>b"]
     tokenizer = load_tokenizer(str(bpe_folder))
     encoded = [tokens.tolist() for tokens in tokenizer.encode_batch(texts)]
     assert encoded == [peer(text, add_special_tokens=False)["input_ids"] for text in texts]
     assert tokenizer.decode(encoded[1]) == texts[1]
-    assert tokenizer.decode(encoded[3]) == "ab"
+    assert tokenizer.decode(encoded[3]) == texts[3]
+    assert tokenizer.decode([65, tokenizer.eos_id, 66]) == "ab"
 
 
 def copy_with(bpe_folder: Path, folder: Path, **files: object) -> Path:
@@ -56,6 +57,15 @@ def copy_with(bpe_folder: Path, folder: Path, **files: object) -> Path:
     for name, content in files.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return folder
+
+
+def test_the_name_of_a_special_token_in_a_text_is_text(bpe_folder):
+    tokenizer = load_tokenizer(str(bpe_folder))
+    name = tokenizer._tokenizer.id_to_token(tokenizer.eos_id)  # type: ignore[attr-defined]
+    text = f"before {name} behind"
+    tokens = tokenizer.encode_batch([text])[0]
+    assert tokenizer.eos_id not in tokens
+    assert tokenizer.decode(tokens) == text
 
 
 @pytest.mark.parametrize("token", ["Z", {"content": "Z", "lstrip": False}])

@@ -64,6 +64,48 @@ def test_the_order_of_patterns_does_not_matter(folder):
     assert names(folder, "b.txt", "a1.txt") == names(folder, "a1.txt", "b.txt") == ["a1.txt", "b.txt"]
 
 
+@pytest.mark.parametrize(
+    ("literal", "other"),
+    [
+        ("d[1]/x.jsonl", "d1/x.jsonl"),
+        ("x[ab].txt", "xa.txt"),
+        ("x?.txt", "xy.txt"),
+        ("x*.txt", "xy.txt"),
+        ("x{a,b}.txt", "xa.txt"),
+    ],
+)
+def test_a_file_of_the_very_name_wins_over_the_pattern(tmp_path, monkeypatch, literal, other):
+    monkeypatch.chdir(tmp_path)
+    for name in (literal, other):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(name)
+    assert names(tmp_path, literal) == [literal]
+    assert names(tmp_path, f"file://{tmp_path}/{literal}" if "{" not in literal else literal) == [literal]
+    assert names(tmp_path, "**/x*", f"!{literal}") == [other]
+
+
+def test_a_folder_of_the_very_name_wins_over_the_pattern(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("d[1]/x.jsonl", "d1/x.jsonl"):
+        Path(name).parent.mkdir()
+        Path(name).write_text(name)
+    assert names(tmp_path, "d[1]/*.jsonl") == ["d[1]/x.jsonl"]
+    assert names(tmp_path, "d[0-9]/*.jsonl") == ["d1/x.jsonl"]
+
+
+def test_a_file_of_the_very_name_wins_in_a_bucket():
+    bucket = fsspec.filesystem("memory")
+    for name in ("/literal/d[1]/x.jsonl", "/literal/d1/x.jsonl"):
+        bucket.pipe(name, b"x")
+    (file,) = expand_urls(["memory://literal/d[1]/x.jsonl"], field=FIELD)
+    assert file.url == "memory:///literal/d[1]/x.jsonl"
+
+
+def test_what_matches_nothing_says_which_characters_are_a_pattern(folder):
+    assert "`?` and `[` are taken for a pattern, since no file has this very name." in message("a[9]?.txt")
+    assert "`*` is taken for a pattern, since no file has this very name." in message("*.jsonl")
+
+
 @pytest.mark.parametrize("patterns", [("**/*.txt", "!sub/**"), ("!sub/**", "**/*.txt")])
 def test_an_exclusion_holds_wherever_it_stands(folder, patterns):
     assert names(folder, *patterns) == ["a1.txt", "a2.txt", "b.txt"]
@@ -100,7 +142,8 @@ def test_files_in_memory_are_found_by_glob():
 def test_no_match_names_field_pattern_and_working_directory(folder):
     assert message("data/{x,y}*.txt") == (
         "spec.data.trainUrls holds 'data/x*.txt' (from 'data/{x,y}*.txt'), which matches no file: expected at "
-        f"least one. Relative paths start at the working directory, {folder}; `*` stays within a folder, "
+        f"least one. `*` is taken for a pattern, since no file has this very "
+        f"name. Relative paths start at the working directory, {folder}; `*` stays within a folder, "
         "`**/` goes below it."
     )
 
@@ -223,3 +266,31 @@ def test_a_bucket_without_access_says_how_to_get_it(object_store, status, patter
 @pytest.mark.parametrize("pattern", ["gs://missing/*.txt", "gs://missing/a.txt"])
 def test_a_missing_bucket_is_named(object_store, pattern):
     assert pattern in message(pattern)
+
+
+@pytest.mark.parametrize(
+    ("header", "stamp"),
+    [("ETag", '"v1"'), ("Last-Modified", "Fri, 27 Nov 2026 10:00:00 GMT"), ("Content-MD5", "Q2h"), (None, "")],
+)
+def test_a_server_tells_versions_apart_by_what_it_gives(header, stamp, caplog):
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "3")
+            if header:
+                self.send_header(header, stamp)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing is printed."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        (file,) = expand_urls([f"http://127.0.0.1:{server.server_port}/a.txt?sig=secret"], field=FIELD)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert file.stamp == stamp
+    warned = [record for record in caplog.messages if "gives neither ETag nor Last-Modified" in record]
+    assert (len(warned), any("secret" in record for record in warned)) == (0 if header else 1, False)

@@ -17,7 +17,7 @@ from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.tokenizer import Tokenizer
 from lateen_trainer.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Changes with anything that changes what a cache holds, so that other versions' caches are left alone."""
 
 LEDGER = "ledger.json"

@@ -98,6 +98,8 @@ class HuggingFaceTokenizer:
         # Both would change texts silently; sequences are cut and filled by the loader.
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        # Text of a document is text, also where it reads "</s>": transformers calls this split_special_tokens.
+        tokenizer.encode_special_tokens = True
         self.name = name
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.eos_id = eos_id

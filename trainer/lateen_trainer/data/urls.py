@@ -1,7 +1,9 @@
 """From the patterns in a job to the list of files: braces, globs, exclusions, any fsspec URL."""
 
 import difflib
+import glob
 import logging
+import os
 import re
 import stat
 from collections.abc import Callable, Sequence
@@ -12,6 +14,8 @@ from typing import Any
 import braceexpand
 import fsspec
 from fsspec.utils import glob_translate
+from lateen_api.masking import masked
+from lateen_api.wording import listing
 
 from lateen_trainer import storage
 from lateen_trainer.data import stdlib
@@ -21,7 +25,10 @@ from lateen_trainer.errors import UserError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"gc?s://([^/*?\[]+)", re.IGNORECASE)
 _LOCAL = ("", "file", "local")
-_STAMPS = ("etag", "ETag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
+_STAMPS = (
+    *("etag", "ETag", "Content-MD5", "Digest", "generation", "md5Hash"),
+    *("LastModified", "Last-Modified", "last_modified", "mtime", "created"),
+)
 """Where the file systems of fsspec keep what changes with a file's content, the strongest first."""
 _LOOKUPS = 16
 """Files that are looked up at once: each costs a round trip to an object store."""
@@ -34,8 +41,9 @@ def expand_urls(patterns: Sequence[str], *, field: str) -> list[SourceFile]:
 
     A pattern is a path (relative to the working directory) or a URL of any scheme that fsspec knows, or
     `python-stdlib://`. Braces are expanded first (`{1..128}`, `{a,b}`), then globs (`*`, `**`, `?`,
-    `[..]`); as in a shell, globs leave hidden files out. What a pattern with a leading `!` matches is taken
-    out again, wherever in the list it stands.
+    `[..]`); as in a shell, globs leave hidden files out. A file that is called exactly as the pattern is meant
+    by it alone, and so are folders of this machine on the way. What a pattern with a leading `!` matches is
+    taken out again, wherever in the list it stands.
 
     Args:
         patterns: `spec.data.trainUrls` or its like.
@@ -62,7 +70,7 @@ def expand_urls(patterns: Sequence[str], *, field: str) -> list[SourceFile]:
 
 def _expand(pattern: str, field: str) -> list[SourceFile]:
     """The files of one pattern. Each alternative of its braces must match something."""
-    singles = _expand_braces(pattern, field)
+    singles = [pattern] if _is_literal_with_braces(pattern) else _expand_braces(pattern, field)
     # gcsfs tries on for a minute before it says that there is no network.
     for bucket in sorted({match[1] for match in map(_BUCKET.match, singles) if match}):
         with explained(field, pattern):
@@ -73,7 +81,8 @@ def _expand(pattern: str, field: str) -> list[SourceFile]:
         if not files:
             origin = "" if single == pattern else f" (from {pattern!r})"
             raise UserError(
-                f"{field} holds {single!r}{origin}, which matches no file: expected at least one. Relative "
+                f"{field} holds {single!r}{origin}, which matches no file: expected at least one. "
+                f"{_taken_for_a_pattern(single, _scheme(single, field))}Relative "
                 f"paths start at the working directory, {Path.cwd()}; `*` stays within a folder, `**/` goes "
                 "below it."
             )
@@ -106,10 +115,10 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
         return list(stdlib.find(_matcher(_canonical(single, scheme), scheme, field)))
     with explained(field, single):
         filesystem, path = fsspec.url_to_fs(single)
-        if not _is_glob(single, scheme):
+        if not _is_glob(single, scheme) or filesystem.exists(path):
             return [_source_file(path, filesystem.info(path), scheme, _canonical(single, scheme), field)]
         _matcher(single, scheme, field)  # its message about `**` is better
-        found = filesystem.glob(path, detail=True)
+        found = filesystem.glob(_with_literal_folders(path) if scheme in _LOCAL else path, detail=True)
         return [
             _source_file(name, info, scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
             for name, info in found.items()
@@ -147,8 +156,37 @@ def _canonical(single: str, scheme: str) -> str:
 
 
 def _is_glob(single: str, scheme: str) -> bool:
-    # In http URLs `?` starts the query and brackets are data.
-    return any(mark in single for mark in ("*" if scheme.startswith("http") else "*?["))
+    return any(mark in single for mark in _marks(scheme))
+
+
+def _marks(scheme: str) -> str:
+    """Characters that make a pattern of a name. In http URLs `?` starts the query and brackets are data."""
+    return "*" if scheme.startswith("http") else "*?["
+
+
+def _is_literal_with_braces(pattern: str) -> bool:
+    """Whether a file of this machine has braces in its name that would be expanded."""
+    return "{" in pattern and _SCHEME.match(pattern) is None and os.path.exists(pattern)  # noqa: PTH110  # no error for names that are too long
+
+
+def _with_literal_folders(path: str) -> str:
+    """A local pattern in which folders that exist under the very name are no patterns."""
+    *folders, name = path.split("/")
+    literal, so_far = [], ""
+    for folder in folders:
+        so_far = f"{so_far}{folder}/"
+        is_literal = _is_glob(folder, "") and os.path.isdir(so_far)  # noqa: PTH112
+        literal.append(glob.escape(folder) if is_literal else folder)
+    return "/".join([*literal, name])
+
+
+def _taken_for_a_pattern(single: str, scheme: str) -> str:
+    """A sentence that says which characters of a pattern are no letters of a name."""
+    marks = [mark for mark in _marks(scheme) if mark in single]
+    if not marks:
+        return ""
+    shown = listing([f"`{mark}`" for mark in marks], "and")
+    return f"{shown} {'is' if len(marks) == 1 else 'are'} taken for a pattern, since no file has this very name. "
 
 
 def _matcher(canonical: str, scheme: str, field: str) -> Callable[[str], Any]:
@@ -188,6 +226,12 @@ def _source_file(path: str, info: dict[str, Any], scheme: str, url: str, field: 
             return SourceFile(url, path, status.st_size, str(status.st_mtime_ns))
     elif info["type"] != "directory":
         stamp = next((str(info[key]) for key in _STAMPS if info.get(key)), "")
+        if not stamp:
+            log.warning(
+                "%s: the server of %s gives neither ETag nor Last-Modified: should the file be replaced by another one "
+                "of equal size, its old tokens are used. Give a new file a new name.",
+                field, masked(url),
+            )  # fmt: skip
         return SourceFile(url, url, int(info.get("size") or 0), stamp)
     raise UserError(
         f"{field} names {url!r}, which is a folder or a device: expected files. To read all files of a folder, "
@@ -204,9 +248,10 @@ def _without(found: dict[str, SourceFile], patterns: list[str], field: str) -> d
     kept = found
     for pattern in patterns:
         matchers = []
-        for single in _expand_braces(pattern, field):
+        for single in [pattern] if _is_literal_with_braces(pattern) else _expand_braces(pattern, field):
             scheme = _scheme(single, field)
-            matchers.append(_matcher(_canonical(single, scheme), scheme, field))
+            canonical = _canonical(single, scheme)
+            matchers.append(canonical.__eq__ if canonical in found else _matcher(canonical, scheme, field))
         before = kept
         kept = {url: file for url, file in before.items() if not any(matches(url) for matches in matchers)}
         if len(kept) == len(before):
