@@ -27,9 +27,10 @@ from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
-from lateen_trainer.errors import CorruptCheckpointError, UserError, of_the_system
+from lateen_trainer.errors import CorruptCheckpointError, of_the_system
 from lateen_trainer.generate import sample
 from lateen_trainer.loop import Loop
+from lateen_trainer.origin import check_origin, origin_of
 from lateen_trainer.processes import Lifecycle, Peers
 from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
@@ -37,17 +38,6 @@ from lateen_trainer.rollback import Rollbacks
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState, init_state, state_shapes
 from lateen_trainer.storage import check_writable
-
-ORIGIN = {
-    "data": "training data of digest",
-    "seed": "spec.trainer.seed",
-    "batch": "spec.trainer.trainBatchSize",
-    "lanes": "spec.trainer.lanes",
-}
-"""What determines the losses of a run besides its model and optimizer, in words."""
-
-CONSEQUENCES = {"lanes": "the losses would no longer be those of one run, bit by bit"}
-"""What comes of going on with another value, where it is not that the order of the data is another."""
 
 PROMPT_TOKENS = 32
 SAMPLE_TOKENS = 200
@@ -72,15 +62,10 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     run = Run.build(spec, plan, tokenizer.vocab_size)
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
-    origin = {
-        "data": train_tokens.ledger.digest,
-        "seed": spec.trainer.seed,
-        "batch": spec.trainer.train_batch_size,
-        **({} if plan.lanes is None else {"lanes": plan.lanes}),
-    }
-    state, past, last_loss = restore_or_init(run, checkpoints, origin)
+    origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=spec.trainer.train_batch_size, lanes=plan.lanes)
+    state, past, last_loss = restore_or_init(run, checkpoints, origin, train_tokens)
     start = int(state.step)
-    skips = known_skips(checkpoints, origin, past, peers)
+    skips = known_skips(checkpoints, origin, past, peers, train_tokens)
     report.begin(plan, start)
     if peers.first:
         metrics = JsonLinesTracker(
@@ -95,7 +80,9 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         run, life, report, checkpoints, train_tokens, validation_tokens, origin,
         first=peers.first, skips=skips, last_loss=last_loss,
     )  # fmt: skip
-    rollbacks = Rollbacks(spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin)[0])
+    rollbacks = Rollbacks(
+        spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, train_tokens)[0]
+    )
     state, stopped = rollbacks.run_from(state, start)
     if stopped:
         life.saved()
@@ -154,7 +141,7 @@ def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers:
 
 
 def restore_or_init(
-    run: Run, checkpoints: Checkpoints, origin: Mapping[str, str | int]
+    run: Run, checkpoints: Checkpoints, origin: Mapping[str, Any], tokens: TokenCache
 ) -> tuple[TrainState, Skips, float | None]:
     """The newest good checkpoint's state, or a new one, the batches that were left out on the way to it, and the
     training loss of its last step in nats per token.
@@ -172,7 +159,7 @@ def restore_or_init(
         return init_state(run.make_model, settings.optimizer, settings.rules), Skips(), None
     state, metadata = restored
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
-    check_origin(what, metadata, origin)
+    check_origin(what, metadata, origin, tokens)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
     if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
@@ -180,24 +167,9 @@ def restore_or_init(
     return state, skips, metadata.get("trainLoss")
 
 
-def check_origin(what: str, metadata: Mapping[str, Any], origin: Mapping[str, str | int]) -> None:
-    """Compares what determined the order of the data when something was written with what determines it now.
-
-    Raises:
-        UserError: it differs; the message begins with `what`.
-    """
-    for name, value in origin.items():
-        if metadata.get(name, value) != value:
-            consequence = CONSEQUENCES.get(name, "the run would repeat some of the data and skip some")
-            remedy = f"Set {ORIGIN[name]} to {metadata[name]!r}" if ORIGIN[name].startswith("spec.") else "Put it back"
-            raise UserError(
-                f"spec.checkpoint.path has {what} with {ORIGIN[name]} {metadata[name]!r}, and now it is {value!r}: "
-                f"expected the same, or {consequence}. {remedy}, or name another "
-                "checkpoint.path (`lateen run --fresh` moves the old run aside)."
-            )
-
-
-def known_skips(checkpoints: Checkpoints, origin: Mapping[str, str | int], past: Skips, peers: Peers) -> Skips:
+def known_skips(
+    checkpoints: Checkpoints, origin: Mapping[str, Any], past: Skips, peers: Peers, tokens: TokenCache
+) -> Skips:
     """The batches that the run leaves out: those of its ledger, and those that are part of its past.
 
     Args:
@@ -209,7 +181,7 @@ def known_skips(checkpoints: Checkpoints, origin: Mapping[str, str | int], past:
     """
     reasons, metadata = checkpoints.folder.skipped()
     check_origin(
-        f"a list of batches to leave out ({checkpoints.folder.skipped_url}) that was written", metadata, origin
+        f"a list of batches to leave out ({checkpoints.folder.skipped_url}) that was written", metadata, origin, tokens
     )
     skips = Skips({**past.reasons, **reasons})
     if peers.process_count > 1:

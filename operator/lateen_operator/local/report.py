@@ -88,7 +88,7 @@ def advice(verdict: Verdict, last: Attempt, command: str) -> str:
         case ExitCode.USER_ERROR:
             return f"mend the job as the message says, then `{command}`"
         case ExitCode.BAD_DATA:
-            return f"mend the file, or leave it out by a pattern with ! in spec.data.trainUrls; {goes_on}"
+            return f"correct the file or folder as the message says; {goes_on}"
         case ExitCode.NAN:
             return (
                 "set spec.recovery.onNaN to rollback, which leaves the batch out; if that does not help, lower "

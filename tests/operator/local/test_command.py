@@ -376,7 +376,7 @@ class TestFailure:
             "  attempts: 1; the last one reached step 2",
             "  logs: runs/tiny/logs",
         ]
-        assert lines[5].startswith("  what to do: mend the file, or leave it out by a pattern with !")
+        assert lines[5].startswith("  what to do: correct the file or folder as the message says; ")
         assert lines[6:] == [
             "  end of runs/tiny/logs/attempt-1-process-0.log:",
             "    attempt 1 process 0",
