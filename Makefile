@@ -11,8 +11,8 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help run setup test lint test-unit test-trainer test-e2e test-cluster cluster cluster-down images \
-	reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
+.PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
+	cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
 	clean
 
 help: ## Show the targets
@@ -23,7 +23,16 @@ run: $(VENV)/.run ## Train JOB (docs/examples/nano.yaml) on this machine
 
 setup: $(VENV)/.test ## Install everything that development needs into .venv
 
-test: lint test-unit test-trainer test-e2e test-cluster ## All tests, fast ones first
+# The programs of the cluster take long to build the first time: that goes on beside the tests that need none.
+test: $(VENV)/.test ## All tests, fast ones first
+	$(MAKE) --no-print-directory -j 2 test-without-cluster cluster-programs
+	$(MAKE) --no-print-directory test-cluster
+
+test-without-cluster: $(VENV)/.test ## All tests but those on the cluster
+	for target in lint test-unit test-trainer test-e2e; do $(MAKE) --no-print-directory $$target || exit 1; done
+
+cluster-programs: $(VENV)/.test
+	cd tests && nice -n 19 ../$(BIN)/python -m cluster build --programs
 
 lint: $(VENV)/.test ## Style, types, and who may import whom
 	$(BIN)/ruff check .

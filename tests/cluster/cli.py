@@ -58,12 +58,15 @@ def start_node(name: str) -> None:
 
 
 @cluster.command()
-def build() -> None:
+@click.option("--programs", is_flag=True, help="Only the programs, which take longest the first time.")
+def build(programs: bool) -> None:
     """Build the programs and the images that the tests need, unless this machine cannot run the cluster anyway."""
     if running_cluster() is None and (reason := unsuitable()):
         click.echo(f"nothing is built: {reason}")
         return
     build_all()
+    if programs:
+        return
     (running_cluster() or OnThisMachine()).give_images()
 
 

@@ -15,6 +15,7 @@ from cluster.base_image import BUILD_BASE, RUN_BASE, build_base
 from cluster.buildah import buildah
 from cluster.containerd import SANDBOX_IMAGE
 from cluster.layout import TAG, Layout
+from cluster.lock import one_after_another
 from cluster.places import IMAGES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -55,6 +56,11 @@ def build_trainer(base: str | None = None) -> Layout:
 
 
 def _build_ours(layout: Layout, base: str | None) -> Layout:
+    with one_after_another(layout.folder.with_suffix(".lock")):
+        return _build_if_changed(layout, base)
+
+
+def _build_if_changed(layout: Layout, base: str | None) -> Layout:
     kind = layout.folder.name
     arguments = {"BASE": base or RUN_BASE, "BUILD_BASE": base or BUILD_BASE}
     digest = _digest([*_SHARED_INPUTS, *_OWN_INPUTS[kind]], arguments)
@@ -71,7 +77,7 @@ def _build_ours(layout: Layout, base: str | None) -> Layout:
 
 def _build(layout: Layout, dockerfile: Path, context: Path, arguments: Mapping[str, str]) -> None:
     """Build the image and write it into its layout."""
-    print(f"building {layout.name}", flush=True)
+    print(f"cluster: building the image {layout.name}", flush=True)
     settings = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     trust = [f"--volume={path}:{path}:ro" for path in ("/etc/ssl/certs", "/etc/pip.conf") if Path(path).exists()]
     buildah(

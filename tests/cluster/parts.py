@@ -4,13 +4,15 @@ Each folder in `parts/` is a Go module whose `tool` directives name the programs
 """
 
 import hashlib
-import os
 import shutil
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.commands import output_of
 from cluster.failure import ClusterError
+from cluster.lock import one_after_another
 from cluster.places import PROGRAMS
 
 MODULES = Path(__file__).parent / "parts"
@@ -61,24 +63,34 @@ PARTS = (
 )
 
 
-def program(name: str) -> Path:
-    """The program called `name`, built now if it has not been: minutes the first time, nothing after that."""
+def program(name: str, progress: str = "") -> Path:
+    """The program called `name`, built now if it has not been: minutes the first time, nothing after that.
+
+    Args:
+        name: one of those in `PARTS`.
+        progress: how far the caller is, for people.
+    """
     part = next((part for part in PARTS if name in part.programs), None)
     if part is None:
         known = ", ".join(name for part in PARTS for name in part.programs)
         raise ClusterError(f"no part of the cluster holds a program called {name!r}; there are {known}")
     built = part.built / name
     if not built.exists():
-        _build(part, name)
+        # Two builds of a program at once would do the work twice.
+        with one_after_another(part.built / f"{name}.lock"):
+            if not built.exists():
+                print(f"cluster: building {name}{progress}", file=sys.stderr, flush=True)
+                started = time.monotonic()
+                _build(part, name)
+                print(f"cluster: {name} took {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     return built
 
 
 def build_all() -> None:
-    """Build whatever the cluster needs to start."""
-    for part in PARTS:
-        if not part.optional:
-            for name in part.programs:
-                program(name)
+    """Build whatever the cluster needs to start, and say how far it is."""
+    names = [name for part in PARTS if not part.optional for name in part.programs]
+    for number, name in enumerate(names, start=1):
+        program(name, f" ({number} of {len(names)} programs)")
 
 
 def module_folder(module: str) -> Path:
@@ -97,9 +109,8 @@ def module_version(module: str) -> str:
 
 
 def _build(part: Part, name: str) -> None:
-    part.built.mkdir(parents=True, exist_ok=True)
-    print(f"building {name} from its Go module", flush=True)
-    unfinished = part.built / f"{name}.{os.getpid()}.unfinished"
+    # One that was interrupted leaves it behind, and the next one replaces it.
+    unfinished = part.built / f"{name}.unfinished"
     _go(
         *("build", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *_version_flags(part)])),
         *("-o", str(unfinished), part.programs[name]),
