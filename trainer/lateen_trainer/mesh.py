@@ -53,6 +53,11 @@ class ShardingRules:
         """Devices along the model axis."""
         return self.mesh.shape[MODEL]
 
+    @property
+    def platform(self) -> str:
+        """Of the mesh's devices: cpu, gpu or tpu."""
+        return self.mesh.devices.flat[0].platform
+
     def data_axis(self, axes: Sequence[Axis]) -> int | None:
         """Index of the axis that is divided over `data`; None: the parameter is on every device.
 

@@ -26,13 +26,13 @@ class Run:
     @staticmethod
     def build(spec: JobSpec, plan: Plan, vocab_size: int) -> "Run":
         """Lays the model out over the devices of all processes."""
-        config = Gpt2Config(spec.model, vocab_size)
         rules = ShardingRules(
             make_mesh(plan.mesh.data, plan.mesh.model),
             spec.trainer.fsdp_axis,
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
+        config = Gpt2Config(spec.model, vocab_size, rules.platform)
         has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
         settings = StepSettings(
             rules=rules,

@@ -26,6 +26,8 @@ class Gpt2Config:
 
     spec: ModelSpec
     vocab_size: int
+    platform: str = "cpu"
+    """Of the devices that the model is compiled for: attention has kernels of its own on each."""
 
     Pos = property(lambda self: Axis("position", self.spec.seq_len))
     Vocab = property(lambda self: Axis("vocab", self.vocab_size))
@@ -61,7 +63,16 @@ class Attention(eqx.Module):
         scale = self.config.HeadSize.size**-0.5
         if spec.scale_attn_by_inverse_layer_idx:
             scale = scale / (layer + 1.0).astype(q.dtype)
-        out = causal_attention(q, k, v, scale=scale, upcast=spec.upcast_attn, dropout=spec.attn_pdrop, dropout_key=key)
+        out = causal_attention(
+            q,
+            k,
+            v,
+            scale=scale,
+            platform=self.config.platform,
+            upcast=spec.upcast_attn,
+            dropout=spec.attn_pdrop,
+            dropout_key=key,
+        )
         return self.c_proj(out)
 
 

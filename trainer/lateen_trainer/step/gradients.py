@@ -38,7 +38,7 @@ def batch_gradients(
         loss, gradients = microbatches(model, tokens, key, fsdp, token_count)
         return jax.lax.psum(loss, DATA), gradients
 
-    if rules.data_size == 1:
+    if rules.mesh.size == 1 and rules.platform == "cpu":  # elsewhere kernels need the mesh
         loss, gradients = microbatches(model, tokens, key, fsdp, token_count)
     else:
         specs = model_specs(model, rules)
@@ -68,7 +68,7 @@ def batch_loss(
             return whole_loss(fsdp.gather(model), tokens, weights, key=None)
         return layerwise_loss(model, tokens, weights, key=None, fsdp=fsdp)
 
-    if rules.data_size == 1:
+    if rules.mesh.size == 1 and rules.platform == "cpu":  # elsewhere kernels need the mesh
         return local(model, tokens, weights)
     return over_data(
         lambda *inputs: jax.lax.psum(local(*inputs), DATA),

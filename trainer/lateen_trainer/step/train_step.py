@@ -49,8 +49,7 @@ class StepSettings:
         """
         if not self.elastic:
             return {}
-        platform = self.rules.mesh.devices.flat[0].platform
-        gpu_options = {"xla_gpu_deterministic_ops": True} if platform == "gpu" else {}
+        gpu_options = {"xla_gpu_deterministic_ops": True} if self.rules.platform == "gpu" else {}
         return {"xla_allow_excess_precision": False, **gpu_options}
 
 

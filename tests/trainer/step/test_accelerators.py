@@ -1,0 +1,103 @@
+"""The step compiled for accelerators that are described, not present; each needs its plugin (extras cuda and tpu)."""
+
+import functools
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import topologies
+from jax.sharding import NamedSharding, PartitionSpec
+from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
+from lateen_trainer.models.attention import _splash
+from lateen_trainer.models.blockwise import blockwise_causal_attention
+from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.optim import learning_rate_schedule, make_optimizer
+from lateen_trainer.step.state import state_shapes
+from lateen_trainer.step.train_step import StepSettings, make_train_step
+
+H100 = {
+    "threads_per_block_limit": 1024,
+    "threads_per_warp": 32,
+    "shared_memory_per_block": 48 << 10,
+    "shared_memory_per_block_optin": 227 << 10,
+    "shared_memory_per_core": 228 << 10,
+    "threads_per_core_limit": 2048,
+    "core_count": 132,
+    "fpus_per_core": 128,
+    "block_dim_limit_x": 2**31 - 1,
+    "block_dim_limit_y": 2**16 - 1,
+    "block_dim_limit_z": 2**16 - 1,
+    "memory_bandwidth": 3_352 * 10**9,
+    "l2_cache_size": 50 << 20,
+    "clock_rate_ghz": 1.98,
+    "device_memory_size": 79 << 30,
+    "registers_per_core_limit": 1 << 16,
+    "registers_per_block_limit": 1 << 16,
+}
+OPTIMIZER = OptimizerSpec(learning_rate=1e-3)
+
+
+def h100s(monkeypatch) -> list:
+    """Eight of one host."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    figures = " ".join(f"{name}: {value}" for name, value in H100.items())
+    target = (
+        f"gpu_device_info {{ {figures} cuda_compute_capability {{ major: 9 }} }} "
+        'platform_name: "CUDA" dnn_version_info { major: 9 minor: 26 } device_description_str: "NVIDIA H100 80GB HBM3"'
+    )
+    return topologies.get_topology_desc("h100", "cuda", topology="1x1x8", target_config=target).devices
+
+
+def v5es(monkeypatch) -> list:
+    """Eight of one host."""
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    return topologies.get_topology_desc("v5e:2x4", "tpu").devices
+
+
+PLATFORMS = [
+    pytest.param(
+        devices,
+        kernel,
+        id=devices.__name__,
+        marks=pytest.mark.skipif(not importlib.util.find_spec(module), reason=f"needs lateen's extra {extra}"),
+    )
+    for devices, kernel, module, extra in (
+        (h100s, "__cudnn$fmha", "jax_cuda13_plugin", "cuda"),
+        (v5es, "splash", "libtpu", "tpu"),
+    )
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("elastic", [False, True], ids=["fast", "elastic"])
+@pytest.mark.parametrize(("data", "model"), [(8, 1), (4, 2), (1, 8)], ids=["8x1", "4x2", "1x8"])
+@pytest.mark.parametrize(("devices", "kernel"), PLATFORMS)
+def test_the_step_compiles_with_the_platforms_own_attention(devices, kernel, data, model, elastic, monkeypatch):
+    """Half a minute or less each: what no run on a CPU reaches, the kernels and their place on the mesh."""
+    rules = ShardingRules(make_mesh(data, model, devices(monkeypatch)))
+    config = Gpt2Config(ModelSpec(seq_len=256, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
+    optimizer = make_optimizer(OPTIMIZER, num_steps=10)
+    state = state_shapes(lambda: Gpt2.init(config, key=jax.random.key(0)), optimizer, rules)
+    schedule = learning_rate_schedule(OPTIMIZER, num_steps=10)
+    settings = StepSettings(rules, optimizer, schedule, jnp.dtype("bfloat16"), True, None, elastic=elastic)
+    sharding = NamedSharding(rules.mesh, PartitionSpec(None, DATA))
+    tokens = jax.ShapeDtypeStruct((2, 16, 257), jnp.int32, sharding=sharding)
+
+    assert kernel in make_train_step(settings).lower(state, tokens).compile().as_text()
+
+
+def test_splash_attention_gives_the_values_and_gradients_of_the_blockwise_one():
+    """Interpreted on the CPU: no TPU is needed."""
+    rng = np.random.default_rng(0)
+    q, k, v, weights = (jnp.asarray(rng.normal(size=(2, 2, 256, 64)), jnp.float32) for _ in range(4))
+
+    def outcome(attention):
+        loss = lambda q, k, v: jnp.sum(attention(q / 8, k, v) * weights)  # noqa: E731
+        return attention(q / 8, k, v), *jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
+
+    ours = outcome(functools.partial(_splash, interpret=True))
+    for left, right in zip(ours, outcome(blockwise_causal_attention), strict=True):
+        np.testing.assert_allclose(left, right, atol=2e-5)
