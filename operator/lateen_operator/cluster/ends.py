@@ -67,7 +67,14 @@ def ends_of(
     """
     over = {number: end for number, pod in pods.items() if (end := ended(pod, now)) is not None}
     ends = {
-        number: _end(number, end, _consequences_from(over, but=number), told_at, deleted)
+        number: _end(
+            number,
+            end,
+            _consequences_from(over, but=number),
+            told_at,
+            deleted,
+            peers_saved=_have_saved(over, end.pod.asked_at, told_at, but=number),
+        )
         for number, end in over.items()
         if not _was_unseen(end)
     }
@@ -123,6 +130,15 @@ def _consequences_from(over: Mapping[int, Ended], but: int) -> float | None:
     return min((time for time in times if time is not None), default=None)
 
 
+def _have_saved(over: Mapping[int, Ended], since: float | None, told_at: float | None, but: int) -> bool:
+    """Did others save and leave after the deletion of this one's pod was asked for, and before we told them to?"""
+    return since is not None and any(
+        end.pod.exit_code in LEFT_WITH_PEERS and since <= end.at and (told_at is None or end.at < told_at)
+        for number, end in over.items()
+        if number != but
+    )
+
+
 def _deletions_from(end: Ended) -> float | None:
     """From when on a Job deletes other pods because of this end; None: this may itself follow from another."""
     pod = end.pod
@@ -134,10 +150,14 @@ def _deletions_from(end: Ended) -> float | None:
     return end.at + (CLOCKS_DIFFER_SECONDS if pod.exit_code in LEFT_WITH_PEERS else 0)
 
 
-def _end(number: int, end: Ended, consequences_from: float | None, told_at: float | None, deleted: str) -> End:
+def _end(
+    number: int, end: Ended, consequences_from: float | None, told_at: float | None, deleted: str, *, peers_saved: bool
+) -> End:
     pod, asked_at = end.pod, end.pod.asked_at
     told = told_at is not None and end.at + CLOCKS_DIFFER_SECONDS > told_at and not _was_asked_before(pod, told_at)
-    by_deletion = asked_at is not None and end.at >= asked_at and not _was_killed_in_its_grace(end)
+    # Who saves and leaves was told that this one has to leave, whatever it died of in the end.
+    was_killed = _was_killed_in_its_grace(end) and not peers_saved
+    by_deletion = asked_at is not None and end.at >= asked_at and not was_killed
     followed = by_deletion and consequences_from is not None and (asked_at or 0.0) >= consequences_from
     reason = pod.reason
     if reason is None and by_deletion and not told and not followed:

@@ -304,6 +304,13 @@ class TestWhileTheOperatorWasDown:
         verdict = judged(cluster)
         assert (verdict.kind, verdict.reason, verdict.node) == (Kind.INFRASTRUCTURE, "SIGKILL", "node-1")
 
+    @pytest.mark.parametrize("saved_at", [40, 42, 46])
+    def test_a_deleted_pod_that_was_killed_early_was_deleted_where_its_peers_saved(self, saved_at: float) -> None:
+        """They save because this one was told to leave. Of a process that is killed they say that they lost it."""
+        killed = pod(1, deleted=(40, 20), ended=(137, 45))
+        verdict = judged(Cluster(job(), job_set(), pod(0, ended=(42, saved_at)), killed))
+        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
     def test_a_killed_process_that_its_job_deleted_in_the_same_second_was_killed(self) -> None:
         killed = pod(1, deleted=(40, 20), ended=(137, 40))
         verdict = judged(Cluster(job(), job_set(), pod(0, ended=(44, 40), message=self.lost_1), killed))
