@@ -326,7 +326,7 @@ OTHER_CONTENT = {
     "xz": (lzma.compress(b"x"), "xz data: it is compressed. Give it the suffix .xz, or decompress it."),
     "zst": (COMPRESS[".zst"](b"x"), "Zstandard data: it is compressed. Give it the suffix .zst, or decompress it."),
     "zip": (b"PK\x03\x04x", "a zip archive: it cannot be read, expected text or JSON lines (.jsonl), "),
-    "parquet": (b"PAR1x", "a Parquet file: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "parquet": (b"PAR1\x15\x04\x15", "a Parquet file: it cannot be read, expected text or JSON lines (.jsonl), "),
     "tar": (bytes(257) + b"ustar", "a tar archive: it cannot be read, expected text or JSON lines (.jsonl), "),
     "pdf": (b"%PDF-1.7", "a PDF file: it cannot be read, expected text or JSON lines (.jsonl), "),
     "utf-16": (
@@ -388,3 +388,51 @@ def test_text_that_begins_with_a_brace_is_text(tmp_path):
 )
 def test_the_query_of_a_url_says_nothing_of_the_kind(url, kinds):
     assert suffixes(url) == kinds
+
+
+UNREAD = "it cannot be read, expected text or JSON lines (.jsonl), compressed or not. Convert it."
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\x04\x22\x4d\x18\x60\x40\x82", f"LZ4 data: {UNREAD}"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", f"a 7z archive: {UNREAD}"),
+        (b"Rar!\x1a\x07\x01\0", f"a RAR archive: {UNREAD}"),
+        (b"PK\x05\x06" + bytes(18), f"a zip archive: {UNREAD}"),
+        (b"PARE\x15\x04", f"a Parquet file: {UNREAD}"),
+        (bz2.compress(b""), "bzip2 data: it is compressed. Give it the suffix .bz2, or decompress it."),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_more_contents_that_are_no_text(tmp_path, name, content, says):
+    path = write(tmp_path, name, content)
+    assert message(path, UserError) == f"{FIELD} names {str(path)!r}, which holds {says}"
+
+
+@pytest.mark.parametrize("text", ["BZhang wrote this.", "PAR1 is a gene.", "PAR1\n", "PK and Rar! and 7z", "ustar"])
+def test_text_that_begins_with_the_letters_of_a_format_is_text(tmp_path, text):
+    assert read(write(tmp_path, "a.txt", text.encode())) == [text]
+
+
+def test_a_zstandard_window_that_no_tool_writes_is_named(tmp_path):
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    content = bytearray(compressor.compress(b"text") + compressor.flush())
+    content[5] = 22 << 3 | 1
+    path = write(tmp_path, "a.txt.zst", bytes(content))
+    assert message(path) == (
+        f"{path} cannot be decompressed: its window is 4,831,838,208 bytes (in the stream that begins at byte 0). "
+        "Expected at most 2,147,483,648. Compress it again by `zstd --long=27`."
+    )
+
+
+def test_a_zstandard_frame_that_needs_a_dictionary_says_so(tmp_path):
+    dictionary = zstandard.train_dictionary(1024, [f"sample {n} of ships and sails".encode() * 3 for n in range(300)])
+    whole = zstandard.ZstdCompressor().compress(b"text")
+    other = zstandard.ZstdCompressor(dict_data=dictionary).compress(b"more text")
+    path = write(tmp_path, "a.txt.zst", whole + other)
+    assert message(path) == (
+        f"{path} cannot be decompressed: it needs the dictionary {dictionary.dict_id()}, which is not in it (in the "
+        f"stream that begins at byte {len(whole)}). Compress it again without a dictionary."
+    )

@@ -1,5 +1,6 @@
 """Finding a split's cache: who builds, who waits, and where a field says something that cannot be."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -182,3 +183,40 @@ def test_a_cache_dir_below_a_file_is_refused(spec, corpus, layout):
         prepare(spec, str(corpus / "part-0.txt"), layout=layout)
     assert str(raised.value).startswith(f"spec.data.cacheDir is '{corpus}/part-0.txt")
     assert "a part of it is a file: expected a folder." in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda content: None, "NOT_FOUND: "),
+        (lambda content: content.replace(b"chunk_grid", b"chunk_grid2"), "FAILED_PRECONDITION: "),
+        (lambda content: content[: len(content) // 2], "DATA_LOSS: "),
+    ],
+)
+def test_a_remote_cache_whose_array_is_damaged_is_named(spec, layout, damage, says):
+    context = ts.Context()
+    url = prepare(spec, "memory://damaged", layout=layout, context=context).url
+    store = ts.KvStore.open({"driver": "memory", "path": f"{url.removeprefix('memory://')}/"}, context=context).result()
+    store.write("tokens/zarr.json", damage(store.read("tokens/zarr.json").result().value)).result()
+    with pytest.raises(DataError) as raised:
+        prepare(spec, "memory://damaged", layout=layout, context=context)
+    assert str(raised.value).startswith(f"The cache of tokens is corrupt: {url}: {says}")
+    assert str(raised.value).endswith(
+        "Delete the cache's folder; it is built anew, with the same tokens, at the next start."
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("tokens", "many", "tokens is 'many', expected a whole number from 1 on"),
+        ("tokens", -5, "tokens is -5, expected a whole number from 1 on"),
+        ("dtype", "text", "dtype is 'text', expected uint16 or uint32"),
+    ],
+)
+def test_a_ledger_of_wrong_values_is_named(spec, tmp_path, layout, field, value, says):
+    path = Path(prepare(spec, str(tmp_path / "cache"), layout=layout).url, "ledger.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(DataError) as raised:
+        prepare(spec, str(tmp_path / "cache"), layout=layout)
+    assert str(raised.value) == f"{path} is no ledger of a cache: {says}. Delete the folder; the cache is built anew."

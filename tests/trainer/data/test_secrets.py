@@ -96,3 +96,13 @@ def test_files_of_other_contents_are_different_files():
 
 def test_without_a_stamp_the_signature_tells_files_apart():
     assert digest([source("sig=x", "")]) != digest([source("sig=y", "")])
+
+
+def test_files_of_other_kinds_are_different_files_whatever_their_query_holds():
+    """Where a query has a slash, the name does not begin behind it."""
+    lines, text = (SourceFile(f"https://host/a.{kind}?path=x/y", "", 10, "e") for kind in ("jsonl", "txt"))
+    assert digest([lines]) != digest([text])
+
+
+def test_a_renewed_signature_with_a_slash_finds_the_cache():
+    assert digest([source("sig=ab/cd", "e")]) == digest([source("sig=ef/gh", "e")])

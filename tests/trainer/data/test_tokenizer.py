@@ -194,3 +194,15 @@ def test_the_hubs_cache_is_enough_and_transformers_is_not_imported(bpe_folder, t
     shutil.copy(bpe_folder / "tokenizer.json", snapshot)
     text = in_fresh_process("someone/ships", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
     assert text == "512 False"
+
+
+def test_an_end_of_text_that_is_no_special_token_does_not_come_out_of_text_either(bpe_folder, tmp_path):
+    content = json.loads((bpe_folder / "tokenizer.json").read_text())
+    (token,) = content["added_tokens"]
+    token["special"] = False
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer, usual = load_tokenizer(str(tmp_path)), load_tokenizer(str(bpe_folder))
+    (ids,) = tokenizer.encode_batch(["a<|endoftext|>b"])
+    assert tokenizer.eos_id not in ids
+    assert ids.tolist() == usual.encode_batch(["a<|endoftext|>b"])[0].tolist()
+    assert tokenizer.decode(ids) == "a<|endoftext|>b"

@@ -294,3 +294,64 @@ def test_a_server_tells_versions_apart_by_what_it_gives(header, stamp, caplog):
     assert file.stamp == stamp
     warned = [record for record in caplog.messages if "gives neither ETag nor Last-Modified" in record]
     assert (len(warned), any("secret" in record for record in warned)) == (0 if header else 1, False)
+
+
+@pytest.mark.parametrize("root", ["", "memory://folders/"])
+def test_a_folder_of_the_very_name_is_meant_in_exclusions_too(tmp_path, monkeypatch, root):
+    monkeypatch.chdir(tmp_path)
+    filesystem, path = fsspec.url_to_fs(root or str(tmp_path))
+    for name in ("d[1]/a.txt", "d[1]/b.txt", "d1/a.txt", "d1/b.txt"):
+        filesystem.makedirs(f"{path}/{name}".rpartition("/")[0], exist_ok=True)
+        filesystem.pipe(f"{path}/{name}", name.encode())
+
+    def found(*patterns: str) -> list[str]:
+        return ["/".join(file.url.split("/")[-2:]) for file in expand_urls(patterns, field=FIELD)]
+
+    assert found(f"{root}d[1]/*.txt") == ["d[1]/a.txt", "d[1]/b.txt"]
+    assert found(f"{root}d[1]/*.txt", f"!{root}d[1]/b*.txt") == ["d[1]/a.txt"]
+    assert found(f"{root}d*/*.txt", f"!{root}d[1]/*.txt") == ["d1/a.txt", "d1/b.txt"]
+
+
+def test_a_file_that_is_called_like_a_pattern_is_read_alone_with_a_warning(folder, caplog):
+    (folder / "*.txt").write_text("by mistake")
+    assert names(folder, "*.txt") == ["*.txt"]
+    assert caplog.messages == [f"{FIELD}: '*.txt' is read alone: it is the name of a file, so not a pattern"]
+
+
+@pytest.fixture
+def web_server() -> Iterator[str]:
+    """Answers every name with five bytes and an ETag, and `/` with links to two files."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, *, body: bool) -> None:
+            content = b'<a href="a.txt">a</a><a href="b.txt">b</a>' if self.path == "/" else b"hello"
+            self.send_response(200)
+            self.send_header("ETag", '"one"')
+            self.send_header("Content-Type", "text/html" if self.path == "/" else "text/plain")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            self.answer(body=True)
+
+        def do_HEAD(self) -> None:
+            self.answer(body=False)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_files_that_a_pattern_finds_on_a_web_server_have_sizes_and_stamps(web_server, caplog):
+    """Without them no change of such a file would be noticed."""
+    pytest.importorskip("aiohttp")
+    found = [(file.url, file.size, file.stamp) for file in expand_urls([f"{web_server}/*.txt"], field=FIELD)]
+    assert found == [(f"{web_server}/a.txt", 5, '"one"'), (f"{web_server}/b.txt", 5, '"one"')]
+    assert not caplog.messages

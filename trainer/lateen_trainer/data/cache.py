@@ -8,7 +8,7 @@ import tensorstore as ts
 from lateen_trainer import storage
 from lateen_trainer.data.layout import ARRAY, open_array
 from lateen_trainer.data.ledger import LEDGER, Ledger, chained
-from lateen_trainer.data.reader import MappedTokens, StoredTokens, TokenReader
+from lateen_trainer.data.reader import MappedTokens, StoredTokens, TokenReader, corrupt_cache
 from lateen_trainer.errors import DataError
 
 FIELD = "spec.data.cacheDir"
@@ -67,7 +67,14 @@ def open_cache(url: str, ledger: Ledger, context: ts.Context) -> TokenCache:
         reader = MappedTokens(folder / ARRAY, tokens=ledger.tokens, dtype=np.dtype(ledger.dtype), layout=ledger.layout)
         return TokenCache(url, ledger, reader)
     with storage.explained(url, field=FIELD):
-        array = open_array(storage.kvstore_spec(url, field=FIELD), context)
+        try:
+            array = open_array(storage.kvstore_spec(url, field=FIELD), context)
+        except ValueError as error:
+            # There is a ledger, so there is a bucket: what is not found is a part of the cache.
+            if str(error).startswith(("NOT_FOUND", "FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT")):
+                problem = str(error).partition(" [tensorstore_spec=")[0]
+                raise corrupt_cache(url, problem) from error
+            raise
     if array.shape != (ledger.tokens,):
         raise DataError(
             f"{url} holds {array.shape[0]:,} tokens, but its {LEDGER} says {ledger.tokens:,}. "

@@ -22,17 +22,23 @@ _LARGEST_ZSTD_WINDOW = 1 << 31
 """Bytes: what `zstd --long=31` uses, the largest that the format's own tool writes. The library's limit is 2^27."""
 
 
+_FRAME_HEADER = 18
+"""Bytes of the longest header of a Zstandard frame."""
+
+
 class BrokenStream(Exception):
     """A compressed file is cut off, damaged, or followed by something else.
 
     Args:
         offset: of the compressed file, in bytes: where the stream that cannot be read begins.
         reason: what is wrong with it.
+        advice: what was expected and what to do, where the stream is whole.
     """
 
-    def __init__(self, offset: int, reason: str):
+    def __init__(self, offset: int, reason: str, advice: str = ""):
         super().__init__(f"{reason} (in the stream that begins at byte {offset:,})")
         self.offset = offset
+        self.advice = advice
 
 
 class _Decoder(Protocol):
@@ -54,6 +60,29 @@ class _Format:
     needs no more memory than one of text."""
     padding: int = 0
     """Zero bytes that may follow a stream come in multiples of this; 0: none may."""
+    unsupported: Callable[[bytes], tuple[str, str] | None] = lambda header: None
+    """What a whole stream asks for that cannot be given, and what to do about it, by its first bytes."""
+
+
+def _unsupported_frame(header: bytes) -> tuple[str, str] | None:
+    """RFC 8878, section 3.1.1: a frame states its window, and the dictionary that it was compressed with."""
+    if len(header) < 6 or not header.startswith(zstandard.FRAME_HEADER):
+        return None
+    exponent, mantissa = divmod(header[5], 8)
+    window = (1 << 10 + exponent) // 8 * (8 + mantissa)
+    is_single_segment = bool(header[4] & 0x20)  # such a frame has no window of its own
+    if not is_single_segment and window > _LARGEST_ZSTD_WINDOW:
+        return (
+            f"its window is {window:,} bytes",
+            f"Expected at most {_LARGEST_ZSTD_WINDOW:,}. Compress it again by `zstd --long=27`.",
+        )
+    try:
+        dictionary = zstandard.get_frame_parameters(header).dict_id
+    except zstandard.ZstdError:
+        return None  # the decoder says what is wrong
+    if dictionary:
+        return f"it needs the dictionary {dictionary}, which is not in it", "Compress it again without a dictionary."
+    return None
 
 
 _FORMATS = {
@@ -66,6 +95,7 @@ _FORMATS = {
         lambda: zstandard.ZstdDecompressor(max_window_size=_LARGEST_ZSTD_WINDOW).decompressobj(),
         (zstandard.ZstdError,),
         bound=(),
+        unsupported=_unsupported_frame,
     ),
 }
 
@@ -146,6 +176,8 @@ class _Streams(io.RawIOBase):
                 return False
             self._check_padding()
         self._begins = self._offset
+        if (found := self._kind.unsupported(self._compressed[:_FRAME_HEADER])) is not None:
+            raise BrokenStream(self._begins, *found)
         self._decoder = self._kind.make()
         return True
 

@@ -69,10 +69,11 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
             else:
                 yield from _with_end(_cut(_decoded(content, file.url)))
         except BrokenStream as error:
-            raise DataError(
-                f"{file.url} cannot be decompressed: {error}. It is cut off or corrupt ({file.size:,} bytes): expected "
-                "a whole file. Copy it anew, or exclude it with a pattern that starts with `!`."
-            ) from error
+            advice = error.advice or (
+                f"It is cut off or corrupt ({file.size:,} bytes): expected a whole file. Copy it anew, or exclude it "
+                "with a pattern that starts with `!`."
+            )
+            raise DataError(f"{file.url} cannot be decompressed: {error}. {advice}") from error
 
 
 class _Joined(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from dataclasses import dataclass
 from typing import IO
 
@@ -25,24 +26,30 @@ class _Signature:
     """First bytes by which a format is known, and what is to be done about it."""
 
     begins: bytes
+    """A regular expression. Where text may begin with the letters of a format, it wants more than these."""
+
     what: str
     advice: str
     at: int = 0
 
 
 _SIGNATURES = (
-    _Signature(b"\x1f\x8b\x08", "gzip data", _COMPRESSED.format(suffix=".gz")),
-    _Signature(b"BZh", "bzip2 data", _COMPRESSED.format(suffix=".bz2")),
-    _Signature(b"\xfd7zXZ\0", "xz data", _COMPRESSED.format(suffix=".xz")),
-    _Signature(b"\x28\xb5\x2f\xfd", "Zstandard data", _COMPRESSED.format(suffix=".zst")),
-    _Signature(b"PK\x03\x04", "a zip archive", _CONVERT),
-    _Signature(b"PAR1", "a Parquet file", _CONVERT),
-    _Signature(b"ARROW1\0\0", "an Arrow file", _CONVERT),
-    _Signature(b"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
-    _Signature(b"\x93NUMPY", "a NumPy array", _CONVERT),
-    _Signature(b"%PDF-", "a PDF file", _CONVERT),
-    _Signature(b"SQLite format 3\0", "an SQLite database", _CONVERT),
-    _Signature(b"ustar", "a tar archive", _CONVERT, at=257),
+    _Signature(rb"\x1f\x8b\x08", "gzip data", _COMPRESSED.format(suffix=".gz")),
+    _Signature(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", "bzip2 data", _COMPRESSED.format(suffix=".bz2")),
+    _Signature(rb"\xfd7zXZ\0", "xz data", _COMPRESSED.format(suffix=".xz")),
+    _Signature(rb"\x28\xb5\x2f\xfd", "Zstandard data", _COMPRESSED.format(suffix=".zst")),
+    _Signature(rb"\x04\x22\x4d\x18", "LZ4 data", _CONVERT),
+    _Signature(rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _CONVERT),
+    _Signature(rb"Rar!\x1a\x07", "a RAR archive", _CONVERT),
+    _Signature(rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _CONVERT),
+    # The header of a page follows, whose first byte is a control character.
+    _Signature(rb"PAR[1E][\0-\x08\x0e-\x1f]", "a Parquet file", _CONVERT),
+    _Signature(rb"ARROW1\0\0", "an Arrow file", _CONVERT),
+    _Signature(rb"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
+    _Signature(rb"\x93NUMPY", "a NumPy array", _CONVERT),
+    _Signature(rb"%PDF-", "a PDF file", _CONVERT),
+    _Signature(rb"SQLite format 3\0", "an SQLite database", _CONVERT),
+    _Signature(rb"ustar", "a tar archive", _CONVERT, at=257),
     # Before UTF-16, whose mark it begins with.
     _Signature(codecs.BOM_UTF32_LE, "text in UTF-32", _ENCODED.format(encoding="UTF-32")),
     _Signature(codecs.BOM_UTF32_BE, "text in UTF-32", _ENCODED.format(encoding="UTF-32")),
@@ -80,7 +87,7 @@ def check_content(stream: IO[bytes], file: SourceFile, *, field: str, text_key: 
         UserError: it is not what the file's name says.
     """
     head = _read_head(stream)
-    found = next((one for one in _SIGNATURES if head.startswith(one.begins, one.at)), None)
+    found = next((one for one in _SIGNATURES if re.compile(one.begins).match(head, one.at)), None)
     if found is not None:
         raise UserError(f"{field} names {file.url!r}, which holds {found.what}: it {found.advice}")
     if is_json_lines(file, field=field):

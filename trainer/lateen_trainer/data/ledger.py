@@ -61,7 +61,12 @@ class Ledger:
         """
         try:
             fields = json.loads(content)
-            return cls(**{**fields, "layout": Layout(**fields["layout"])})
+            ledger = cls(**{**fields, "layout": Layout(**fields["layout"])})
+            if type(ledger.tokens) is not int or ledger.tokens < 1:
+                raise ValueError(f"tokens is {ledger.tokens!r}, expected a whole number from 1 on")
+            if ledger.dtype not in ("uint16", "uint32"):
+                raise ValueError(f"dtype is {ledger.dtype!r}, expected uint16 or uint32")
+            return ledger
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(
                 f"{where} is no ledger of a cache: {error}. Delete the folder; the cache is built anew."

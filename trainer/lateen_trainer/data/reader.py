@@ -42,7 +42,7 @@ class StoredTokens:
                 row[:] = tokens.result()
         except ValueError as error:
             if str(error).startswith(("DATA_LOSS", "NOT_FOUND")):
-                raise _corrupt(self._where, str(error)) from error
+                raise corrupt_cache(self._where, str(error)) from error
             raise
         return rows
 
@@ -97,19 +97,19 @@ class MappedTokens:
         try:
             size = path.stat().st_size
             if size <= index_bytes or size % self._dtype.itemsize:
-                raise _corrupt(str(path), f"it is {size} bytes long")
+                raise corrupt_cache(str(path), f"it is {size} bytes long")
             shard = np.asarray(np.memmap(path, self._dtype, mode="r"))
         except OSError as error:
-            raise _corrupt(str(path), f"it cannot be read: {error.strerror}") from error
+            raise corrupt_cache(str(path), f"it cannot be read: {error.strerror}") from error
         index = shard.view(np.uint8)[-index_bytes:].tobytes()
         entries, crc = index[:-CRC_BYTES], index[-CRC_BYTES:]
         if google_crc32c.value(entries) != int.from_bytes(crc, "little"):
-            raise _corrupt(str(path), "the CRC of its index is wrong")
+            raise corrupt_cache(str(path), "the CRC of its index is wrong")
         spans = np.frombuffer(entries, "<u8").reshape(-1, 2)[:count].tolist()
         chunk_bytes = self._layout.chunk * self._dtype.itemsize + CRC_BYTES
         for offset, length in spans:
             if length != chunk_bytes or offset + length > size - index_bytes or offset % self._dtype.itemsize:
-                raise _corrupt(str(path), "a chunk is missing")
+                raise corrupt_cache(str(path), "a chunk is missing")
         return shard, [offset // self._dtype.itemsize for offset, _ in spans]
 
     def _check(self, chunk: int) -> None:
@@ -120,11 +120,12 @@ class MappedTokens:
         if google_crc32c.value(raw[begin:end].tobytes()) != int.from_bytes(
             raw[end : end + CRC_BYTES].tobytes(), "little"
         ):
-            raise _corrupt(str(self._path(number)), f"the CRC of chunk {chunk} is wrong")
+            raise corrupt_cache(str(self._path(number)), f"the CRC of chunk {chunk} is wrong")
         self._checked[chunk] = 1
 
 
-def _corrupt(where: str, problem: str) -> DataError:
+def corrupt_cache(where: str, problem: str) -> DataError:
+    """The error that says what to do about a part of a cache that is lost or damaged."""
     return DataError(
         f"The cache of tokens is corrupt: {where}: {problem}. Delete the cache's folder; it is built anew, "
         "with the same tokens, at the next start."

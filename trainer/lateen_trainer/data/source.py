@@ -49,8 +49,12 @@ def digest(files: Iterable[SourceFile]) -> str:
 
 
 def _name(file: SourceFile) -> str:
-    name = PurePosixPath(file.url).name
-    return without_signature(name) if file.stamp and file.url.startswith(("http://", "https://")) else name
+    if not file.url.startswith(("http://", "https://")):
+        return PurePosixPath(file.url).name
+    # A query may hold slashes, and what stands behind them is no name.
+    path, mark, query = file.url.partition("?")
+    name = f"{PurePosixPath(path).name}{mark}{query}"
+    return without_signature(name) if file.stamp else name
 
 
 def to_json(files: Iterable[SourceFile]) -> list[dict[str, object]]:

@@ -100,6 +100,12 @@ class HuggingFaceTokenizer:
         tokenizer.no_padding()
         # Text of a document is text, also where it reads "</s>": transformers calls this split_special_tokens.
         tokenizer.encode_special_tokens = True
+        added = tokenizer.get_added_tokens_decoder().get(eos_id)
+        if added is not None and not added.special:
+            # The configuration makes it the end of text; transformers, too, then takes it for a special token.
+            names = ("content", "single_word", "lstrip", "rstrip", "normalized")
+            marked = {name: getattr(added, name) for name in names}
+            tokenizer.add_special_tokens([tokenizers.AddedToken(**marked, special=True)])
         self.name = name
         self.vocab_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.eos_id = eos_id

@@ -42,7 +42,7 @@ def expand_urls(patterns: Sequence[str], *, field: str) -> list[SourceFile]:
     A pattern is a path (relative to the working directory) or a URL of any scheme that fsspec knows, or
     `python-stdlib://`. Braces are expanded first (`{1..128}`, `{a,b}`), then globs (`*`, `**`, `?`,
     `[..]`); as in a shell, globs leave hidden files out. A file that is called exactly as the pattern is meant
-    by it alone, and so are folders of this machine on the way. What a pattern with a leading `!` matches is
+    by it alone, and so are folders on the way. What a pattern with a leading `!` matches is
     taken out again, wherever in the list it stands.
 
     Args:
@@ -115,14 +115,28 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
         return list(stdlib.find(_matcher(_canonical(single, scheme), scheme, field)))
     with explained(field, single):
         filesystem, path = fsspec.url_to_fs(single)
-        if not _is_glob(single, scheme) or filesystem.exists(path):
+        is_glob = _is_glob(single, scheme)
+        # A web server may answer any name, so that it says nothing of a pattern.
+        if is_glob and not scheme.startswith("http") and filesystem.exists(path):
+            if "*" in single:  # a shell may have made it by mistake, beside the files that are meant
+                log.warning("%s: %r is read alone: it is the name of a file, so not a pattern", field, single)
+            is_glob = False
+        if not is_glob:
             return [_source_file(path, filesystem.info(path), scheme, _canonical(single, scheme), field)]
         _matcher(single, scheme, field)  # its message about `**` is better
-        found = filesystem.glob(_with_literal_folders(path) if scheme in _LOCAL else path, detail=True)
+        if not scheme.startswith("http"):
+            path = _with_literal_folders(path, filesystem.isdir)
+        found = filesystem.glob(path, detail=True)
+        names = [
+            name for name, info in found.items() if not _is_hidden(name, path) and not _is_folder(name, info, scheme)
+        ]
+        if scheme.startswith("http"):
+            # A page of links has no sizes and stamps.
+            with ThreadPoolExecutor(_LOOKUPS) as pool:
+                found = dict(zip(names, pool.map(filesystem.info, names), strict=True))
         return [
-            _source_file(name, info, scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
-            for name, info in found.items()
-            if not _is_hidden(name, path) and not _is_folder(name, info, scheme)
+            _source_file(name, found[name], scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
+            for name in names
         ]
 
 
@@ -169,14 +183,15 @@ def _is_literal_with_braces(pattern: str) -> bool:
     return "{" in pattern and _SCHEME.match(pattern) is None and os.path.exists(pattern)  # noqa: PTH110  # no error for names that are too long
 
 
-def _with_literal_folders(path: str) -> str:
-    """A local pattern in which folders that exist under the very name are no patterns."""
+def _with_literal_folders(path: str, is_folder: Callable[[str], bool]) -> str:
+    """A pattern in which folders that exist under the very name are no patterns."""
     *folders, name = path.split("/")
     literal, so_far = [], ""
     for folder in folders:
-        so_far = f"{so_far}{folder}/"
-        is_literal = _is_glob(folder, "") and os.path.isdir(so_far)  # noqa: PTH112
+        so_far = f"{so_far}{folder}"
+        is_literal = _is_glob(folder, "") and is_folder(so_far)
         literal.append(glob.escape(folder) if is_literal else folder)
+        so_far += "/"
     return "/".join([*literal, name])
 
 
@@ -251,6 +266,10 @@ def _without(found: dict[str, SourceFile], patterns: list[str], field: str) -> d
         for single in [pattern] if _is_literal_with_braces(pattern) else _expand_braces(pattern, field):
             scheme = _scheme(single, field)
             canonical = _canonical(single, scheme)
+            if canonical not in found and scheme != stdlib.SCHEME and not scheme.startswith("http"):
+                canonical = _with_literal_folders(
+                    canonical, lambda folder: any(url.startswith(f"{folder}/") for url in found)
+                )
             matchers.append(canonical.__eq__ if canonical in found else _matcher(canonical, scheme, field))
         before = kept
         kept = {url: file for url, file in before.items() if not any(matches(url) for matches in matchers)}
