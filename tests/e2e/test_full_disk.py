@@ -12,15 +12,16 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
+# Relative folders are below the run's, whose disk it is that becomes full.
 JOB = """
 apiVersion: lateen.dev/v1alpha1
 kind: LMTrainingJob
 metadata: {name: small}
 spec:
   model: {hiddenDim: 32, numHeads: 2, numLayers: 2, seqLen: 64}
-  data: {tokenizer: bytes, trainUrls: ["python-stdlib://json/*.py"], cacheDir: cache}
+  data: {tokenizer: bytes, trainUrls: ["python-stdlib://json/*.py"], cacheDir: ../../cache}
   trainer: {numTrainSteps: 100000, trainBatchSize: 8}
-  checkpoint: {path: checkpoints, saveInterval: 1h}
+  checkpoint: {path: ../../checkpoints, saveInterval: 1h}
   compute: {accelerator: cpu, devicesPerHost: 1}
 """
 
