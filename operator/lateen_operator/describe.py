@@ -4,7 +4,6 @@ A round that learns nothing new writes the same status again, so comparing with 
 anything to write.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,17 +13,16 @@ from lateen_api.status import (
     AvoidedNodeStatus,
     BudgetStatus,
     CheckpointStatus,
-    Condition,
-    ConditionType,
     JobStatus,
     PlanStatus,
     ProgressStatus,
 )
 
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, of_last_text, spent, steps_lost
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, of_last_text, spent, steps_lost
 from lateen_operator.avoidance import avoided_nodes
-from lateen_operator.observation import Blocked, Observation
-from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
+from lateen_operator.conditions import conditions_of, state_of
+from lateen_operator.observation import Observation
+from lateen_operator.reconcile import Close, Decision
 from lateen_operator.record import ledger_to_status, timestamp
 from lateen_operator.verdict import Kind
 
@@ -54,11 +52,11 @@ def describe(
     previous = previous or JobStatus()
     attempts = _ledger(seen, decision, now)
     open_attempt = attempts[-1] if attempts and attempts[-1].verdict is None else None
-    state = _state(seen, decision, open_attempt)
+    state = state_of(seen, decision, open_attempt)
     return JobStatus(
         state=state[0],
         observed_generation=generation,
-        conditions=_conditions(seen, decision, open_attempt, state, previous, generation, now),
+        conditions=conditions_of(seen, decision, open_attempt, state, previous, generation, now),
         plan=plan or previous.plan,
         progress=_progress(seen.progress, attempts, previous, now),
         lanes=_lanes(seen, decision, previous, plan),
@@ -113,115 +111,6 @@ def _with_recovery_time(attempts: tuple[Attempt, ...], seen: Observation) -> tup
         took = max(0.0, seen.progress.since - before.ended_at)
         former[index] = replace(before, seconds_to_next_step=round(took, 3))
     return (*former, present)
-
-
-def _state(seen: Observation, decision: Decision, attempt: Attempt | None) -> tuple[str, str]:
-    """The state in one word, and why, for people."""
-    match decision:
-        case Refuse(error=error):
-            return "Refused", str(error)
-        case Finish():
-            return "Complete", "All steps are trained."
-        case GiveUp(verdict=verdict, why=why):
-            return "Failed", f"{_sentence(verdict.message)} There is no further attempt: {why}."
-        case Stop():
-            return "Suspended", "spec.suspend is true. Set it to false, or run `lateen resume`, to go on."
-        case Start():
-            return "Starting", "Its pods are created."
-        case Close(verdict=verdict):
-            return "Restarting", _sentence(verdict.message)
-    if seen.blocked is not None and seen.told_at is None and not any(process.running for process in seen.processes):
-        return "Blocked", seen.blocked.message
-    if attempt is None:
-        return "Restarting", _waiting(seen, decision)
-    if seen.told_at is not None or isinstance(decision, Tell | Kill):
-        cause = seen.cause or (decision.cause if isinstance(decision, Tell | Kill) else None)
-        why = cause.message if cause else "a process ended, and its peers leave"
-        return "Stopping", _sentence(why)
-    if seen.ends:
-        return "Restarting", f"{len(seen.ends)} of {len(seen.processes)} processes have ended."
-    late = [process for process in seen.processes if not process.running]
-    if late:
-        placed = sum(process.placed for process in seen.processes)
-        reason = next((process.waiting_for for process in late if process.waiting_for), "its pods start")
-        if placed < len(seen.processes):
-            return "Queued", f"{placed} of {len(seen.processes)} hosts have a machine: {reason}."
-        return "Starting", f"{len(late)} of {len(seen.processes)} processes do not run yet: {reason}."
-    if seen.progress is None:
-        return "Starting", "All processes run; process 0 has not told its progress yet."
-    detail = f": {seen.progress.detail}" if seen.progress.detail else ""
-    return seen.progress.phase.value, f"Process 0 is {seen.progress.phase.value.lower()}{detail}."
-
-
-def _waiting(seen: Observation, decision: Decision) -> str:
-    last = seen.attempts[-1].verdict if seen.attempts else None
-    wait = (
-        f" The next attempt starts at {timestamp(decision.until)}."
-        if isinstance(decision, Wait) and math.isfinite(decision.until)
-        else ""
-    )
-    return f"{_sentence(last.message) if last else 'It is about to start.'}{wait}"
-
-
-def _conditions(
-    seen: Observation,
-    decision: Decision,
-    attempt: Attempt | None,
-    state: tuple[str, str],
-    previous: JobStatus,
-    generation: int | None,
-    now: float,
-) -> list[Condition]:
-    word, why = state
-    running = attempt is not None and not seen.ends and all(p.running for p in seen.processes) and seen.processes != ()
-    # Processes that were asked to terminate need not answer any more.
-    leaving = seen.told_at is not None or isinstance(decision, Tell | Kill)
-    silent = seen.silent_since is not None and seen.progress is not None and not seen.ends and not leaving
-    if attempt is not None and attempt.hosts < seen.target.hosts:
-        degraded = ("FewerHosts", f"It runs on {attempt.hosts} of {seen.target.hosts} hosts until there are machines.")
-    elif silent:
-        degraded = ("NoAnswer", f"Process 0 has not answered since {timestamp(seen.silent_since or now)}.")
-    else:
-        degraded = ("AsWanted", "It runs as it was asked for." if attempt else "It does not run.")
-    accepted = ("Refused", str(seen.refusal)) if seen.refusal else ("Planned", "The plan was made.")
-    blocked = seen.blocked or Blocked("NotBlocked", "", "")
-    failed = decision.verdict.reason if isinstance(decision, GiveUp) else ""
-    told: list[tuple[ConditionType, bool, str, str]] = [
-        (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
-        (ConditionType.BLOCKED, seen.blocked is not None, blocked.reason, blocked.message),
-        (ConditionType.QUEUED, word == "Queued", "Queued", why),
-        (ConditionType.RUNNING, running, word, why),
-        (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),
-        (ConditionType.SUSPENDED, isinstance(decision, Stop), "Suspended", why),
-        (ConditionType.COMPLETE, isinstance(decision, Finish), "Complete", why),
-        (ConditionType.FAILED, isinstance(decision, GiveUp), failed or "Failed", why),
-    ]
-    before = {condition.type: condition for condition in previous.conditions}
-    return [_condition(before.get(fact[0]), *fact, generation, now) for fact in told]
-
-
-def _condition(
-    before: Condition | None,
-    kind: ConditionType,
-    holds: bool,
-    reason: str,
-    message: str,
-    generation: int | None,
-    now: float,
-) -> Condition:
-    status = "True" if holds else "False"
-    if not holds and kind not in (ConditionType.ACCEPTED, ConditionType.RUNNING):
-        # What does not hold needs no story, which would change with every step of something else.
-        reason, message = f"Not{kind.value}", ""
-    kept = before is not None and before.status == status
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=before.last_transition_time if before and kept else timestamp(now),
-        observed_generation=generation,
-    )
 
 
 def _progress(
@@ -354,7 +243,3 @@ def _goodput(attempts: Sequence[Attempt], now: float) -> float | None:
         lost = steps_lost(attempts, number) if is_cut_off else 0
         useful += max(0.0, length - starting) * max(0, trained - lost) / trained
     return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
