@@ -1,6 +1,8 @@
 """What stays the same from a run's first step to its last."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +26,10 @@ class Run:
     settings: StepSettings
 
     @staticmethod
-    def build(spec: JobSpec, plan: Plan, vocab_size: int) -> "Run":
-        """Lays the model out over the devices of all processes."""
+    def build(spec: JobSpec, plan: Plan, vocab_size: int, devices: Sequence[Any] | None = None) -> "Run":
+        """Lays the model out over the devices of all processes; `devices`: over others, which may be descriptions."""
         rules = ShardingRules(
-            make_mesh(plan.mesh.data, plan.mesh.model),
+            make_mesh(plan.mesh.data, plan.mesh.model, devices),
             spec.trainer.fsdp_axis,
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),

@@ -8,6 +8,7 @@ import click
 import yaml
 from rich.console import Console
 
+from lateen_api.commands.compile import compile_plan
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
 from lateen_api.outcome import ExitCode
@@ -20,21 +21,33 @@ from lateen_api.plan.table import plan_table
 @click.option("--hosts", type=click.IntRange(min=1), help="Plan with so many hosts instead of the job's.")
 @click.option("--cores", type=click.IntRange(min=1), help="Cores of a CPU host. Default: spec.compute.cpu, or 2.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Set a field, as trainer.seed=3.")
+@click.option(
+    "--compile",
+    "compiles",
+    is_flag=True,
+    help="Compile the training step for the devices too, without having them, and show memory, FLOPs and collectives "
+    "beside the estimate. Needs lateen[trainer]; with [tpu] or [cuda] for those. Takes a minute or more.",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
-def plan(job: Path, hosts: int | None, cores: int | None, overrides: tuple[str, ...], output: str) -> None:
+def plan(
+    job: Path, hosts: int | None, cores: int | None, overrides: tuple[str, ...], compiles: bool, output: str
+) -> None:
     """Show what JOB would run on, or why it cannot. Creates nothing."""
     try:
         loaded = load_job(job, overrides)
         tokenizer = loaded.spec.data.tokenizer
         vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
         result = make_plan(loaded, vocab_size=vocab_size, hosts=hosts, cores=cores)
+        compiled = compile_plan(loaded, result) if compiles else None
     except JobError as error:
         click.echo(error, err=True)
         sys.exit(ExitCode.USER_ERROR)
     plain = result.model_dump(mode="json", by_alias=True)
+    if compiled is not None:
+        plain["compiled"] = compiled.model_dump(mode="json", by_alias=True)
     if output == "json":
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     elif output == "yaml":
         click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        Console().print(plan_table(loaded, result))
+        Console().print(plan_table(loaded, result, compiled))

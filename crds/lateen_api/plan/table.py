@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lateen_api.plan.compiled import Compiled
 from lateen_api.plan.result import Plan
 from lateen_api.plan.units import bytes_, count, flops, percent
 from lateen_api.spec import LMTrainingJob
@@ -14,8 +15,8 @@ from lateen_api.spec import LMTrainingJob
 Row = tuple[str, str]
 
 
-def plan_table(job: LMTrainingJob, plan: Plan) -> RenderableType:
-    """The plan in sections, each with its figures and their units."""
+def plan_table(job: LMTrainingJob, plan: Plan, compiled: Compiled | None = None) -> RenderableType:
+    """The plan in sections, each with its figures and their units; what the compiler says, if it was asked."""
     sections = {
         "Machines": _machines(plan),
         "Model": _model(job, plan),
@@ -23,6 +24,8 @@ def plan_table(job: LMTrainingJob, plan: Plan) -> RenderableType:
         "Run": _run(job, plan),
         "Memory of a device (estimate)": _memory(plan),
     }
+    if compiled is not None:
+        sections["Compiled step (per device)"] = _compiled(plan, compiled)
     parts: list[RenderableType] = [Text(f"{job.metadata.name}", style="bold")]
     for title, rows in sections.items():
         parts += [Text(f"\n{title}", style="bold cyan"), Padding(_grid(rows), (0, 0, 0, 2))]
@@ -92,6 +95,26 @@ def _memory(plan: Plan) -> Iterable[Row]:
         f" of {bytes_(memory.available)} ({percent(memory.total / memory.available)})"
     )  # fmt: skip
     yield "total", f"{bytes_(memory.total)}{available}"
+
+
+def _compiled(plan: Plan, compiled: Compiled) -> Iterable[Row]:
+    memory, estimate = compiled.memory, plan.memory.total
+    yield "devices", f"{compiled.devices:,} × {compiled.device_kind}"
+    yield "compile time", f"{compiled.compile_seconds:,.1f} s on this machine"
+    work = plan.flops_per_token * plan.tokens_per_step / plan.devices
+    share = f" ({percent(compiled.product_flops / work)} of the plan's {flops(work)})"
+    yield "matrix products", f"{flops(compiled.product_flops)} per step{share}, kernels not counted"
+    for name, times in compiled.kernels.items():
+        yield "kernel", f"{name}: {_many(times, 'call')} per step"
+    yield "arguments", bytes_(memory.arguments)
+    yield "outputs", bytes_(memory.outputs)
+    yield "temporaries", bytes_(memory.temporaries)
+    yield "code", bytes_(memory.code)
+    yield "total", f"{bytes_(memory.total)}; the estimate is {percent(estimate / memory.total)} of it"
+    for kind, collective in compiled.collectives.items():
+        yield kind, f"{_many(collective.count, 'time')} per step, {bytes_(collective.bytes)}"
+    if not compiled.collectives:
+        yield "collectives", "none"
 
 
 def _many(number: int, noun: str) -> str:

@@ -1,5 +1,6 @@
 """`lateen plan`."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from crds.jobs import NANO, nano
 from lateen_api.commands.plan import plan
 from lateen_api.plan import Plan, make_plan
+from lateen_api.plan.compiled import Compiled
 
 
 @pytest.fixture
@@ -89,3 +91,41 @@ def test_missing_file_is_refused_likewise(tmp_path: Path):
     result = run(tmp_path / "none.yaml")
     assert result.exit_code == 40
     assert result.stderr == (f"{tmp_path}/none.yaml: no such file: expected the YAML file of a job. Check the path.\n")
+
+
+@pytest.mark.slow
+def test_compiled_step_stands_beside_the_estimate(job_file: Path):
+    """Half a minute: a process of its own compiles the real step, for CPU devices here."""
+    fields = ("--set", "model.numLayers=1", "--set", "model.hiddenDim=64", "--set", "trainer.trainBatchSize=4")
+    result = run(job_file, "--compile", "-o", "json", *fields)
+    assert result.exit_code == 0, result.stderr
+    read = json.loads(result.stdout)
+    compiled = Compiled.model_validate(read.pop("compiled"))
+    planned = Plan.model_validate(read)
+    assert (compiled.device_kind, compiled.devices) == ("cpu", 2)
+    # Parameters, two moments, batch of 4 × 257 tokens over two devices; steps and count of the optimizer.
+    state = planned.memory.parameters + planned.memory.optimizer
+    assert state <= compiled.memory.arguments <= state + 2 * 257 * 4 + 4096
+    assert compiled.memory.total == sum(
+        (compiled.memory.arguments, compiled.memory.outputs, compiled.memory.temporaries, compiled.memory.code)
+    )
+    assert {"all-gather", "all-to-all"} <= set(compiled.collectives)
+    assert compiled.product_flops == pytest.approx(planned.flops_per_token * planned.tokens_per_step / 2, rel=0.2)
+
+
+def test_what_the_compiler_lacks_is_said_in_one_line(job_file: Path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else object())
+    result = run(job_file, "--compile")
+    assert (result.exit_code, result.stdout) == (40, "")
+    assert result.stderr == (
+        "--compile: needs the trainer, and jax is not installed: expected lateen with its extra trainer. "
+        "Install it: pip install 'lateen[trainer]'.\n"
+    )
+
+
+@pytest.mark.skipif(bool(importlib.util.find_spec("libtpu")), reason="its compiler is installed here")
+def test_missing_compiler_of_an_accelerator_is_named(job_file: Path):
+    result = run(job_file, "--compile", "--set", "compute={accelerator: tpu-v5e, topology: 2x4, chipsPerHost: 8}")
+    assert (result.exit_code, result.stdout) == (40, "")
+    assert "spec.compute.accelerator: compiling for tpu-v5e needs its compiler (the module libtpu)" in result.stderr
+    assert "pip install 'lateen[trainer,tpu]'" in result.stderr

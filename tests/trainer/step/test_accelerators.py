@@ -54,6 +54,7 @@ def h100s(monkeypatch) -> list:
 def v5es(monkeypatch) -> list:
     """Eight of one host."""
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    monkeypatch.setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     return topologies.get_topology_desc("v5e:2x4", "tpu").devices
 
 

@@ -1,0 +1,1 @@
+"""The job's training step compiled for its devices without having them: `lateen plan --compile`."""
