@@ -18,7 +18,11 @@ class CompiledMemory(_Part):
     code: int
     """The program itself, where it lies in the device's memory."""
 
+    peak: int
+    """What is in use at once, at most, by the compiler's own analysis. That of CPUs leaves temporaries out."""
+
     total: int
+    """The sum, without the peak."""
 
 
 class Collective(_Part):

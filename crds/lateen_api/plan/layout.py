@@ -121,6 +121,7 @@ class Planner:
             batch_size=self.spec.trainer.train_batch_size,
             precision=self.precision,
             mesh=mesh,
+            tensor_axes=tuple(self.spec.trainer.tensor_parallel_axes),
             available=self.fleet.device_memory(devices_per_host),
         )
 

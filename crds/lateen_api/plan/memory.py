@@ -1,14 +1,13 @@
 """An estimate of the memory that training needs on one device.
 
-It follows the trainer's step. Beside what XLA allots on CPU devices to GPT-2 small and medium in float32 (on one
-device and on four, with and without checkpointing and accumulation) it is between 2 % and 17 % too high. Other
-backends and bfloat16 have not been measured.
+It follows the trainer's step; docs/performance.md has it beside what XLA allots for CPUs, GPUs and TPUs. XLA takes more
+where a device has memory to spare, to send and compute at once, so that no estimate is exact.
 """
 
 from dataclasses import dataclass
 
 from lateen_api.plan.result import Memory, MeshShape
-from lateen_api.plan.transformer import block_parameters, parameter_count
+from lateen_api.plan.transformer import block_parameters, parameter_count, parameters_of_a_part
 from lateen_api.precision import BYTES, Precision
 from lateen_api.spec import ModelSpec
 
@@ -21,6 +20,17 @@ GATHERED_BYTES = 1 << 30
 """A model whose parameters and gradients need no more than this is gathered once a step, not layer by layer."""
 
 _FLOAT32 = 4
+
+
+def positions_in_a_chunk(positions: int, vocab_size: int) -> int:
+    """Positions whose logits the trainer's cross entropy holds at once, of so many in a microbatch.
+
+    Chunks divide the positions where fewer than twice as many chunks do: rows that are cut at 1,261 of 16,384 lie
+    across the tiles of a TPU.
+    """
+    fewest = max(1, -(-positions * vocab_size // LOGITS_IN_A_CHUNK))
+    equal = next((count for count in range(fewest, 2 * fewest) if positions % count == 0), fewest)
+    return -(-positions // equal)
 
 
 def gathers_once(parameters: int) -> bool:
@@ -39,12 +49,15 @@ class MemoryModel:
 
     precision: Precision
     mesh: MeshShape
+    tensor_axes: tuple[str, ...]
+    """Axes that are divided over the model axis of the mesh."""
+
     available: int | None
     """Bytes of a device; None: not known."""
 
     def estimate(self, microbatch: int, lanes: int | None = None) -> Memory:
         """Memory of a device that works on `microbatch` sequences at once, in elastic mode if there are lanes."""
-        part = parameter_count(self.model, self.vocab_size) // (self.mesh.data * self.mesh.model)
+        part = self._parameters_of_a_model_part // self.mesh.data
         parameters = part * BYTES[self.precision.params]
         optimizer = 2 * parameters  # AdamW's two running means
         if lanes is None:
@@ -52,7 +65,9 @@ class MemoryModel:
         else:
             sums = (lanes // self.mesh.data).bit_length() - 1  # one for each level of the tree over a device's lanes
         gradients = self._gradients(part, sums)
-        activations = self._gathered(part) + self._blocks(microbatch) + self._logits(microbatch)
+        kept, block = self._blocks(microbatch)
+        # The cross entropy is through with its logits before the first block goes back.
+        activations = self._gathered(part) + kept + max(block, self._logits(microbatch))
         return Memory(
             parameters=parameters,
             optimizer=optimizer,
@@ -63,16 +78,26 @@ class MemoryModel:
         )
 
     @property
+    def _parameters_of_a_model_part(self) -> int:
+        """Parameters of a device before they are divided over `data`: embeddings and norms are on all that split a
+        layer."""
+        return parameters_of_a_part(self.model, self.vocab_size, self.tensor_axes, self.mesh.model)
+
+    @property
     def _gathers_once(self) -> bool:
         return self.mesh.data > 1 and gathers_once(parameter_count(self.model, self.vocab_size))
 
     def _gradients(self, part: int, sums: int) -> int:
         """float32 gradients of a microbatch, and so many sums of several microbatches'."""
-        copies = 1 + sums
+        narrow = BYTES[self.precision.compute]
+        # A lone gradient is there in the computation's type and in float32.
+        also_narrow = narrow if sums == 0 and narrow < _FLOAT32 else 0
+        size = (1 + sums) * _FLOAT32 + also_narrow
+        part_bytes = part * size
         if self._gathers_once:
             # They are whole on every device, and reduced to the device's part behind the last microbatch.
-            return (copies * part * self.mesh.data + part) * _FLOAT32
-        return copies * part * _FLOAT32
+            return part_bytes * self.mesh.data + part * _FLOAT32
+        return part_bytes
 
     def _gathered(self, part: int) -> int:
         """Parameters that the device has from the others, in the computation's type."""
@@ -85,7 +110,7 @@ class MemoryModel:
         blocks = 2 * block_parameters(model) * size // self.mesh.model
         return blocks + self.vocab_size * model.hidden_dim * (size + _FLOAT32)
 
-    def _blocks(self, microbatch: int) -> int:
+    def _blocks(self, microbatch: int) -> tuple[int, int]:
         """Activations that are kept for the backward pass, and those of the block at work."""
         model, size = self.model, BYTES[self.precision.compute]
         tokens = microbatch * model.seq_len
@@ -96,9 +121,10 @@ class MemoryModel:
             # Dropout needs all attention weights at hand: scores, weights and what is left of them.
             block += 3 * tokens * model.seq_len * model.num_heads * _FLOAT32 // self.mesh.model
         if model.gradient_checkpointing:
-            return model.num_layers * tokens * model.hidden_dim * size + block
-        return (model.num_layers + 1) * block
+            return model.num_layers * tokens * model.hidden_dim * size, block
+        return model.num_layers * block, block
 
     def _logits(self, microbatch: int) -> int:
-        """Logits of a chunk of positions, and their gradient."""
-        return 2 * min(microbatch * self.model.seq_len * self.vocab_size, LOGITS_IN_A_CHUNK) * _FLOAT32
+        """Logits of a chunk of positions in float32, and their gradient in the computation's type."""
+        positions = positions_in_a_chunk(microbatch * self.model.seq_len, self.vocab_size)
+        return positions * self.vocab_size * (_FLOAT32 + BYTES[self.precision.compute])

@@ -98,19 +98,21 @@ def _memory(plan: Plan) -> Iterable[Row]:
 
 
 def _compiled(plan: Plan, compiled: Compiled) -> Iterable[Row]:
-    memory, estimate = compiled.memory, plan.memory.total
+    memory = compiled.memory
     yield "devices", f"{compiled.devices:,} × {compiled.device_kind}"
     yield "compile time", f"{compiled.compile_seconds:,.1f} s on this machine"
     work = plan.flops_per_token * plan.tokens_per_step / plan.devices
-    share = f" ({percent(compiled.product_flops / work)} of the plan's {flops(work)})"
-    yield "matrix products", f"{flops(compiled.product_flops)} per step{share}, kernels not counted"
+    done = f" ({percent(compiled.product_flops / work)} of the plan's {flops(work)})"
+    yield "matrix products", f"{flops(compiled.product_flops)} per step{done}, kernels not counted"
     for name, times in compiled.kernels.items():
         yield "kernel", f"{name}: {_many(times, 'call')} per step"
     yield "arguments", bytes_(memory.arguments)
     yield "outputs", bytes_(memory.outputs)
     yield "temporaries", bytes_(memory.temporaries)
     yield "code", bytes_(memory.code)
-    yield "total", f"{bytes_(memory.total)}; the estimate is {percent(estimate / memory.total)} of it"
+    yield "peak", bytes_(memory.peak)
+    share = f"the plan's estimate, {bytes_(plan.memory.total)}, is {percent(plan.memory.total / memory.total)} of it"
+    yield "total", f"{bytes_(memory.total)}; {share}"
     for kind, collective in compiled.collectives.items():
         yield kind, f"{_many(collective.count, 'time')} per step, {bytes_(collective.bytes)}"
     if not compiled.collectives:

@@ -1,5 +1,8 @@
 """Sizes of a transformer that follow from its spec: axes, parameters, FLOPs."""
 
+import math
+from collections.abc import Collection
+
 from lateen_api.spec import ModelSpec
 
 
@@ -28,6 +31,24 @@ def parameter_count(model: ModelSpec, vocab_size: int) -> int:
     embeddings = (vocab_size + model.seq_len) * model.hidden_dim
     last_norm = 2 * model.hidden_dim
     return embeddings + model.num_layers * block_parameters(model) + last_norm
+
+
+def parameters_of_a_part(model: ModelSpec, vocab_size: int, axes: Collection[str], parts: int) -> int:
+    """Parameters of a device where those that have one of the axes are divided into so many parts, and the others are
+    not. All of them for one part."""
+    norm, positions = {"embed"}, {"position", "embed"}
+    qkv = {"qkv", "heads", "head_size"}
+    of_a_block = [
+        norm, norm, norm, norm,
+        {"embed", *qkv}, qkv, {"heads", "head_size", "embed"}, {"embed"},
+        {"embed", "mlp"}, {"mlp"}, {"mlp", "embed"}, {"embed"},
+    ]  # fmt: skip
+    sizes = {**axis_sizes(model, vocab_size), "qkv": 3}
+
+    def of(arrays: list[set[str]]) -> int:
+        return sum(math.prod(sizes[axis] for axis in array) // (parts if array & set(axes) else 1) for array in arrays)
+
+    return of([{"vocab", "embed"}, positions, norm, norm]) + model.num_layers * of(of_a_block)
 
 
 def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:

@@ -1,7 +1,9 @@
 """The estimate of memory."""
 
+import pytest
 from crds.jobs import small
 from lateen_api.plan import make_plan
+from lateen_api.plan.memory import positions_in_a_chunk
 from lateen_api.plan.result import Memory
 
 PARAMETERS = 124_439_808
@@ -28,7 +30,11 @@ def test_state_is_divided_over_the_devices():
 
 def test_gradients_are_added_up_if_there_are_several_microbatches():
     assert memory_of().gradients == 8 * PARAMETERS
-    assert memory_of("trainer.trainBatchSize=8").gradients == 4 * PARAMETERS
+    assert memory_of("trainer.trainBatchSize=8", "trainer.mp=f32").gradients == 4 * PARAMETERS
+
+
+def test_a_lone_gradient_is_there_in_the_computations_type_and_in_float32():
+    assert memory_of("trainer.trainBatchSize=8").gradients == (4 + 2) * PARAMETERS
 
 
 def test_gradients_of_a_small_model_are_whole_until_they_are_reduced():
@@ -58,8 +64,11 @@ def test_total_is_the_sum():
 
 def test_activations_grow_with_the_microbatch():
     one, two = (memory_of(f"trainer.perDeviceParallelism={size}").activations for size in (8, 16))
-    kept, block = 12, 17
-    assert two - one == 8 * 1024 * 768 * 2 * (kept + block)
+    one_layer = 8 * 1024 * 768 * 2
+    # Kept are the inputs of 12 layers. A block of 16 sequences needs more than a chunk's logits, of 8 it does not.
+    kept, block, logits = 12 * one_layer, 17 * one_layer, 1024 * 50_257 * (4 + 2)
+    assert block < logits < 2 * block
+    assert (one, two) == (kept + logits, 2 * kept + 2 * block)
 
 
 def test_keeping_all_activations_takes_more():
@@ -68,7 +77,24 @@ def test_keeping_all_activations_takes_more():
 
 def test_dropout_of_attention_weights_keeps_them():
     weights = 3 * 4 * 8 * 12 * 1024 * 1024
-    assert memory_of("model.attnPdrop=0.1").activations == memory_of().activations + weights
+    kept, block = (layers * 8 * 1024 * 768 * 2 for layers in (12, 17))
+    assert memory_of("model.attnPdrop=0.1").activations == kept + block + weights
+
+
+def test_embeddings_and_norms_are_on_all_devices_that_split_a_layer():
+    embeddings, last_norm = (50_257 + 1_024) * 768, 2 * 768
+    whole_of_a_block = 6 * 768  # two norms, and the biases of the two projections into the residual stream
+    divided = PARAMETERS - embeddings - last_norm - 12 * whole_of_a_block
+    part = (PARAMETERS - divided + divided // 2) // 4
+    assert memory_of("trainer.modelAxisSize=2", gpus=8).parameters == 4 * part
+
+
+@pytest.mark.parametrize(
+    ("positions", "chunk"),
+    [(512, 512), (4 * 1024, 1024), (16 * 1024, 1024), (32 * 1024, 1024), (10 * 1024, 1280), (8191, 1171)],
+)
+def test_logits_are_held_for_chunks_that_divide_the_positions_where_they_can(positions, chunk):
+    assert positions_in_a_chunk(positions, 50_257) == chunk
 
 
 def test_memory_of_a_cpu_host_is_shared_by_its_devices():
@@ -89,6 +115,6 @@ def test_tight_memory_gets_a_warning():
         )
     )
     assert plan.warnings == [
-        "Memory may run out: a device needs about 24.1 GiB of 22.0 GiB. A smaller "
+        "Memory may run out: a device needs about 23.8 GiB of 22.0 GiB. A smaller "
         "spec.trainer.perDeviceParallelism, more hosts or a larger spec.trainer.modelAxisSize need less."
     ]

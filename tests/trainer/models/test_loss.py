@@ -30,10 +30,10 @@ def plain(hidden, head, targets, weights):
 
 
 @pytest.mark.parametrize(
-    "logits_in_a_chunk", [1 << 26, 41 * 5, 1], ids=["one chunk", "uneven chunks", "single positions"]
+    "positions", [21, 7, 5, 1], ids=["one chunk", "equal chunks", "uneven chunks", "single positions"]
 )
-def test_value_and_gradients_equal_the_plain_formula(inputs, logits_in_a_chunk, monkeypatch):
-    monkeypatch.setattr(loss_module, "LOGITS_IN_A_CHUNK", logits_in_a_chunk)
+def test_value_and_gradients_equal_the_plain_formula(inputs, positions, monkeypatch):
+    monkeypatch.setattr(loss_module, "positions_in_a_chunk", lambda length, vocab: positions)
     ours = jax.value_and_grad(lambda h, w: 3 * next_token_losses(h, w, *inputs[2:]), argnums=(0, 1))(*inputs[:2])
     expected = jax.value_and_grad(lambda h, w: 3 * plain(h, w, *inputs[2:]), argnums=(0, 1))(*inputs[:2])
 
@@ -53,7 +53,7 @@ def test_a_position_of_weight_zero_counts_nothing_even_if_its_hidden_state_is_in
 
 
 def test_the_whole_batchs_logits_never_exist(inputs, monkeypatch):
-    monkeypatch.setattr(loss_module, "LOGITS_IN_A_CHUNK", 41 * 4)
+    monkeypatch.setattr(loss_module, "positions_in_a_chunk", lambda length, vocab: 4)
     hidden, head, targets, weights = inputs
     jaxpr = str(jax.make_jaxpr(jax.grad(lambda h: next_token_losses(h, head, targets, weights)))(hidden))
 

@@ -10,13 +10,14 @@ import pytest
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
 from lateen_trainer.models.attention import _splash
 from lateen_trainer.models.blockwise import blockwise_causal_attention
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
-from lateen_trainer.step.state import state_shapes
-from lateen_trainer.step.train_step import StepSettings, make_train_step
+from lateen_trainer.step.state import TrainState, state_shapes
+from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
 
 H100 = {
     "threads_per_block_limit": 1024,
@@ -37,6 +38,7 @@ H100 = {
     "registers_per_core_limit": 1 << 16,
     "registers_per_block_limit": 1 << 16,
 }
+CONTEXT = 256
 OPTIMIZER = OptimizerSpec(learning_rate=1e-3)
 
 
@@ -78,16 +80,50 @@ PLATFORMS = [
 @pytest.mark.parametrize(("devices", "kernel"), PLATFORMS)
 def test_the_step_compiles_with_the_platforms_own_attention(devices, kernel, data, model, elastic, monkeypatch):
     """Half a minute or less each: what no run on a CPU reaches, the kernels and their place on the mesh."""
-    rules = ShardingRules(make_mesh(data, model, devices(monkeypatch)))
-    config = Gpt2Config(ModelSpec(seq_len=256, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
+    settings, state = described(devices(monkeypatch), data, model, elastic=elastic)
+
+    assert kernel in make_train_step(settings).lower(state, batch(settings)).compile().as_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("elastic", [False, True], ids=["fast", "elastic"])
+@pytest.mark.parametrize(("devices", "kernel"), PLATFORMS)
+def test_evaluation_compiles_with_the_platforms_own_attention(devices, kernel, elastic, monkeypatch):
+    """Half a minute or less each."""
+    settings, state = described(devices(monkeypatch), 4, 2, elastic=elastic)
+    tokens = batch(settings)
+    weights = jax.ShapeDtypeStruct(tokens.shape[:2], jnp.float32, sharding=tokens.sharding)
+
+    assert kernel in make_eval_step(settings).lower(state.model, tokens, weights).compile().as_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "kernel"), PLATFORMS)
+def test_generation_compiles_without_a_kernel(devices, kernel, monkeypatch):
+    """Half a minute or less each: the partitioner, which divides generation, would meet the kernel."""
+    _, state = described(devices(monkeypatch), 4, 2, elastic=True)
+    window = jax.ShapeDtypeStruct((CONTEXT,), jnp.int32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+
+    text = _continue.lower(state.model, window, 8, length=16, key=key, temperature=0.8).compile().as_text()
+
+    assert kernel not in text
+
+
+def described(devices: list, data: int, model: int, *, elastic: bool) -> tuple[StepSettings, TrainState]:
+    """Settings of a small model's step on a mesh of these devices, and the shapes of its state."""
+    rules = ShardingRules(make_mesh(data, model, devices))
+    config = Gpt2Config(ModelSpec(seq_len=CONTEXT, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
     optimizer = make_optimizer(OPTIMIZER, num_steps=10)
     state = state_shapes(lambda: Gpt2.init(config, key=jax.random.key(0)), optimizer, rules)
     schedule = learning_rate_schedule(OPTIMIZER, num_steps=10)
-    settings = StepSettings(rules, optimizer, schedule, jnp.dtype("bfloat16"), True, None, elastic=elastic)
-    sharding = NamedSharding(rules.mesh, PartitionSpec(None, DATA))
-    tokens = jax.ShapeDtypeStruct((2, 16, 257), jnp.int32, sharding=sharding)
+    return StepSettings(rules, optimizer, schedule, jnp.dtype("bfloat16"), True, None, elastic=elastic), state
 
-    assert kernel in make_train_step(settings).lower(state, tokens).compile().as_text()
+
+def batch(settings: StepSettings) -> jax.ShapeDtypeStruct:
+    """Tokens of two microbatches."""
+    sharding = NamedSharding(settings.rules.mesh, PartitionSpec(None, DATA))
+    return jax.ShapeDtypeStruct((2, 16, CONTEXT + 1), jnp.int32, sharding=sharding)
 
 
 def test_splash_attention_gives_the_values_and_gradients_of_the_blockwise_one():

@@ -9,7 +9,7 @@ Hsu et al., https://arxiv.org/abs/2410.10989).
 import jax
 import jax.numpy as jnp
 from haliax import NamedArray
-from lateen_api.plan.memory import LOGITS_IN_A_CHUNK
+from lateen_api.plan.memory import positions_in_a_chunk
 
 
 def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArray, weights: NamedArray) -> jax.Array:
@@ -86,8 +86,8 @@ def _chunk_loss(rows, head, labels, factors):
 def _chunks(vocab: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
     """Arrays [N, …] as [chunks, n, …], filled up with zeros (so with weight 0)."""
     length = arrays[0].shape[0]
-    chunk_count = max(1, -(-length * vocab // LOGITS_IN_A_CHUNK))
-    size = -(-length // chunk_count)
+    size = positions_in_a_chunk(length, vocab)
+    chunk_count = -(-length // size)
     missing = chunk_count * size - length
     padded = (jnp.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays)
     return tuple(a.reshape(chunk_count, size, *a.shape[1:]) for a in padded)

@@ -61,4 +61,11 @@ def _memory(stats: Any) -> CompiledMemory:
     outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
     parts = (stats.argument_size_in_bytes, outputs, stats.temp_size_in_bytes, stats.generated_code_size_in_bytes)
     arguments, outputs, temporaries, code = parts
-    return CompiledMemory(arguments=arguments, outputs=outputs, temporaries=temporaries, code=code, total=sum(parts))
+    return CompiledMemory(
+        arguments=arguments,
+        outputs=outputs,
+        temporaries=temporaries,
+        code=code,
+        peak=stats.peak_memory_in_bytes,
+        total=sum(parts),
+    )
