@@ -1,7 +1,7 @@
 """An estimate of the memory that training needs on one device.
 
-It follows the trainer's step; docs/performance.md has it beside what XLA allots for CPUs, GPUs and TPUs. XLA takes more
-where a device has memory to spare, to send and compute at once, so that no estimate is exact.
+It follows the trainer's step: what is in use at its fullest point. docs/performance.md has it beside what XLA allots
+for CPUs, GPUs and TPUs; `lateen plan --compile` asks the compiler itself.
 """
 
 from dataclasses import dataclass
