@@ -26,6 +26,8 @@ EXPIRED = {
 }
 """What a watch tells whose version the API server has forgotten."""
 
+_REASONS = {403: "Forbidden", 409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}
+
 
 class Proxy:
     """Forwards everything, in a thread of its own.
@@ -38,6 +40,7 @@ class Proxy:
         self._api = api
         self._lock = threading.Lock()
         self._armed: tuple[int, Callable[[], None]] | None = None
+        self._refusals: list[int] = []
         self._away = threading.Event()
         self._open: set[asyncio.Task[None]] = set()
         self._watching: set[asyncio.Task[None]] = set()
@@ -78,6 +81,17 @@ class Proxy:
         with self._lock:
             self.writes.clear()
             self._armed = (number, action)
+
+    def disarm(self) -> None:
+        """Does nothing at later writes, and refuses none."""
+        with self._lock:
+            self._armed = None
+            self._refusals.clear()
+
+    def refuse(self, writes: int, status: int) -> None:
+        """Answers so many of the next writes with this error (403, 409, 429 or 500), and does not pass them on."""
+        with self._lock:
+            self._refusals = [status] * writes
 
     def go_away(self) -> None:
         """Ends all connections and takes no new ones, until `come_back`."""
@@ -138,13 +152,28 @@ class Proxy:
             if is_watch and self._watches_broken.is_set():
                 await self._expired.wait()
                 return web.json_response(EXPIRED)
-            return await self._pass_on(request)
+            return self._refusal(request) or await self._pass_on(request)
         except aiohttp.ClientConnectionResetError:
             # The operator was killed, and nobody is left to be answered.
             return web.Response(status=503)
         finally:
             self._open.discard(task)
             self._watching.discard(task)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        with self._lock:
+            if not self._refusals or not _is_write(request):
+                return None
+            code = self._refusals.pop()
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "message": f"{request.method} {request.path}: refused by the test",
+            "reason": _REASONS[code],
+            "code": code,
+        }
+        return web.json_response(status, status=code, headers={"Retry-After": "1"} if code == 429 else {})
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
@@ -155,12 +184,15 @@ class Proxy:
         async with self._session.request(
             request.method, url, headers=headers, data=await request.read() or None, timeout=timeout
         ) as answer:
-            if request.method in _WRITES and not request.path.endswith("/events") and answer.status < 400:
-                await answer.read()
+            body = None
+            if _is_write(request) and answer.status < 400:
+                body = await answer.read()
                 self._count(f"{request.method} {request.path}")
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             response = web.StreamResponse(status=answer.status, headers=kept)
             await response.prepare(request)
+            if body is not None:
+                await response.write(body)
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
             await response.write_eof()
@@ -174,3 +206,8 @@ class Proxy:
                 return
             self._armed = None
         armed[1]()
+
+
+def _is_write(request: web.Request) -> bool:
+    """Of anything but events."""
+    return request.method in _WRITES and not request.path.endswith("/events")
