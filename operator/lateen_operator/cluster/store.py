@@ -119,6 +119,8 @@ class Store:
             return None
         if isinstance(known, PodView) and known.uid != seen.uid:
             self._bury(objects, known)
+        elif isinstance(known, PodView) and isinstance(seen, PodView):
+            seen = seen.after(known)
         if isinstance(seen, JobView):
             objects.job = seen
         else:
@@ -180,7 +182,8 @@ class Store:
         while len(deleted) > _DELETIONS_KEPT:
             del deleted[next(iter(deleted))]
         if isinstance(last, PodView):
-            self._bury(objects, last)
+            is_same = isinstance(known, PodView) and known.uid == last.uid
+            self._bury(objects, last.after(known) if is_same else last)
         if isinstance(last, JobSetView):
             objects.gone_job_sets[last.attempt] = last
         if known is None or known.uid != last.uid:

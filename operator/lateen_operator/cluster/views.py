@@ -6,7 +6,7 @@ A pod as the API server tells it is 10 kB of text and ten times that as Python o
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lateen_api.status import JobStatus
@@ -132,7 +132,10 @@ class PodView(View):
     """When it got its node."""
 
     grace: float
-    """Seconds that it is given to leave; its deletion was asked for that long before `deadline`."""
+    """Seconds that it is given to leave, until `deadline`."""
+
+    asked_at: float | None
+    """When its deletion was asked for; None: it is not being deleted."""
 
     running: bool
     waiting_for: str | None
@@ -149,10 +152,17 @@ class PodView(View):
     gone_at: float | None = None
     """When it was seen to be deleted for good; None: it exists."""
 
-    @property
-    def asked_at(self) -> float | None:
-        """When its deletion was asked for."""
-        return None if self.deadline is None else self.deadline - self.grace
+    def after(self, before: "PodView") -> "PodView":
+        """This, knowing how the same pod was seen before.
+
+        Whoever shortens the grace of a deletion moves `deadline` to so long from now: nothing on the pod says any more
+        when it was asked for first. A kubelet does that for every pod when it has ended, with a grace of 0.
+        """
+        if before.asked_at is None or self.deadline is None:
+            return self
+        seen = replace(self, asked_at=before.asked_at)
+        # The time that a pod had left when it ended is the one before that.
+        return seen if self.exit_code is None else replace(seen, deadline=before.deadline, grace=before.grace)
 
 
 def view_job(job: Object) -> JobView:
@@ -224,8 +234,9 @@ def view_pod(pod: Object) -> PodView:
     attempt = labels.get(names.ATTEMPT_LABEL)
     ended_at = None if exit_code is None else _ended_at(terminated or {}, conditions, metadata)
     running = exit_code is None and phase == "Running" and ("running" in state or not container)
+    common, grace = _common(pod), float(metadata.get("deletionGracePeriodSeconds") or 0)
     return PodView(
-        **_common(pod),
+        **common,
         attempt=None if names.SCOUT_LABEL in labels or attempt is None else int(attempt),
         scout=int(labels.get(names.SCOUT_LABEL, -1)),
         job_set=sys.intern(labels.get(names.JOBSET_NAME_LABEL, "")),
@@ -234,7 +245,8 @@ def view_pod(pod: Object) -> PodView:
         node=sys.intern(pod["spec"]["nodeName"]) if pod.get("spec", {}).get("nodeName") else None,
         ip=status.get("podIP"),
         placed_at=epoch(scheduled.get("lastTransitionTime")) if _is_true(scheduled) else None,
-        grace=float(metadata.get("deletionGracePeriodSeconds") or 0),
+        grace=grace,
+        asked_at=None if common["deadline"] is None else common["deadline"] - grace,
         running=running,
         waiting_for=None if running else _waiting_for(state, scheduled),
         exit_code=exit_code,

@@ -197,6 +197,39 @@ def test_a_deleted_pod_is_the_cause_although_its_peers_save_and_leave_with_it(le
     assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_deleted_pod_is_the_cause_although_its_kubelet_wrote_a_later_time_on_it(is_gone: bool) -> None:
+    """A kubelet that is done with a pod shortens its grace to 0, which moves its deletionTimestamp to now."""
+    cluster = Cluster(job(), job_set(), pod(0, ended=(42, 40)), pod(1, deleted=(40, 15)))
+    cluster.put(pod(1, version=6, deleted=(40, 15), ended=(42, 40)))
+    cluster.put(pod(1, version=7, deleted=(41, 0), ended=(42, 40)))
+    if is_gone:
+        cluster.remove(pod(1, version=8, deleted=(41, 0), ended=(42, 40)), seconds=41)
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_a_deleted_pod_that_used_up_its_grace_was_not_killed_by_another_for_its_kubelet_s_late_word() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(42, 41)), pod(1, deleted=(40, 15)))
+    cluster.remove(pod(1, version=6, deleted=(59, 0), ended=(137, 55)), seconds=59)
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+
+
+def test_a_process_killed_in_its_grace_was_killed_although_its_kubelet_ended_the_grace_with_it() -> None:
+    cluster = Cluster(job(), job_set(), pod(0, ended=(44, 43)), pod(1, deleted=(40, 15)))
+    cluster.remove(pod(1, version=6, deleted=(43, 0), ended=(137, 43)), seconds=43)
+    verdict = judged(cluster)
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "SIGKILL", 1)
+
+
+def test_a_pod_forced_out_after_it_was_deleted_is_gone_at_the_later_order() -> None:
+    cluster = Cluster(job(), job_set(), pod(0), pod(1, deleted=(40, 600)))
+    cluster.put(pod(1, version=6, deleted=(50, 0)))
+    end = look(cluster, 60).ends[0]
+    assert (end.reason, end.at) == (POD_DELETED, T0 + 50)
+
+
 def test_a_peer_that_its_job_deleted_after_another_saved_and_left_was_asked() -> None:
     cluster = Cluster(job(), job_set(), pod(0, ended=(42, 40)), pod(1, deleted=(41, 20), ended=(42, 42)))
     assert [(end.reason, end.asked) for end in look(cluster).ends] == [(None, False), (None, True)]
