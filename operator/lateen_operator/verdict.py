@@ -239,19 +239,27 @@ def classify(ends: Sequence[End]) -> Verdict:
     # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
     named = [end for end in causes if end.process == lost]
     if causes:
-        return _of_one((named or causes)[0], several=len(ends) > 1)
+        return _of_one((named or causes)[0], causes, several=len(ends) > 1)
     if reports:
         return _of_the_lost(reports[0], next((end for end in ends if end.process == lost), None), lost)
     return _verdict((bad or in_time)[0])
 
 
-def _of_one(end: End, *, several: bool) -> Verdict:
-    """The verdict by one end that is a cause."""
+def _of_one(end: End, causes: Sequence[End], *, several: bool) -> Verdict:
+    """The verdict by one end that is a cause, of several."""
     verdict = _verdict(end)
+    if _is_unseen_deletion(end) and sum(map(_is_unseen_deletion, causes)) > 1:
+        # One of them was deleted by somebody, and the others by their Job after that.
+        return replace(verdict, process=None, message="its pods were deleted, and it is not known which one first")
     if several and end.exit_code == ExitCode.HANG and end.reason is None:
         # The first to notice that a step hangs may have waited for any of the others.
         return replace(verdict, process=None, node=None)
     return verdict
+
+
+def _is_unseen_deletion(end: End) -> bool:
+    """Is all that is known of the process that its pod is gone?"""
+    return end.reason == POD_DELETED and end.node is None
 
 
 def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:

@@ -326,6 +326,13 @@ def test_a_pod_nobody_saw_end_of_a_failed_job_set_was_deleted() -> None:
     assert (judged(cluster).kind, judged(cluster).process) == (Kind.PLANNED, 1)
 
 
+def test_of_pods_nobody_saw_end_none_is_named() -> None:
+    """Their Job deleted one of them after somebody had deleted the other."""
+    verdict = judged(Cluster(job(), job_set(conditions={"Failed": 60})))
+    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, None)
+    assert verdict.message == "its pods were deleted, and it is not known which one first"
+
+
 class TestWhileTheOperatorWasDown:
     """It finds the JobSet failed and pods gone whose deletion nobody saw."""
 
