@@ -14,7 +14,7 @@ from lateen_api.status import JobStatus
 
 from lateen_operator import names
 from lateen_operator.attempts import Start
-from lateen_operator.cluster.client import Client, Conflict, NotFound
+from lateen_operator.cluster.client import Client, Conflict, NotFound, is_there
 from lateen_operator.cluster.ledger import news_to_keep, stored_status
 from lateen_operator.cluster.observe import job_set_of
 from lateen_operator.cluster.refusals import NameTaken
@@ -22,6 +22,7 @@ from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWO
 from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.stopping import Stopping
 from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.views import JobSetView
 from lateen_operator.manifests.attempt import NewAttempt
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
@@ -77,13 +78,7 @@ class Apply:
         }
         if current.queue is None:
             patch["spec"] = {"suspend": True}
-        try:
-            answer = await self.client.merge(JOB_SETS, key.namespace, current.name, patch)
-        except (NotFound, Conflict):
-            # Gone, and perhaps made anew by somebody: the watch tells.
-            self.store.drop(key, JOB_SETS, current)
-            return
-        self.store.put(JOB_SETS, answer)
+        await self._patch_job_set(key, current, patch)
 
     async def finish_stop(self, key: Key, attempt: int) -> None:
         """Deletes the JobSet of an attempt that was told to leave, if a queue admitted it.
@@ -109,10 +104,7 @@ class Apply:
             return
         kept = {name: value for name, value in written(news).items() if name in ("attempts", "budgets", "conditions")}
         patch = {"metadata": {"uid": current.uid, "annotations": {names.LEDGER: json.dumps(kept)}}}
-        try:
-            self.store.put(JOB_SETS, await self.client.merge(JOB_SETS, key.namespace, current.name, patch))
-        except (NotFound, Conflict):
-            self.store.drop(key, JOB_SETS, current)
+        await self._patch_job_set(key, current, patch)
 
     async def expire(self, key: Key, owner: Owner) -> None:
         """Deletes the job."""
@@ -134,6 +126,17 @@ class Apply:
         """Ledger and budgets as an attempt's ConfigMap keeps them."""
         status = written(stored_status(self.store.get(key)))
         return json.dumps({name: status[name] for name in ("attemptCount", "attempts", "budgets") if name in status})
+
+    async def _patch_job_set(self, key: Key, current: JobSetView, patch: Mapping[str, Any]) -> None:
+        try:
+            answer = await self.client.merge(JOB_SETS, key.namespace, current.name, patch)
+        except (NotFound, Conflict):
+            if await is_there(self.client, JOB_SETS, key.namespace, current.name, current.uid):
+                raise
+            # Gone, and perhaps made anew by somebody: the watch tells.
+            self.store.drop(key, JOB_SETS, current)
+            return
+        self.store.put(JOB_SETS, answer)
 
     async def _create_config_map(self, attempt: NewAttempt, ledger: str) -> None:
         wanted = config_map(attempt, ledger)

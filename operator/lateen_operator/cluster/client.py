@@ -90,7 +90,8 @@ class Client:
         try:
             await self._call("DELETE", resource.path(namespace, name), options)
         except (NotFound, Conflict):
-            return
+            if await is_there(self, resource, namespace, name, uid):
+                raise
 
     async def pages(
         self, resource: Resource, namespace: str | None, selector: str | None = None, fields: str | None = None
@@ -133,6 +134,18 @@ class Client:
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise ApiError(call, 0, str(error) or type(error).__name__) from error
         raise AssertionError("the last try returns or raises")
+
+
+async def is_there(client: Client, resource: Resource, namespace: str, name: str, uid: str) -> bool:
+    """Is there still this object, and no other one of its name?
+
+    A request with a uid in it is answered with a conflict where the object is another one by now, and also where
+    somebody else changed it at the same time.
+    """
+    try:
+        return (await client.get(resource, namespace, name))["metadata"]["uid"] == uid
+    except NotFound:
+        return False
 
 
 def _asked_to_wait(response: aiohttp.ClientResponse, tried: int) -> float:

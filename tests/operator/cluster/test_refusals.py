@@ -219,6 +219,21 @@ def test_a_refused_suspension_is_told_while_the_job_runs_on():
     assert (world.blocked[0], world.status.state) == ("False", "Stopping")
 
 
+def test_a_job_set_whose_change_meets_another_is_not_taken_for_gone():
+    """The API server answers so, too, where several change an object at a time."""
+    world = World()
+    world.look()
+    job = world.server.objects["lmtrainingjobs", KEY.name]
+    world.put(JOBS, {**job, "spec": {**job["spec"], "suspend": True}})
+    world.server.refuse["patch", "jobsets"] = Conflict("PATCH /x/jobsets/nano-a1", 409, "modified", "Conflict")
+    world.look(1)
+    assert isinstance(world.error, Conflict)
+    world.server.refuse.clear()
+    world.look(1)
+    assert (world.error, world.status.state, len(world.status.attempts)) == (None, "Stopping", 1)
+    assert world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"] is True
+
+
 def test_a_refused_deletion_is_told_once_and_cleared():
     world = World()
     world.look()
