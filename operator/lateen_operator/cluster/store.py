@@ -182,8 +182,8 @@ class Store:
         while len(deleted) > _DELETIONS_KEPT:
             del deleted[next(iter(deleted))]
         if isinstance(last, PodView):
-            is_same = isinstance(known, PodView) and known.uid == last.uid
-            self._bury(objects, last.after(known) if is_same else last)
+            before = objects.pods.get(last.name)
+            self._bury(objects, last.after(before) if before is not None and before.uid == last.uid else last)
         if isinstance(last, JobSetView):
             objects.gone_job_sets[last.attempt] = last
         if known is None or known.uid != last.uid:
