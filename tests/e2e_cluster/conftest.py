@@ -1,5 +1,6 @@
 """The operator in the real cluster, with the rights that its documentation gives it, and jobs for it."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ def operator(cluster: Cluster, project_images: None) -> Iterator[None]:
         name = of["metadata"]["name"]
         where = ["-n", of["metadata"]["namespace"]] if "namespace" in of["metadata"] else []
         cluster.kubectl("delete", of["kind"], name, *where, "--ignore-not-found", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster) -> Iterator[str]:
+    """One namespace for all tests of a module that leave nothing behind: a namespace takes seconds to go."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

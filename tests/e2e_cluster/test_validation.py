@@ -4,8 +4,6 @@ What neither can see becomes the condition Accepted=False; the tests of a job's 
 """
 
 import json
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +32,6 @@ RIGHT = {
     "amounts with and without quotes": apply_overrides(JOB, ["compute.cpu=4", "compute.memory=16Gi"]),
     "an annotation of another program": apply_overrides(JOB, ["metadata.annotations={a: b}"]),
 }
-
-
-@pytest.fixture(scope="module")
-def place(cluster: Cluster) -> Iterator[str]:
-    """One namespace for all: what is refused leaves nothing behind, and a namespace takes seconds to go."""
-    name = f"test-{secrets.token_hex(4)}"
-    cluster.kubectl("create", "namespace", name)
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 def sent(cluster: Cluster, namespace: str, verb: str, resource: dict[str, Any], *options: str) -> str:

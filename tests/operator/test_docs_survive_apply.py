@@ -4,23 +4,10 @@
 in the file never reach the API server. So no example may rest on one.
 """
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-DOCS = Path(__file__).parents[2] / "docs"
-FILES = [*sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("examples/*.yaml")), DOCS.parent / "README.md"]
-
-
-def examples(path: Path) -> Iterator[Any]:
-    text = path.read_text()
-    blocks = [text] if path.suffix == ".yaml" else re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for block in blocks:
-        yield from yaml.safe_load_all(block)
+from documented import FILES, examples
 
 
 def as_applied(value: Any) -> Any:
