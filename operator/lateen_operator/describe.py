@@ -58,7 +58,7 @@ def describe(
         observed_generation=generation,
         conditions=conditions_of(seen, decision, open_attempt, state, previous, generation, now),
         plan=plan or previous.plan,
-        progress=_progress(seen.progress, attempts, previous, now),
+        progress=_progress(seen.progress, attempts, previous, seen.target.steps),
         lanes=_lanes(seen, decision, previous, plan),
         hosts=open_attempt.hosts if open_attempt else 0,
         attempt_count=attempts[-1].number if attempts else 0,
@@ -114,15 +114,18 @@ def _with_recovery_time(attempts: tuple[Attempt, ...], seen: Observation) -> tup
 
 
 def _progress(
-    progress: Progress | None, attempts: Sequence[Attempt], previous: JobStatus, now: float
+    progress: Progress | None, attempts: Sequence[Attempt], previous: JobStatus, steps: int | None
 ) -> ProgressStatus | None:
     last = attempts[-1] if attempts else None
     old = previous.progress
     if progress is None or progress.of == 0:
-        if old is None or last is None or last.step is None or last.verdict is None:
+        of = old.of if old is not None else steps
+        if of is None or last is None or last.step is None or last.verdict is None:
             return old
-        # The attempt's last words (its termination message) are newer than the last report.
-        step = min(last.step, old.of)
+        # The attempt's last words (its termination message) are newer than the last report, or all that there is.
+        step = min(last.step, of)
+        if old is None:
+            return ProgressStatus(step=step, of=of, percent=_percent(step, of))
         return old.model_copy(update={"step": step, "percent": _percent(step, old.of), "eta": None, "phase": None})
     eta = None if last is None or last.verdict is not None else _eta(progress)
     return ProgressStatus(

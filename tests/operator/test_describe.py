@@ -125,6 +125,12 @@ class TestProgress:
         assert after.progress is not None
         assert (after.progress.step, after.progress.percent, after.progress.eta) == (1000, 100, None)
 
+    def test_is_the_last_words_alone_where_nobody_asked_or_the_status_was_wiped(self):
+        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0, step=1000)
+        after = status_of(Observation(replace(TARGET, steps=1000), (done,)), Finish(), previous=JobStatus())
+        assert after.progress is not None
+        assert (after.progress.step, after.progress.of, after.progress.percent) == (1000, 1000, 100)
+
 
 class TestLedger:
     def test_a_start_is_an_entry(self):
