@@ -12,7 +12,7 @@ export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
-	cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
+	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
 	clean
 
 help: ## Show the targets
@@ -52,6 +52,10 @@ test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
 test-cluster: $(VENV)/.test ## The operator on a real cluster: many minutes; skipped but for root on Linux
 	cd tests && ../$(BIN)/python -m cluster build
 	$(PYTEST) tests/cluster tests/e2e_cluster
+
+chaos: $(VENV)/.test ## FAULTS (20) faults on jobs that train on the cluster; SEED=… for those of another run
+	cd tests && ../$(BIN)/python -m cluster build
+	LATEEN_CHAOS_FAULTS=$(FAULTS) LATEEN_CHAOS_SEED=$(or $(SEED),$(shell date +%s)) $(PYTEST) -s tests/e2e_cluster/test_chaos.py
 
 cluster: $(VENV)/.test ## Start a real cluster on this machine, as root on Linux; KIND=1: by kind, in Docker
 	cd tests && ../$(BIN)/python -m cluster up $(if $(KIND),--kind)
