@@ -12,11 +12,11 @@ export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
-	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train bench-checkpoint crd lock \
-	clean
+	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
+	bench-checkpoint crd lock clean
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: $(VENV)/.run ## Train JOB (docs/examples/nano.yaml) on this machine
 	$(BIN)/lateen run $(JOB)
