@@ -49,8 +49,8 @@ def test_a_job_comes_through_whatever_happens_to_it_and_its_operator(
         campaign = Campaign(operator, api, start_job, undisturbed.losses(), SEED, only=ONLY)
         try:
             campaign.run(FAULTS)
+            assert "Traceback" not in (tmp_path / "operator.log").read_text()
         except Exception as error:
             log = "\n".join(campaign.log)
             raise AssertionError(f"seed {SEED}, fault {campaign.struck.total()}: {error}\n{log}") from error
         print(f"seed {SEED}: {campaign.struck.total()} faults, {dict(campaign.struck)}")
-        assert "Traceback" not in (tmp_path / "operator.log").read_text()
