@@ -75,7 +75,7 @@ def test_the_array_can_be_opened_as_zarr3(cache, corpus, layout):
 
 
 def test_the_ledger_says_what_the_cache_is_of(cache, corpus):
-    content = json.loads(Path(cache.url, "ledger.json").read_text())
+    content = json.loads(Path(cache.url, "ledger.json").read_text())["body"]
     paths = sorted(corpus.iterdir())
     assert content["tokenizer"] == {"name": "bytes", "fingerprint": "bytes", "vocab_size": 257, "eos_id": 256}
     assert content["files"] == [
@@ -202,11 +202,22 @@ def test_a_kill_at_any_moment_is_mended(tmp_path, layout):
         completed.verify()
 
 
-def test_a_state_that_is_damaged_starts_the_build_anew(corpus, tmp_path, layout):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"piece":', '"piece":1'),
+        lambda text: text.replace('"source":', '"source":9'),
+        lambda text: '{"shards": "x"}',
+        lambda text: "[]",
+    ],
+    ids=["cut off", "another piece", "another source", "of another version", "a list"],
+)
+def test_a_state_that_is_damaged_starts_the_build_anew(corpus, tmp_path, layout, damage):
     urls = [f"{corpus}/*.txt"]
     start(urls, tmp_path / "cache", "bytes", ("chained", 5)).communicate(timeout=60)
     (state,) = (tmp_path / "cache").rglob("building.json")
-    state.write_text('{"shards": 3, "doc')
+    state.write_text(damage(state.read_text()))
     completed = build(urls, tmp_path / "cache", layout)
     completed.verify()
     assert completed.ledger == build(urls, tmp_path / "whole", layout).ledger

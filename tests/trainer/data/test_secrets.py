@@ -67,7 +67,7 @@ def test_the_ledger_holds_no_password_and_a_renewed_signature_finds_the_cache(se
     [folder] = tmp_path.iterdir()
     written = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert not any(secret in written for secret in (b"password", b"first", b"second"))
-    assert json.loads((folder / "ledger.json").read_bytes())["files"] == [
+    assert json.loads((folder / "ledger.json").read_bytes())["body"]["files"] == [
         {"url": f"http://***@{server}/a.txt?sig=***", "size": len(TEXT), "stamp": '"one"'}
     ]
 

@@ -9,8 +9,8 @@ from typing import Any
 import fsspec
 import tensorstore as ts
 
-from lateen_trainer.checkpoint.digest import DamagedError, seal, unseal
 from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
+from lateen_trainer.digest import DamagedError, seal, unseal
 from lateen_trainer.errors import CorruptCheckpointError, SupersededError, UserError
 from lateen_trainer.storage import join, kvstore_spec, local_path
 

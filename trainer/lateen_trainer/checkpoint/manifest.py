@@ -12,8 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lateen_trainer.checkpoint.digest import DamagedError, seal, unseal
 from lateen_trainer.checkpoint.grid import Grid, Shape
+from lateen_trainer.digest import DamagedError, seal, unseal
 
 FORMAT = 1
 MANIFEST = "manifest.json"

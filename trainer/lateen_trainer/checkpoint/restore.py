@@ -7,11 +7,11 @@ from typing import TypeVar, cast
 
 import jax
 
-from lateen_trainer.checkpoint.digest import DamagedError
 from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, Found, State
 from lateen_trainer.checkpoint.manifest import ArrayEntry, Manifest
 from lateen_trainer.checkpoint.read import read_arrays
 from lateen_trainer.checkpoint.state import Leaf
+from lateen_trainer.digest import DamagedError
 from lateen_trainer.errors import CorruptCheckpointError, LostPeerError, UserError
 
 T = TypeVar("T")

@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from lateen_trainer.checkpoint import zarr
-from lateen_trainer.checkpoint.digest import DamagedError
 from lateen_trainer.checkpoint.folder import CheckpointFolder
 from lateen_trainer.checkpoint.manifest import Manifest
+from lateen_trainer.digest import DamagedError
 
 _READERS = 8
 

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import numpy as np
 import tensorstore as ts
 
-from lateen_trainer.checkpoint.digest import DamagedError, digest_array, digest_bytes
 from lateen_trainer.checkpoint.grid import Box, box_shape, slices
 from lateen_trainer.checkpoint.manifest import ArrayLayout
+from lateen_trainer.digest import DamagedError, digest_array, digest_bytes
 
 DESCRIPTION = "zarr.json"
 _LITTLE_ENDIAN = {"name": "bytes", "configuration": {"endian": "little"}}

@@ -1,6 +1,7 @@
 """What a cache says about itself: the ledger of a whole one, and how far one that is being built has come.
 
-Both are JSON files written in one piece. A cache is whole when it has a ledger, which is written last.
+Both are JSON files that carry their own digest, written in one piece. A cache is whole when it has a ledger, which is
+written last.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from lateen_trainer.data import source
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.tokenizer import Tokenizer
+from lateen_trainer.digest import DamagedError, seal, unseal
 from lateen_trainer.errors import DataError
 
 FORMAT = 2
@@ -50,7 +52,7 @@ class Ledger:
     format: int = FORMAT
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self), indent=1).encode()
+        return seal(asdict(self))
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Ledger":
@@ -60,14 +62,9 @@ class Ledger:
             DataError: it is something else.
         """
         try:
-            fields = json.loads(content)
-            ledger = cls(**{**fields, "layout": Layout(**fields["layout"])})
-            if type(ledger.tokens) is not int or ledger.tokens < 1:
-                raise ValueError(f"tokens is {ledger.tokens!r}, expected a whole number from 1 on")
-            if ledger.dtype not in ("uint16", "uint32"):
-                raise ValueError(f"dtype is {ledger.dtype!r}, expected uint16 or uint32")
-            return ledger
-        except (ValueError, TypeError, KeyError) as error:
+            fields = unseal(content, LEDGER)
+            return cls(**{**fields, "layout": Layout(**fields["layout"])})
+        except (DamagedError, TypeError, KeyError) as error:
             raise DataError(
                 f"{where} is no ledger of a cache: {error}. Delete the folder; the cache is built anew."
             ) from error
@@ -94,14 +91,14 @@ class BuildState:
     """`chained` over the shards."""
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        return seal(asdict(self))
 
     @classmethod
     def from_json(cls, content: bytes) -> "BuildState | None":
-        """None: the text is not what `to_json` writes."""
+        """None: the text is not what `to_json` wrote."""
         try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError):
+            return cls(**unseal(content, STATE))
+        except (DamagedError, TypeError):
             return None
 
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lateen_trainer.checkpoint.digest import DamagedError, digest_array, digest_bytes, seal, unseal
+from lateen_trainer.digest import DamagedError, digest_array, digest_bytes, seal, unseal
 
 BODY = {"step": 10, "loss": 3.5, "names": ["ä", "b"], "none": None}
 
