@@ -7,6 +7,7 @@ the operator together with the container's reason.
 import json
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from lateen_api.escaping import escaped
 from lateen_api.masking import masked
@@ -87,6 +88,10 @@ class Outcome:
     """Steps that were trained when the process began: those of the checkpoint that it restored, 0 without one.
     None: it ended before that was known."""
 
+    signalled_process: int | None = None
+    """The process that got SIGTERM first, where all of them agreed to save and stop because of it. All were alive then:
+    the signal did not follow from the end of another one. None: they agreed on nothing."""
+
     def to_json(self) -> str:
         """At most 4 KiB in UTF-8, the limit of a Kubernetes termination message: the end of a longer message is cut."""
         message = escaped(self.message)
@@ -97,7 +102,7 @@ class Outcome:
                 "step": self.step,
                 "checkpoint": self.checkpoint and escaped(self.checkpoint),
                 "startStep": self.start_step,
-                **({} if self.lost_process is None else {"lostProcess": self.lost_process}),
+                **_known(lostProcess=self.lost_process, signalledProcess=self.signalled_process),
             }
             text = json.dumps(fields, ensure_ascii=False)
             if len(text.encode()) <= LONGEST_MESSAGE or not message:
@@ -114,14 +119,22 @@ class Outcome:
         try:
             fields = json.loads(text)
             exit_code, message = ExitCode(fields["exitCode"]), str(fields["message"])
-            lost = fields.get("lostProcess")
             return cls(
                 exit_code=exit_code,
                 message=masked(message),
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
-                lost_process=None if lost is None else int(lost),
+                lost_process=_number(fields.get("lostProcess")),
                 start_step=fields.get("startStep"),
+                signalled_process=_number(fields.get("signalledProcess")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error
+
+
+def _known(**fields: int | None) -> dict[str, int]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)

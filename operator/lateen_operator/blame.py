@@ -1,6 +1,18 @@
-"""Which process was lost, where all that is known is what processes say of each other. Pure."""
+"""Which process it began with, where all that is known is what processes say of each other. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from lateen_api.outcome import ExitCode, Outcome
+
+
+def first_signalled(outcomes: Iterable[Outcome | None]) -> int | None:
+    """The process that was told to leave, of those that saved and left together; None: they do not say.
+
+    Those that could not save in time may have been told because another one had died, as Jobs delete their other pods
+    then; they prove nothing.
+    """
+    saved = (outcome for outcome in outcomes if outcome is not None and outcome.exit_code == ExitCode.SAVED)
+    return next((one.signalled_process for one in saved if one.signalled_process is not None), None)
 
 
 def first_lost(accused: Mapping[int, int | None]) -> int | None:

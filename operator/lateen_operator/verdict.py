@@ -3,7 +3,7 @@
 When one process dies, its peers die of that later, with codes of their own. So the attempt is judged by the
 first process that ended badly, and ends that are only echoes of another (a lost peer, a process that we
 ended) count only when there is nothing else. Then the process that was lost is blamed, if those that left say which
-one it is, and never the one that reports it.
+one it is, and never the one that reports it. Of several that saved and left, it is the one that was told to.
 """
 
 import signal
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from lateen_api.outcome import MEANING, ExitCode, Outcome
 
-from lateen_operator.blame import first_lost
+from lateen_operator.blame import first_lost, first_signalled
 
 
 class Kind(StrEnum):
@@ -62,6 +62,9 @@ class End:
 
     node: str | None = None
     """Node that it ran on."""
+
+    may_follow: bool = False
+    """It may follow from another one that could as well follow from this: nobody saw which came first."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,8 @@ def classify(ends: Sequence[End]) -> Verdict:
     reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
     lost = first_lost({end.process: end.outcome.lost_process if end.outcome else None for end in reports})
     # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
-    named = [end for end in causes if end.process == lost]
+    first = first_signalled(end.outcome for end in bad) if lost is None else lost
+    named = [end for end in causes if end.process == first]
     if causes:
         return _of_one((named or causes)[0], causes, several=len(ends) > 1)
     if reports:
@@ -248,18 +252,15 @@ def classify(ends: Sequence[End]) -> Verdict:
 def _of_one(end: End, causes: Sequence[End], *, several: bool) -> Verdict:
     """The verdict by one end that is a cause, of several."""
     verdict = _verdict(end)
-    if _is_unseen_deletion(end) and sum(map(_is_unseen_deletion, causes)) > 1:
+    deleted = [cause for cause in causes if cause.reason == POD_DELETED]
+    if end in deleted and len(deleted) > 1 and any(cause.may_follow for cause in deleted):
         # One of them was deleted by somebody, and the others by their Job after that.
-        return replace(verdict, process=None, message="its pods were deleted, and it is not known which one first")
+        message = "its pods were deleted, and it is not known which one first"
+        return replace(verdict, process=None, node=None, message=message)
     if several and end.exit_code == ExitCode.HANG and end.reason is None:
         # The first to notice that a step hangs may have waited for any of the others.
         return replace(verdict, process=None, node=None)
     return verdict
-
-
-def _is_unseen_deletion(end: End) -> bool:
-    """Is all that is known of the process that its pod is gone?"""
-    return end.reason == POD_DELETED and end.node is None
 
 
 def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:

@@ -23,6 +23,12 @@ def test_outcome_names_the_process_that_is_gone():
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
+def test_outcome_names_the_process_that_was_told_to_leave():
+    outcome = Outcome(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=0)
+    assert json.loads(outcome.to_json())["signalledProcess"] == 0
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
 def test_exit_code_is_a_number_under_a_camel_case_name():
     assert json.loads(Outcome(ExitCode.NAN, "loss is nan", step=7).to_json()) == {
         "exitCode": 43,
@@ -45,6 +51,7 @@ def test_long_message_is_cut_to_kubernetes_limit(letter: str):
     [
         *("", "Killed", "{", "[]", "{}", '{"exitCode": 99, "message": ""}'),
         '{"exitCode": 44, "message": "", "lostProcess": []}',
+        '{"exitCode": 42, "message": "", "signalledProcess": []}',
     ],
 )
 def test_text_that_is_no_outcome_is_refused(text: str):

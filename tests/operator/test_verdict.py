@@ -222,6 +222,22 @@ def test_messages_without_an_outcome(code, reason, message):
     assert classify([end(3, code, reason=reason)]).message == message
 
 
+def saved(process: int, signalled: int | None, **more) -> End:
+    """A process that saved and left since this one had got SIGTERM."""
+    return end(process, 42, outcome=Outcome(ExitCode.SAVED, "SIGTERM.", signalled_process=signalled), **more)
+
+
+def test_of_all_that_saved_the_one_that_was_told_to_is_named():
+    verdict = classify([saved(0, 1, at=1.0, node="a"), saved(1, 1, at=1.0, node="b")])
+    assert (verdict.reason, verdict.process, verdict.node) == ("Saved", 1, "b")
+
+
+def test_who_could_not_save_says_nothing_about_who_was_told_first():
+    """It may have been told because another one had died."""
+    left = end(0, 47, at=9.0, outcome=Outcome(ExitCode.NOT_SAVED, "…", signalled_process=0))
+    assert classify([left, end(1, 134, at=8.0)]).process == 1
+
+
 def test_no_ends_cannot_be_judged():
     with pytest.raises(ValueError, match="without ended processes"):
         classify([])

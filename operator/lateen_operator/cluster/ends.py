@@ -7,13 +7,17 @@ process saved and left: it does that only when somebody was told to leave, and t
 
 A pod may also be gone before anybody saw that its deletion was asked for: the operator was down, or its watch broke.
 Then it is a consequence where another process has ended for a reason of its own.
+
+Better than all times is what processes that saved and left say: which of them was told to.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from lateen_api.outcome import ExitCode, Outcome
 
+from lateen_operator.blame import first_signalled
 from lateen_operator.cluster.times import CLOCKS_DIFFER_SECONDS
 from lateen_operator.cluster.views import PodView
 from lateen_operator.verdict import LEFT_WITH_PEERS, NODE_LOST, POD_DELETED, End
@@ -66,11 +70,12 @@ def ends_of(
         deleted: reason of an end whose pod was deleted, and not by us nor as a consequence.
     """
     over = {number: end for number, pod in pods.items() if (end := ended(pod, now)) is not None}
+    signalled = _signalled(over.values(), told_at)
     ends = {
         number: _end(
             number,
             end,
-            _consequences_from(over, but=number),
+            _consequences_from(over, but=number) if signalled is None else _always_or_never(number != signalled),
             told_at,
             deleted,
             peers_saved=_have_saved(over, end.pod.asked_at, told_at, but=number),
@@ -105,15 +110,33 @@ def unseen_end(
         deleted: the reason, if it was deleted by somebody else than us and not because of another's end.
         node: that it was on.
     """
-    others = [end for end in others if not end.asked]
-    has_cause = any(end.reason is not None or end.exit_code not in _FOLLOWS_FROM_ANOTHER for end in others)
     # Who saved and left before we told them was told by somebody else.
-    saved = any(end.exit_code in LEFT_WITH_PEERS and (told_at is None or end.at < told_at) for end in others)
+    saved = [end for end in others if end.exit_code in LEFT_WITH_PEERS and (told_at is None or end.at < told_at)]
+    if (signalled := first_signalled(end.outcome for end in saved)) is not None:
+        asked = number != signalled
+        return End(number, _KILLED, at, reason=None if asked else deleted, asked=asked, node=node)
+    # That another pod was deleted, too, may be the cause or the consequence of this.
+    others = [end for end in others if not end.asked]
+    has_cause = any(
+        end.reason not in (None, deleted) or (end.reason is None and end.exit_code not in _FOLLOWS_FROM_ANOTHER)
+        for end in others
+    )
     # Who is told to leave says so to its peers, and they save, too. One that they lost died first, and its Job deleted
     # the pod after that.
     lost = any(end.exit_code == ExitCode.LOST_PEER for end in others)
     asked = has_cause or (not saved and (lost or told_at is not None))
-    return End(number, _KILLED, at, reason=None if asked else deleted, asked=asked, node=node)
+    reason = None if asked else deleted
+    return End(number, _KILLED, at, reason=reason, asked=asked, node=node, may_follow=not asked)
+
+
+def _signalled(over: Iterable[Ended], told_at: float | None) -> int | None:
+    """The process that was told to leave before we told them, as those say that saved and left; None: nobody says."""
+    left = (end for end in over if end.pod.exit_code == ExitCode.SAVED and (told_at is None or end.at < told_at))
+    return first_signalled(_outcome(end.pod.message) for end in left)
+
+
+def _always_or_never(follows: bool) -> float | None:
+    return -math.inf if follows else None
 
 
 def _was_unseen(end: Ended) -> bool:

@@ -134,13 +134,13 @@ def _processes(
         # Deleted by somebody. What has no pod will get none.
         return tuple(_process(number, pods[number], ends.get(number)) for number in sorted(pods)), math.inf
     over_at = _no_more_pods_from(job_set, told_at)
-    missing = _missing(job_set, ends, told_at, over_at) if now >= over_at else None
     processes = []
     for number in range(job_set.hosts):
         if number in pods:
             processes.append(_process(number, pods[number], ends.get(number)))
-        elif missing is not None:
-            processes.append(Process(number, placed=False, running=False, end=replace(missing, process=number)))
+        elif now >= over_at:
+            end = _missing(number, job_set, ends, told_at, over_at)
+            processes.append(Process(number, placed=False, running=False, end=end))
         else:
             processes.append(_without_pod(number, attempt, job_set, pods))
     return tuple(processes), over_at if over_at > now and len(pods) < job_set.hosts else math.inf
@@ -188,12 +188,12 @@ def _no_more_pods_from(job_set: JobSetView, told_at: float | None) -> float:
     return math.inf
 
 
-def _missing(job_set: JobSetView, ends: dict[int, End], told_at: float | None, over_at: float) -> End:
+def _missing(number: int, job_set: JobSetView, ends: dict[int, End], told_at: float | None, over_at: float) -> End:
     """How a process ended whose pod nobody saw end."""
     at = job_set.ended_at or job_set.deadline or told_at or max(over_at, 0.0)
     if job_set.ended == "Completed":
-        return End(0, ExitCode.DONE, at)
-    return unseen_end(0, at, ends.values(), told_at)
+        return End(number, ExitCode.DONE, at)
+    return unseen_end(number, at, ends.values(), told_at)
 
 
 def _deletion_is(job_set: JobSetView | None) -> str:

@@ -76,10 +76,6 @@ class Fault:
     """Further ones, when it does not."""
 
 
-NAMES_ANY = "Saved"
-"""Reason where the ledger may name any process: all save and leave together, and nothing says which was told to."""
-
-
 def _signal(number: signal.Signals) -> Callable[[Scene], Hit]:
     def strike(scene: Scene) -> Hit:
         hit, _, uid = scene.any_pod()

@@ -361,6 +361,37 @@ class TestWhileTheOperatorWasDown:
         verdict = judged(Cluster(job(), found, pod(0, ended=(44, 50), message=self.lost_1)))
         assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
 
+    def saved_by(self, process: int | None) -> str:
+        return Outcome(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=process).to_json()
+
+    @pytest.mark.parametrize("was_known", [True, False])
+    @pytest.mark.parametrize("told_first", [0, 1, None])
+    def test_of_two_deleted_pods_one_of_them_unseen_the_one_told_to_leave_is_the_cause(
+        self, told_first: int | None, was_known: bool
+    ) -> None:
+        """Who deletes a pod by force leaves it a second. Its Job then deletes the other one within the same second."""
+        left = pod(0, deleted=(40, 15), ended=(42, 40), message=self.saved_by(told_first))
+        cluster = Cluster(job(), job_set(conditions={"Failed": 41}), left)
+        if was_known:
+            cluster.put(pod(1))
+            cluster.remove(pod(1, version=9), seconds=41)
+        verdict = judged(cluster)
+        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, told_first)
+        assert verdict.node == {0: "node-0", 1: "node-1" if was_known else None, None: None}[told_first]
+
+    @pytest.mark.parametrize("told_first", [0, 1])
+    def test_of_two_pods_deleted_within_a_second_the_one_told_to_leave_is_the_cause(self, told_first: int) -> None:
+        said = self.saved_by(told_first)
+        left = [pod(host, deleted=(40, 15), ended=(42, 40), message=said) for host in (0, 1)]
+        verdict = judged(Cluster(job(), job_set(), *left))
+        assert (verdict.reason, verdict.process, verdict.node) == (POD_DELETED, told_first, f"node-{told_first}")
+
+    def test_a_pod_that_its_job_deleted_after_a_container_of_another_got_sigterm_was_not_the_cause(self) -> None:
+        said = self.saved_by(1)
+        left = (pod(0, deleted=(40, 15), ended=(42, 40), message=said), pod(1, ended=(42, 40), message=said))
+        verdict = judged(Cluster(job(), job_set(), *left))
+        assert (verdict.reason, verdict.process, verdict.node) == ("Saved", 1, "node-1")
+
     @pytest.mark.parametrize("left_at", [40, 44])
     def test_a_pod_that_vanished_unseen_was_deleted_if_its_peer_saved_and_left(self, left_at: float) -> None:
         cluster = Cluster(job(), job_set(), pod(0, ended=(42, left_at)), pod(1))

@@ -21,6 +21,7 @@ class Member:
     agreement: StopAgreement = field(default_factory=StopAgreement)
     lost: list[tuple[str, ExitCode | None, int | None]] = field(default_factory=list)
     stopping: list[float] = field(default_factory=list)
+    agreed: list[int] = field(default_factory=list)
     left_at_once: bool = False
     all_done: bool = False
 
@@ -28,6 +29,7 @@ class Member:
         events = Events(
             lost=lambda *told: self.lost.append(told),
             stopping=self.stopping.append,
+            agreed=self.agreed.append,
             nothing_to_save=lambda: setattr(self, "left_at_once", True),
             all_done=lambda: setattr(self, "all_done", True),
         )
@@ -153,6 +155,7 @@ def test_a_stop_is_one_call_after_the_furthest(signalled: int):
     exchange(members)
     remaining = [[member.agreement.should_stop() for _ in range(3)] for member in members]
     assert remaining == [[False, False, True], [True, True, True], [False, True, True]]
+    assert [member.agreed for member in members] == [[signalled]] * 3
 
 
 def test_everyone_knows_the_grace_that_is_left():
@@ -169,6 +172,15 @@ def test_several_requests_are_one_stop():
         member.star.request_stop(15.0)
     exchange(members)
     assert [member.agreement.should_stop() for member in members] == [True, True, True]
+    assert [member.agreed for member in members] == [[0], [0], [0]]
+
+
+def test_who_cannot_reach_all_others_has_agreed_on_nothing():
+    """The signal may follow from the end of the one that does not answer."""
+    members = gang(3)
+    members[1].star.request_stop(15.0)
+    exchange(members[:2])
+    assert [member.agreed for member in members] == [[], [], []]
 
 
 def test_before_any_loop_has_begun_all_leave_at_once():

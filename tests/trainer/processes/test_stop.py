@@ -31,6 +31,7 @@ def test_all_save_the_same_step_whoever_got_the_signal(tmp_path: Path, processes
         (step,) = steps
         assert saved == {str(step)}
         assert gang.outcome(0).checkpoint == f"step-{step}"
+        assert {gang.outcome(number).signalled_process for number in range(processes)} == {signalled[0]}
 
 
 @pytest.mark.slow
@@ -41,6 +42,7 @@ def test_before_training_there_is_nothing_to_save(tmp_path: Path):
         gang.signal(1, SIGTERM)
         codes, seconds = gang.exits()
         assert codes == {0: ExitCode.SAVED, 1: ExitCode.SAVED}
+        assert [gang.outcome(number).signalled_process for number in (0, 1)] == [1, 1]
         assert seconds < PROMPTLY
 
 

@@ -52,7 +52,7 @@ class Guardian:
         self.guard = AbortGuard(self._aborting)
         self._ending = ending
         self._watch = Watch(on_signal=self._signalled, on_tick=self._tick, on_error=self._failed)
-        self._events = Events(self._lost, self._stopping, self._nothing_to_save, self._everyone_done)
+        self._events = Events(self._lost, self._stopping, self._agreed, self._nothing_to_save, self._everyone_done)
         self._star = self._make_star({}, hub=True, heartbeat_timeout=math.inf)
         self._watchdog = Watchdog(math.inf, now=time.monotonic())
         self._grace = GRACE_BEFORE_JOIN
@@ -60,6 +60,7 @@ class Guardian:
         self._grace_ends = math.inf
         self._checkpoint: tuple[str, int] | None = None
         self._start_step: int | None = None
+        self._signalled_process: int | None = None
         self._all_done = threading.Event()
 
     def start(self) -> None:
@@ -132,6 +133,7 @@ class Guardian:
             checkpoint=self._checkpoint[0] if self._checkpoint else None,
             lost_process=lost_process,
             start_step=self._start_step,
+            signalled_process=self._signalled_process,
         )
 
     def _make_star(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> Star:
@@ -176,6 +178,9 @@ class Guardian:
 
     def _stopping(self, seconds: float) -> None:
         self._grace_ends = min(self._grace_ends, time.monotonic() + seconds - GRACE_MARGIN)
+
+    def _agreed(self, signalled: int) -> None:
+        self._signalled_process = signalled
 
     def _nothing_to_save(self) -> None:
         self._end(ExitCode.SAVED, "SIGTERM arrived before training began: there was nothing to save.")

@@ -7,7 +7,7 @@ process 0.
 | stop (seconds) | others | I got SIGTERM and have this much grace |
 | freeze (seconds) | 0 | hold your loop and tell how often it has asked |
 | frozen (calls) | others | the answer |
-| stop_at (calls) | 0 | stop at this call of `should_stop`; 0: leave now, there is nothing to save |
+| stop_at (calls, process) | 0 | process got SIGTERM: stop at this call of `should_stop`; 0: leave, nothing to save |
 | done | others | my work is complete |
 | all_done | 0 | everyone's is: connections that close from now on are no losses |
 | left (code, message, lost) | all | I end, with this exit code; because process `lost` is gone, if there is one |
@@ -40,6 +40,9 @@ class Events:
     stopping: Callable[[float], None]
     """A stop is being agreed on; seconds of grace left."""
 
+    agreed: Callable[[int], None]
+    """All processes have agreed to stop, because this one got SIGTERM."""
+
     nothing_to_save: Callable[[], None]
     """The stop came before any loop had begun."""
 
@@ -70,6 +73,7 @@ class Star:
         self._heard = dict.fromkeys(self.links, now)
         self._beaten = -math.inf
         self._calls: dict[int, int] | None = None  # answers to freeze, by process; None: no stop is under way
+        self._signalled = 0  # process because of which they stop
         self._done: set[int] = set()
         self._over = False
 
@@ -104,9 +108,15 @@ class Star:
 
     def request_stop(self, seconds: float) -> None:
         """This process got SIGTERM, `seconds` before it is killed."""
-        if not self._hub:
+        if self._hub:
+            self._stop_all(seconds, signalled=0)
+        else:
             self._broadcast("stop", seconds=seconds)
-        elif self._calls is None:
+
+    def _stop_all(self, seconds: float, signalled: int) -> None:
+        """Process 0: asks all how far they are. Once: who gets SIGTERM later changes nothing."""
+        if self._calls is None:
+            self._signalled = signalled
             self._calls = {0: self._agreement.freeze()}
             self._broadcast("freeze", seconds=seconds)
             self._events.stopping(seconds)
@@ -140,7 +150,7 @@ class Star:
                 code = None if message["code"] is None else ExitCode(message["code"])
                 self._lose(message["process"], message["message"], message["lost"], code)
             case "stop":
-                self.request_stop(message["seconds"])
+                self._stop_all(message["seconds"], signalled=process)
             case "freeze":
                 self._broadcast("frozen", calls=self._agreement.freeze())
                 self._events.stopping(message["seconds"])
@@ -148,7 +158,7 @@ class Star:
                 self._calls[process] = message["calls"]
                 self._decide()
             case "stop_at":
-                self._stop_at(message["calls"])
+                self._stop_at(message["calls"], message["process"])
             case "done":
                 self._done.add(process)
                 self._finish()
@@ -161,10 +171,11 @@ class Star:
         if self._calls is not None and len(self._calls) == len(self.links) + 1:
             most = max(self._calls.values())
             stop_at = most + 1 if most > 0 else 0
-            self._broadcast("stop_at", calls=stop_at)
-            self._stop_at(stop_at)
+            self._broadcast("stop_at", calls=stop_at, process=self._signalled)
+            self._stop_at(stop_at, self._signalled)
 
-    def _stop_at(self, calls: int) -> None:
+    def _stop_at(self, calls: int, signalled: int) -> None:
+        self._events.agreed(signalled)
         if calls == 0:
             self._over = True
             self._events.nothing_to_save()
