@@ -12,7 +12,7 @@ from lateen_api.masking import MASK, is_secret_name
 from lateen_api.schema import Schema, job_schema, schema_at
 from lateen_api.spec import API_VERSION, KIND, LMTrainingJob
 from lateen_api.spec.job import NAME_PATTERN
-from lateen_api.spec.section import DURATION_PATTERN
+from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
 from lateen_api.wording import camel_case, closest, expected, listing, show
 
 Path = tuple[str | int, ...]
@@ -101,6 +101,8 @@ def _advice_on_value(value: Any, path: Path, schema: Schema) -> str:
         return f"Did you mean {meant}?"
     if isinstance(value, str) and schema.get("pattern") == NAME_PATTERN:
         return f"{show(_as_name(value))} would do."
+    if isinstance(value, str) and schema.get("pattern") == OBJECT_NAME_PATTERN:
+        return "Use the object's own name."
     if schema.get("default") not in (None, {}, []):
         return f"The default is {show(schema['default']).strip(chr(39))}."
     if value is None and "default" not in schema and schema.get("type") == "object":

@@ -11,7 +11,7 @@ from lateen_api.masking import masked
 from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.schema import Schema
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
-from lateen_api.spec.section import DURATION_PATTERN
+from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
 
 _LONGEST_VALUE = 60
 
@@ -69,6 +69,8 @@ def _text(schema: Schema) -> str:
             return "a duration such as 90s, 15m or 1h30m"
         case p if p == NAME_PATTERN:
             return f"at most {LONGEST_NAME} lower-case letters, digits and '-', a letter first and no '-' at the end"
+        case p if p == OBJECT_NAME_PATTERN:
+            return f"at most {schema['maxLength']} lower-case letters, digits, '-' and '.', none of these two at an end"
         case _:
             return "a text"
 

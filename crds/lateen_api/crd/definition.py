@@ -88,9 +88,9 @@ def _explain_formats(schema: Schema) -> None:
     rule = FORMATS.get(schema.get("pattern", ""))
     if rule is not None:
         del schema["pattern"]
-        schema["maxLength"] = LONGEST_FORMATTED
+        schema.setdefault("maxLength", LONGEST_FORMATTED)
         schema["x-kubernetes-validations"] = [_plain(rule)]
-    for field in schema.get("properties", {}).values():
+    for field in [*schema.get("properties", {}).values(), *([schema["items"]] if "items" in schema else [])]:
         _explain_formats(field)
 
 

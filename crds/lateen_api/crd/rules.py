@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
-from lateen_api.spec.section import DURATION_PATTERN
+from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ FORMATS: dict[str, Rule] = {
     QUANTITY_PATTERN: Rule(
         f"type(self) == int || self.matches(r'{QUANTITY_PATTERN}')",
         "must be a quantity such as 500m, 4 or 16Gi. Give a number, and perhaps its unit.",
+    ),
+    OBJECT_NAME_PATTERN: Rule(
+        f"self.matches(r'{OBJECT_NAME_PATTERN}')",
+        "must be a name of lower-case letters, digits, '-' and '.', none of these two at an end. "
+        "Use the object's own name.",
     ),
 }
 """What stands in the CRD for a pattern, of which the API server would say no more than that it is not matched."""

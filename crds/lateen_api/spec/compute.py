@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from lateen_api.quantities import Quantity
-from lateen_api.spec.section import Duration, Section
+from lateen_api.spec.section import Duration, LabelledName, ObjectName, Section
 
 
 class ComputeSpec(Section):
@@ -48,13 +48,13 @@ class ComputeSpec(Section):
     spot: bool = False
     """Use spot capacity."""
 
-    reservation: str | None = None
+    reservation: LabelledName | None = None
     """Name of a reservation to use."""
 
-    queue: str | None = None
+    queue: LabelledName | None = None
     """Kueue LocalQueue that admits the job."""
 
-    priority_class: str | None = None
+    priority_class: ObjectName | None = None
     """PriorityClass of the pods."""
 
     resize_after: Duration | None = None
@@ -75,10 +75,10 @@ class ComputeSpec(Section):
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the trainer."""
 
-    secrets: list[str] = Field(default_factory=list)
+    secrets: list[ObjectName] = Field(default_factory=list)
     """Secrets whose keys become environment variables of the trainer."""
 
-    service_account: str | None = None
+    service_account: ObjectName | None = None
     """Service account of the pods (for Workload Identity). They never get a Kubernetes token."""
 
     node_selector: dict[str, str] = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -45,3 +45,11 @@ Duration = Annotated[
     str, AfterValidator(_check_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
 ]
 """A length of time as people write it: `90s`, `15m`, `1h30m`. `duration_seconds` reads it."""
+
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+ObjectName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=253)]
+"""Name of a Kubernetes object that the job refers to."""
+
+LabelledName = Annotated[str, Field(pattern=OBJECT_NAME_PATTERN, min_length=1, max_length=63)]
+"""The same where it becomes the value of a label."""

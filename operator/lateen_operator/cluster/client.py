@@ -129,7 +129,7 @@ class Client:
                         await asyncio.sleep(_asked_to_wait(response, tried))
                         continue
                     if response.status < 400:
-                        return json.loads(text)
+                        return _read(call, response.status, text)
                     raise _error(call, response.status, text)
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise ApiError(call, 0, str(error) or type(error).__name__) from error
@@ -153,6 +153,14 @@ def _asked_to_wait(response: aiohttp.ClientResponse, tried: int) -> float:
     asked = response.headers.get("Retry-After", "")
     seconds = float(asked) if asked.isdecimal() else 2.0 ** (tried - 1)
     return min(_LONGEST_WAIT_SECONDS, max(0.1, seconds))
+
+
+def _read(call: str, status: int, text: bytes) -> dict[str, Any]:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        # A load balancer's page, or an answer that was cut off.
+        raise ApiError(call, status, f"the answer is no JSON: {text[:200].decode(errors='replace')!r}") from error
 
 
 def _error(call: str, status: int, text: bytes) -> ApiError:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
+from lateen_api.status import AttemptStatus, AvoidedNodeStatus, Condition, ConditionType, JobStatus
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -83,6 +83,7 @@ def page(job: JobView, now: float) -> RenderableType:
         parts.append(Text("Nothing is known of it yet: is the operator running?", "yellow"))
     if status.plan is not None:
         parts += [Text(f"Note: {warning}", "dim") for warning in status.plan.warnings]
+    parts += [_avoided(node, now) for node in status.avoided_nodes if seconds(node.until) > now]
     if status.attempts:
         parts += [Text(), _attempts(status, now)]
     return Padding(Group(*parts), (0, 1))
@@ -153,6 +154,11 @@ def _condition(condition: Condition) -> Text:
     holds = condition.status == "True"
     name = condition.type.value if holds else f"Not {condition.type.value.lower()}"
     return Text(f"{name} ({condition.reason}): ", style).append(wording.printable(condition.message), "default")
+
+
+def _avoided(node: AvoidedNodeStatus, now: float) -> Text:
+    heading = f"Avoids {node.name} for {wording.duration(seconds(node.until) - now)} ({node.reason}): "
+    return Text(heading, "yellow").append(wording.printable(node.message), "default")
 
 
 def _attempts(status: JobStatus, now: float) -> Table:

@@ -11,7 +11,7 @@ from crds.jobs import nano, small
 from lateen_api.crd.rules import FORMATS, RULES
 from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.spec import LMTrainingJob
-from lateen_api.spec.section import DURATION_PATTERN
+from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
 
 
 def broken_rules(new: LMTrainingJob, old: LMTrainingJob | None = None, attempts: int | None = None) -> list[str]:
@@ -186,6 +186,9 @@ def test_every_rule_says_what_to_do():
         (QUANTITY_PATTERN, "500m", True),
         (QUANTITY_PATTERN, "16Gi", True),
         (QUANTITY_PATTERN, "16 GB", False),
+        (OBJECT_NAME_PATTERN, "team-a.research", True),
+        (OBJECT_NAME_PATTERN, "Team A", False),
+        (OBJECT_NAME_PATTERN, "team-", False),
     ],
 )
 def test_texts_of_a_certain_form(pattern: str, value: object, holds: bool):

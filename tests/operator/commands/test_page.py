@@ -128,3 +128,12 @@ def test_a_narrow_terminal_shows_the_whole_heading():
     assert " ".join(lines[:2]) == (
         "nano research Training cpu, 1 host, mesh 4x1, 859,008 parameters, 8,192 tokens a step"
     )
+
+
+def test_nodes_that_are_avoided_are_named_with_the_time_that_is_left():
+    node = {"name": "node-7", "reason": "NodeLost", "message": "attempt 3 lost it", "until": "2030-01-31T12:00:40Z"}
+    over = node | {"name": "node-8", "until": "2030-01-31T11:59:59Z"}
+    lines = shown(
+        state="Training", conditions=[condition("Running", "True", "Training", "x")], avoidedNodes=[node, over]
+    )
+    assert lines[1:] == ["Avoids node-7 for 40 s (NodeLost): attempt 3 lost it"]
