@@ -71,9 +71,14 @@ def is_secret(name: str, value: Any) -> bool:
 
 
 def masked_assignment(text: str) -> str:
-    """`FIELD=VALUE` of `--set` without its secret: the value, if the field is called like one."""
+    """`FIELD=VALUE` of `--set` without its secrets: the value, if the field is called like one or holds variables.
+
+    What is to hold variables may be no YAML: then nobody can say where a secret in it begins.
+    """
     field, equals, value = text.partition("=")
-    return field + equals + (MASK if is_secret(field.rpartition(".")[2], value) else masked(value))
+    name = field.rpartition(".")[2]
+    hides = is_secret(name, value) or name == "env" or re.search(r"\benv\b", value) is not None
+    return field + equals + (MASK if hides else masked(value))
 
 
 def has_secret(url: str) -> bool:

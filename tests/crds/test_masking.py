@@ -107,6 +107,8 @@ def test_a_url_that_is_cut_within_its_password_shows_none_of_it():
         ("compute.env.API_KEY=5ec=4e7", "compute.env.API_KEY=***"),
         ("data.trainUrls=[http://me:pw@h/a?sig=1]", "data.trainUrls=[http://***@h/a?sig=***]"),
         ("trainer.seed=3", "trainer.seed=3"),
+        ("compute.env={HF_TOKEN: 5ec4e7", "compute.env=***"),
+        ("compute={hosts: 2, env: {HF_TOKEN: 5ec4e7}}", "compute=***"),
     ],
 )
 def test_an_override_is_shown_without_its_secret(override: str, shown: str):
