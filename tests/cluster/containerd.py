@@ -10,7 +10,7 @@ from subprocess import PIPE, Popen
 from cluster.commands import output_of
 from cluster.debian import NETWORK_PLUGINS
 from cluster.failure import ClusterError
-from cluster.layout import Layout
+from cluster.layout import Image, Layout
 from cluster.places import NodePlaces
 
 SANDBOX_IMAGE = "localhost/lateen-busybox:dev"
@@ -101,10 +101,32 @@ def answers(node: NodePlaces) -> bool:
 
 def load(node: NodePlaces, layout: Layout) -> None:
     """Give the image in `layout` to `node`, sending only the blobs that it does not have. It must be running."""
-    has = set(_ctr(node, "content", "ls", "--quiet").split())
     image = layout.image()
-    if image.manifest.digest in has and layout.name in _ctr(node, "images", "ls", "--quiet").split():
+    known = _unpacked_images(node)
+    if known.get(layout.name) == image.manifest.digest:
         return
+    # What of it is unpacked must be kept by an image until the new one keeps it, or be gone: containerd collects what
+    # nothing keeps at any time, in the midst of an import, which then misses a layer that it has just seen.
+    former = f"{layout.name}-former"
+    if layout.name in known:
+        _ctr(node, "images", "tag", "--force", layout.name, former)
+    else:
+        _ctr(node, "images", "rm", "--sync", layout.name)
+    _import(node, layout, image)
+    if _unpacked_images(node).get(layout.name) != image.manifest.digest:
+        raise ClusterError(f"{node.name} took image {layout.name} and did not unpack it")
+    _ctr(node, "images", "rm", former)
+
+
+def _unpacked_images(node: NodePlaces) -> dict[str, str]:
+    """Digests of the manifests of images that are there as a whole, by name. An import that was interrupted leaves an
+    image that is not unpacked, and that nothing can be started from."""
+    rows = [line.split() for line in _ctr(node, "images", "check").splitlines()[1:]]
+    return {row[0]: row[2] for row in rows if row[-1] == "true"}
+
+
+def _import(node: NodePlaces, layout: Layout, image: Image) -> None:
+    has = set(_ctr(node, "content", "ls", "--quiet").split())
     command = ("ctr", "--address", str(node.containerd_socket), "--namespace", "k8s.io", "images", "import", "-")
     with Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdin is not None and process.stderr is not None

@@ -75,7 +75,7 @@ class ComputeSpec(Section):
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the trainer."""
 
-    secrets: list[ObjectName] = Field(default_factory=list)
+    secrets: list[ObjectName] = Field(default_factory=list, max_length=32)
     """Secrets whose keys become environment variables of the trainer."""
 
     service_account: ObjectName | None = None
