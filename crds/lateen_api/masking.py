@@ -71,14 +71,13 @@ def is_secret(name: str, value: Any) -> bool:
 
 
 def masked_assignment(text: str) -> str:
-    """`FIELD=VALUE` of `--set` without its secrets: the value, if the field is called like one or holds variables.
-
-    What is to hold variables may be no YAML: then nobody can say where a secret in it begins.
-    """
+    """`FIELD=VALUE` of `--set` without its secrets: the value, if the field is called like one, or holds a variable that
+    is. What is to hold variables may be no YAML, so that nobody can say where a secret in it begins."""
     field, equals, value = text.partition("=")
     name = field.rpartition(".")[2]
-    hides = is_secret(name, value) or name == "env" or re.search(r"\benv\b", value) is not None
-    return field + equals + (MASK if hides else masked(value))
+    has_variables = name == "env" or re.search(r"\benv\b", value) is not None
+    hides = has_variables and any(is_secret_name(word) for word in re.findall(r"\w+", value))
+    return field + equals + (MASK if hides or is_secret(name, value) else masked(value))
 
 
 def has_secret(url: str) -> bool:
