@@ -71,8 +71,8 @@ def is_secret(name: str, value: Any) -> bool:
 
 
 def masked_assignment(text: str) -> str:
-    """`FIELD=VALUE` of `--set` without its secrets: the value, if the field is called like one, or holds a variable that
-    is. What is to hold variables may be no YAML, so that nobody can say where a secret in it begins."""
+    """`FIELD=VALUE` of `--set` without its secrets: the value, if the field is called like one, or a variable in it is.
+    What is to hold variables may be no YAML, so that nobody can say where a secret in it begins."""
     field, equals, value = text.partition("=")
     name = field.rpartition(".")[2]
     has_variables = name == "env" or re.search(r"\benv\b", value) is not None
