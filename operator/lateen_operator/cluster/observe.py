@@ -54,13 +54,13 @@ def observe(
     told_at = stopping.told_at if stopping else None
     pods = _first_pods(pods_of(objects, attempt, job_set), job_set, attempt, now)
     ends = ends_of(pods, told_at, now, deleted=_deletion_is(job_set))
-    processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
     said = answers if answers is not None and answers.attempt == attempt.number else None
     # One whose pod is being deleted need not answer any more: it is given up when its grace is over.
     answers_now = 0 in pods and pods[0].running and pods[0].deadline is None
     asked = said if said is not None and answers_now else None
     progress = said.progress if said else None
     attempt = heard(attempt, progress)
+    processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
     for process in processes:
         attempt = attempt if process.end is None else left(attempt, process.end)
     overdue = [at for number, pod in pods.items() if number not in ends and (at := overdue_at(pod)) is not None]
@@ -133,7 +133,7 @@ def _processes(
     if job_set is None:
         # Deleted by somebody. What has no pod will get none.
         return tuple(_process(number, pods[number], ends.get(number)) for number in sorted(pods)), math.inf
-    over_at = _no_more_pods_from(job_set, told_at)
+    over_at = _no_more_pods_from(attempt, job_set, told_at)
     processes = []
     for number in range(job_set.hosts):
         if number in pods:
@@ -179,21 +179,24 @@ def _without_pod(number: int, attempt: Attempt, job_set: JobSetView, pods: dict[
     )
 
 
-def _no_more_pods_from(job_set: JobSetView, told_at: float | None) -> float:
+def _no_more_pods_from(attempt: Attempt, job_set: JobSetView, told_at: float | None) -> float:
     """From when on a process without a pod gets none: now, in a moment, or (infinity) it may get one."""
+    is_stopped = job_set.suspended and job_set.stopped_at is not None
     if job_set.ended is not None or job_set.deadline is not None:
         return -math.inf
     if told_at is not None:
-        return -math.inf if job_set.stopped else told_at + STOPPED_WITHIN_SECONDS
-    return math.inf
+        return -math.inf if is_stopped else told_at + STOPPED_WITHIN_SECONDS
+    # Suspended by somebody else when it had trained already. Before that it waits: so do JobSets that a queue has not
+    # admitted yet.
+    return -math.inf if is_stopped and attempt.first_step is not None else math.inf
 
 
 def _missing(number: int, job_set: JobSetView, ends: dict[int, End], told_at: float | None, over_at: float) -> End:
     """How a process ended whose pod nobody saw end."""
-    at = job_set.ended_at or job_set.deadline or told_at or max(over_at, 0.0)
+    at = job_set.ended_at or job_set.deadline or told_at or job_set.stopped_at or max(over_at, 0.0)
     if job_set.ended == "Completed":
         return End(number, ExitCode.DONE, at)
-    return unseen_end(number, at, ends.values(), told_at)
+    return unseen_end(number, at, ends.values(), told_at, deleted=_deletion_is(job_set))
 
 
 def _deletion_is(job_set: JobSetView | None) -> str:

@@ -81,8 +81,8 @@ class JobSetView(View):
     may_have_pods_since: float
     """When it was created, or resumed last."""
 
-    stopped: bool
-    """All its Jobs are suspended."""
+    stopped_at: float | None
+    """Since when all its Jobs are suspended; None: they are not."""
 
     stopping: str | None
     """The annotation that says why its pods were told to leave."""
@@ -190,7 +190,8 @@ def view_job_set(job_set: Object) -> JobSetView:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     ended = next((name for name in ("Completed", "Failed") if _is_true(conditions.get(name))), None)
     common, suspended = _common(job_set), conditions.get("Suspended") or {}
-    resumed_at = epoch(suspended.get("lastTransitionTime")) if suspended.get("status") == "False" else None
+    changed_at = epoch(suspended.get("lastTransitionTime"))
+    resumed_at = changed_at if suspended.get("status") == "False" else None
     return JobSetView(
         **common,
         may_have_pods_since=max(common["created_at"], resumed_at or 0.0),
@@ -201,7 +202,7 @@ def view_job_set(job_set: Object) -> JobSetView:
         digest=annotations.get(names.SPEC_DIGEST),
         queue=labels.get(names.QUEUE_LABEL),
         suspended=spec.get("suspend") is True,
-        stopped=_is_true(conditions.get("Suspended")),
+        stopped_at=(changed_at or common["created_at"]) if _is_true(suspended) else None,
         stopping=annotations.get(names.STOPPING),
         ledger=annotations.get(names.LEDGER, "{}").encode(),
         ended=ended,

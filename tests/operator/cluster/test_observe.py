@@ -431,6 +431,23 @@ def test_a_job_set_that_another_suspended(queue: str | None, kind: Kind, reason:
     assert classify(look(Cluster(job(), told, *left)).ends).kind is Kind.PLANNED
 
 
+@pytest.mark.parametrize(
+    ("queue", "kind", "reason"),
+    [(None, Kind.REQUESTED, "JobSetSuspended"), ("research", Kind.PLANNED, "SuspendedByQueue")],
+)
+def test_a_job_set_that_another_suspended_while_the_operator_was_down(
+    queue: str | None, kind: Kind, reason: str
+) -> None:
+    """Its pods are gone, and none will come. One that has not trained yet may be waiting for its queue."""
+    suspended = job_set(suspend=True, queue=queue, conditions={"Suspended": 51})
+    trained = look(Cluster(job(status=_status(1, firstStep=0)), suspended))
+    decision = reconcile(trained, T0 + 100)
+    assert isinstance(decision, Close)
+    assert (decision.verdict.kind, decision.verdict.reason) == (kind, reason)
+    assert {end.at for end in trained.ends} == {T0 + 51}
+    assert look(Cluster(job(status=_status(1)), suspended)).ends == ()
+
+
 def test_a_pod_nobody_saw_end_of_a_completed_job_set_was_done() -> None:
     seen = look(Cluster(job(), job_set(conditions={"Completed": 60})))
     assert [(end.exit_code, end.at) for end in seen.ends] == [(0, T0 + 60), (0, T0 + 60)]
@@ -556,8 +573,9 @@ def test_an_annotation_that_somebody_wrote_over_is_no_cause() -> None:
     assert (seen.told_at, seen.cause) == (T0 + 10, None)
 
 
-def _status(number: int, cause: str | None = None) -> dict[str, Any]:
+def _status(number: int, cause: str | None = None, **more: Any) -> dict[str, Any]:
     entry = {"number": number, "hosts": 2, "started": "2030-03-17T17:46:45Z", "specDigest": "d1", "wantedHosts": 2}
+    entry |= more
     if cause is not None:
         entry |= {"cause": cause, "ended": "2030-03-17T17:47:00Z", "message": "m", "exitCode": 143, "reason": "r"}
     return json.loads(json.dumps({"attempts": [entry], "attemptCount": number}))
