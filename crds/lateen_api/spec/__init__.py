@@ -21,6 +21,7 @@ from lateen_api.spec.job import (
 from lateen_api.spec.model import ModelSpec
 from lateen_api.spec.optimizer import OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec
+from lateen_api.spec.rope import RopeSpec
 from lateen_api.spec.section import Duration, Section
 from lateen_api.spec.tracking import TensorBoardSpec, TrackingSpec, WandbSpec
 from lateen_api.spec.trainer import TrainerSpec
@@ -44,6 +45,7 @@ __all__ = [
     "ModelSpec",
     "OptimizerSpec",
     "RecoverySpec",
+    "RopeSpec",
     "Section",
     "TensorBoardSpec",
     "TrackingSpec",
