@@ -29,6 +29,7 @@ from lateen_api.spec.model import (
 )
 from lateen_api.spec.optimizer import OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec
+from lateen_api.spec.rope import RopeSpec
 from lateen_api.spec.section import Duration, Section
 from lateen_api.spec.tracking import TensorBoardSpec, TrackingSpec, WandbSpec
 from lateen_api.spec.trainer import TrainerSpec
@@ -58,6 +59,7 @@ __all__ = [
     "Qwen2Spec",
     "Qwen3Spec",
     "RecoverySpec",
+    "RopeSpec",
     "Section",
     "TensorBoardSpec",
     "TrackingSpec",

@@ -12,9 +12,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
-from lateen_trainer.models.attention import _splash
 from lateen_trainer.models.blockwise import blockwise_causal_attention
+from lateen_trainer.models.fused import splash_attention
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.models.scores import ScoreTerms
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.state import TrainState, state_shapes
 from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
@@ -135,6 +136,6 @@ def test_splash_attention_gives_the_values_and_gradients_of_the_blockwise_one():
         loss = lambda q, k, v: jnp.sum(attention(q / 8, k, v) * weights)  # noqa: E731
         return attention(q / 8, k, v), *jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
 
-    ours = outcome(functools.partial(_splash, interpret=True))
+    ours = outcome(functools.partial(splash_attention, terms=ScoreTerms(), interpret=True))
     for left, right in zip(ours, outcome(blockwise_causal_attention), strict=True):
         np.testing.assert_allclose(left, right, atol=2e-5)
