@@ -31,9 +31,9 @@ from jax.sharding import PartitionSpec
 from lateen_api.spec import Gpt2Spec
 from lateen_trainer.mesh import DATA, ShardingRules, in_place_of, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.ordered import TreeOrder
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import model_specs, over_data
-from lateen_trainer.step.ordered import TreeOrder
 from machine import machine
 
 

@@ -298,6 +298,7 @@ class Evaluation:
     def __init__(self, run: Run, tokens: TokenCache):
         # In elastic mode a batch does not depend on the devices; elsewhere a device is given one microbatch of it.
         microbatches = 1 if run.plan.lanes is None else run.plan.accumulation_steps
+        self._run = run
         self._batch_size = microbatches * run.plan.eval_microbatch * run.plan.mesh.data
         self._seq_len = run.spec.model.seq_len
         self._batches = EvalBatches(
@@ -311,10 +312,11 @@ class Evaluation:
 
     def batches(self, state: TrainState) -> Iterator[tuple[float, float]]:
         """Batch by batch, the sum over its sequences of their losses (nats a token), and how many they are."""
+        model = self._run.evaluated(state)
         last = self._batches.num_sequences - (len(self._batches) - 1) * self._batch_size
         for number in range(len(self._batches)):
             rows, weights = self._batches.rows(number, self._placement.rows)
-            loss = self._eval_step(state.model, self._placement.place(rows), self._placement.place(weights))
+            loss = self._eval_step(model, self._placement.place(rows), self._placement.place(weights))
             yield float(loss) / self._seq_len, last if number == len(self._batches) - 1 else self._batch_size
 
 

@@ -14,7 +14,11 @@ from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
-from lateen_trainer.step.train_step import StepSettings
+from lateen_trainer.step.state import TrainState, init_state, state_shapes
+from lateen_trainer.step.train_step import Curvature, StepSettings
+
+CURVATURE: dict[str, Curvature] = {"sophia-g": "gauss-newton-bartlett", "sophia-h": "hutchinson"}
+"""Estimators by the types of optimizers that need one."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,42 @@ class Run:
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
-        config = make_config(spec.model, vocab_size, rules.platform)
+        # Kernels of attention have no second derivative, which Hutchinson's estimator takes.
+        kernels = "cpu" if spec.optimizer.type == "sophia-h" else rules.platform
+        config = make_config(spec.model, vocab_size, kernels)
         settings = StepSettings(
             rules=rules,
-            optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
+            optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps, rules),
             learning_rate=learning_rate_schedule(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
             dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if spec.model.has_dropout else None,
             elastic=plan.lanes is not None,
             skip_not_finite=spec.recovery.on_nan == "skip",
+            curvature=CURVATURE.get(spec.optimizer.type),
+            curvature_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 2),
+            ema_decay=None if spec.trainer.ema is None else spec.trainer.ema.decay,
         )
         return Run(spec, plan, config, settings)
 
     def make_model(self) -> LanguageModel:
         """A new model, the same for every mesh."""
         return init_model(self.config, key=jax.random.key(self.spec.trainer.seed))
+
+    def init_state(self) -> TrainState:
+        """A new state on the mesh."""
+        return init_state(self.make_model, self.settings.optimizer, self.settings.rules, has_ema=self.has_ema)
+
+    def state_shapes(self) -> TrainState:
+        """Shapes and shardings of the state, without computing anything."""
+        return state_shapes(self.make_model, self.settings.optimizer, self.settings.rules, has_ema=self.has_ema)
+
+    @property
+    def has_ema(self) -> bool:
+        """Is there a running mean of the weights?"""
+        return self.settings.ema_decay is not None
+
+    def evaluated(self, state: TrainState) -> Any:
+        """The model to evaluate, sample from and export: the averaged weights, where the job has and uses them."""
+        ema = self.spec.trainer.ema
+        return state.model if ema is None or not ema.use else state.ema

@@ -36,7 +36,7 @@ from lateen_trainer.report.jsonl import JsonLinesTracker
 from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.rollback import Rollbacks
 from lateen_trainer.run import Run
-from lateen_trainer.step.state import TrainState, init_state, state_shapes
+from lateen_trainer.step.state import TrainState
 from lateen_trainer.storage import check_writable
 
 PROMPT_TOKENS = 32
@@ -153,10 +153,9 @@ def restore_or_init(
     Raises:
         UserError: the checkpoint's origin is another.
     """
-    settings = run.settings
-    restored = checkpoints.restore(state_shapes(run.make_model, settings.optimizer, settings.rules))
+    restored = checkpoints.restore(run.state_shapes())
     if restored is None:
-        return init_state(run.make_model, settings.optimizer, settings.rules), Skips(), None
+        return run.init_state(), Skips(), None
     state, metadata = restored
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin, tokens)
@@ -199,5 +198,5 @@ def sample_text(run: Run, state: TrainState, tokenizer: Tokenizer, tokens: Token
     new_tokens = min(SAMPLE_TOKENS, run.spec.model.seq_len // 2)
     prompt = next(tokens.blocks())[: min(PROMPT_TOKENS, run.spec.model.seq_len - new_tokens)].tolist()
     key = jax.random.key(run.spec.trainer.seed)
-    drawn = sample(state.model, prompt, length=new_tokens, key=key, stop=tokenizer.eos_id)
+    drawn = sample(run.evaluated(state), prompt, length=new_tokens, key=key, stop=tokenizer.eos_id)
     return tokenizer.decode([*prompt, *drawn.tolist()])

@@ -86,6 +86,7 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
             "Use another name.",
         ),
         _settled_by_checkpoints("spec.model"),
+        _settled_by_checkpoints("spec.optimizer.type"),
         _settled_by_checkpoints("spec.data.tokenizer"),
         _settled_by_checkpoints("spec.trainer.seed"),
         _settled_by_checkpoints("spec.trainer.trainBatchSize"),

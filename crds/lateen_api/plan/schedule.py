@@ -1,7 +1,7 @@
 """How many steps the parts of a run have."""
 
 from lateen_api.errors import JobError
-from lateen_api.spec import JobSpec, OptimizerSpec
+from lateen_api.spec import JobSpec, OptimizerSection
 
 
 def steps_of(length: float, num_steps: int) -> int:
@@ -9,7 +9,7 @@ def steps_of(length: float, num_steps: int) -> int:
     return round(length * num_steps) if length < 1 else round(length)
 
 
-def decay_steps(optimizer: OptimizerSpec, num_steps: int) -> int:
+def decay_steps(optimizer: OptimizerSection, num_steps: int) -> int:
     """Steps in which the learning rate falls to its end, the last step among them.
 
     None before the peak: the last step of the warm-up has it, and without a warm-up the first step of the run.

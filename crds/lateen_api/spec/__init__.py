@@ -27,7 +27,18 @@ from lateen_api.spec.model import (
     Qwen2Spec,
     Qwen3Spec,
 )
-from lateen_api.spec.optimizer import OptimizerSpec
+from lateen_api.spec.optimizer import (
+    AdafactorSpec,
+    AdamWSpec,
+    LionSpec,
+    MuonSpec,
+    OptimizerSection,
+    OptimizerSpec,
+    ParameterGroup,
+    SophiaGSpec,
+    SophiaHSpec,
+    SophiaSection,
+)
 from lateen_api.spec.recovery import RecoverySpec
 from lateen_api.spec.rope import RopeSpec
 from lateen_api.spec.section import Duration, Section
@@ -40,6 +51,8 @@ __all__ = [
     "KIND",
     "PLURAL",
     "SHORT_NAME",
+    "AdafactorSpec",
+    "AdamWSpec",
     "CheckpointSpec",
     "ComputeSpec",
     "DataSourceSpec",
@@ -51,16 +64,23 @@ __all__ = [
     "JobSpec",
     "KeepRule",
     "LMTrainingJob",
+    "LionSpec",
     "LlamaLikeSpec",
     "LlamaSpec",
     "MistralSpec",
     "ModelSpec",
+    "MuonSpec",
+    "OptimizerSection",
     "OptimizerSpec",
+    "ParameterGroup",
     "Qwen2Spec",
     "Qwen3Spec",
     "RecoverySpec",
     "RopeSpec",
     "Section",
+    "SophiaGSpec",
+    "SophiaHSpec",
+    "SophiaSection",
     "TensorBoardSpec",
     "TrackingSpec",
     "TrainerSpec",

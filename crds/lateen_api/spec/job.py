@@ -9,7 +9,7 @@ from lateen_api.spec.compute import ComputeSpec
 from lateen_api.spec.data import DataSpec
 from lateen_api.spec.export import ExportSpec
 from lateen_api.spec.model import Gpt2Spec, ModelSpec
-from lateen_api.spec.optimizer import OptimizerSpec
+from lateen_api.spec.optimizer import AdamWSpec, OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec
 from lateen_api.spec.section import Duration, Section, default_type
 from lateen_api.spec.tracking import TrackingSpec
@@ -39,7 +39,7 @@ class JobSpec(Section):
     data: DataSpec
     """Where text comes from and how it becomes tokens."""
 
-    optimizer: OptimizerSpec = Field(default_factory=OptimizerSpec)
+    optimizer: Annotated[OptimizerSpec, default_type("adamw")] = Field(default_factory=AdamWSpec)
     """How gradients become updates."""
 
     trainer: TrainerSpec = Field(default_factory=TrainerSpec)

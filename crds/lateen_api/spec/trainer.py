@@ -7,6 +7,16 @@ from pydantic import Field
 from lateen_api.spec.section import Section
 
 
+class EmaSpec(Section):
+    """An exponential moving average of the weights."""
+
+    decay: float = Field(default=0.999, gt=0, lt=1)
+    """Decay per step. In step n it is at most n / (9 + n), so that the first weights soon count for nothing."""
+
+    use: bool = True
+    """Evaluate, sample from and export the averaged weights rather than the last ones."""
+
+
 class TrainerSpec(Section):
     """The training loop: how long, how large, in what precision, on what mesh."""
 
@@ -54,3 +64,6 @@ class TrainerSpec(Section):
 
     initialize_from: str | None = None
     """Checkpoint of another run whose parameters this run starts from."""
+
+    ema: EmaSpec | None = None
+    """An exponential moving average of the weights, kept beside them in checkpoints. null: none is kept."""

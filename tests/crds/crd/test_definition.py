@@ -87,11 +87,11 @@ def test_accelerators_are_those_of_the_table():
     assert compute["properties"]["accelerator"]["enum"] == [accelerator.name for accelerator in ACCELERATORS]
 
 
-def test_learning_rate_is_a_number():
+def test_learning_rate_is_a_number_whose_default_depends_on_the_optimizer():
     optimizer = resource_schema()["properties"]["spec"]["properties"]["optimizer"]
     assert optimizer["properties"]["learningRate"] == {
-        "description": "Peak learning rate. `6e-4`, `6.0e-4` and `0.0006` mean the same.",
-        "default": 0.0006,
+        "description": "Peak learning rate. `6e-4`, `6.0e-4` and `0.0006` mean the same. Default: 0.01 (adafactor); "
+        "0.0006 (adamw, muon); 0.00012 (lion); 0.00048 (sophia-g, sophia-h).",
         "type": "number",
         "minimum": 0,
         "exclusiveMinimum": True,

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lateen_api.spec import Gpt2Spec, OptimizerSpec
+from lateen_api.spec import AdamWSpec, Gpt2Spec
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
-from lateen_trainer.optim.build import is_decayed
+from lateen_trainer.optim.parameters import map_rules, name_of
 
 STEPS = 100
 PEAK, RATIO = 0.3, 0.1
@@ -17,7 +17,7 @@ PEAK, RATIO = 0.3, 0.1
 
 def rates(steps: int = STEPS, **fields) -> np.ndarray:
     """The rates of all steps of a run, as the compiled step computes them; index 0 is step 1."""
-    spec = OptimizerSpec(learning_rate=PEAK, **{"warmup": 10, "min_lr_ratio": RATIO, **fields})
+    spec = AdamWSpec(learning_rate=PEAK, **{"warmup": 10, "min_lr_ratio": RATIO, **fields})
     rate = jax.jit(learning_rate_schedule(spec, steps))
     return np.array([rate(jnp.int32(count)) for count in range(steps)])
 
@@ -110,27 +110,27 @@ def test_optax_and_levanter_reach_the_end_one_step_after_the_last():
     assert rates(lr_schedule="cosine") == pytest.approx([float(theirs(count + 1)) for count in range(STEPS)], rel=1e-5)
 
 
+def decayed(spec: Gpt2Spec) -> set[str]:
+    """Names of the parameters that decay."""
+    model = jax.eval_shape(lambda: Gpt2.init(Gpt2Config(spec, 11), key=jax.random.key(0)))
+    decays = map_rules(AdamWSpec(), lambda rule, leaf: rule.weight_decay > 0, model)
+    return {name_of(path) for path, does in jax.tree_util.tree_leaves_with_path(decays) if does}
+
+
 def test_matrices_decay_and_biases_and_norms_do_not():
-    config = Gpt2Config(Gpt2Spec(seq_len=8, hidden_dim=16, num_layers=2, num_heads=2), 11)
-    model = jax.eval_shape(lambda: Gpt2.init(config, key=jax.random.key(0)))
-    decayed = {
-        ".".join(key.name for key in path)
-        for path, leaf in jax.tree_util.tree_flatten_with_path(is_decayed(model), is_leaf=hax.util.is_named_array)[0]
-        if leaf.array
-    }
-    assert decayed == {
-        "wte",
-        "wpe",
-        "blocks.blocks.attn.c_attn.weight",
-        "blocks.blocks.attn.c_proj.weight",
-        "blocks.blocks.mlp.c_fc.weight",
-        "blocks.blocks.mlp.c_proj.weight",
+    assert decayed(Gpt2Spec(seq_len=8, hidden_dim=16, num_layers=2, num_heads=2)) == {
+        "model.wte",
+        "model.wpe",
+        "model.blocks.blocks.attn.c_attn.weight",
+        "model.blocks.blocks.attn.c_proj.weight",
+        "model.blocks.blocks.mlp.c_fc.weight",
+        "model.blocks.blocks.mlp.c_proj.weight",
     }
 
 
 def test_a_step_of_adamw_by_hand():
     Row, Column = hax.Axis("row", 1), hax.Axis("column", 1)
-    spec = OptimizerSpec(
+    spec = AdamWSpec(
         learning_rate=0.1, weight_decay=0.5, lr_schedule="constant", warmup=0, max_grad_norm=1.0, epsilon=1e-8
     )
     optimizer = make_optimizer(spec, STEPS)
@@ -146,7 +146,7 @@ def test_a_step_of_adamw_by_hand():
 
 def test_gradients_are_clipped_by_their_global_norm():
     Column = hax.Axis("column", 1)
-    spec = OptimizerSpec(learning_rate=1.0, weight_decay=0.0, lr_schedule="constant", warmup=0, max_grad_norm=1.0)
+    spec = AdamWSpec(learning_rate=1.0, weight_decay=0.0, lr_schedule="constant", warmup=0, max_grad_norm=1.0)
     optimizer = make_optimizer(spec, STEPS)
     model = {"a": hax.zeros(Column), "b": hax.zeros(Column)}
     gradients = {"a": hax.full(Column, 3.0), "b": hax.full(Column, 4.0)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
-from lateen_api.spec import Gpt2Spec, OptimizerSpec
+from lateen_api.spec import AdamWSpec, Gpt2Spec
 from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
 from lateen_trainer.models.blockwise import blockwise_causal_attention
@@ -40,7 +40,7 @@ H100 = {
     "registers_per_block_limit": 1 << 16,
 }
 CONTEXT = 256
-OPTIMIZER = OptimizerSpec(learning_rate=1e-3)
+OPTIMIZER = AdamWSpec(learning_rate=1e-3)
 
 
 def h100s(monkeypatch) -> list:

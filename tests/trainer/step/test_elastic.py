@@ -14,19 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from lateen_api.spec import Gpt2Spec, OptimizerSpec
+from lateen_api.spec import AdamWSpec, Gpt2Spec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
+from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
 from lateen_trainer.step.microbatch import over_data
-from lateen_trainer.step.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
 
 MODEL = Gpt2Spec(seq_len=24, hidden_dim=48, num_layers=2, num_heads=4, resid_pdrop=0.1, embed_pdrop=0.1)
 CONFIG = Gpt2Config(MODEL, vocab_size=97)
-SPEC = OptimizerSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
+SPEC = AdamWSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
 SCHEDULE = learning_rate_schedule(SPEC, num_steps=10)
 LANES = 16

@@ -9,6 +9,7 @@ Hsu et al., https://arxiv.org/abs/2410.10989).
 import jax
 import jax.numpy as jnp
 from haliax import NamedArray
+from jaxtyping import PRNGKeyArray
 from lateen_api.plan.memory import positions_in_a_chunk
 
 
@@ -29,6 +30,32 @@ def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArr
         targets.array.reshape(-1),
         weights.array.reshape(-1),
     )
+
+
+def draw_labels(hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray) -> NamedArray:
+    """[Batch, Pos] int32 labels from the model's own distribution, softmax(hidden · lm_headᵀ).
+
+    They are drawn by adding Gumbel noise to the logits and taking the largest. Nothing is differentiated.
+
+    Args:
+        hidden: [Batch, Pos, Embed]
+        lm_head: [Vocab, Embed]
+    """
+    embed = hidden.resolve_axis("embed")
+    ordered = hidden.rearrange((..., embed))
+    rows = jax.lax.stop_gradient(ordered.array).reshape(-1, embed.size)
+    head = jax.lax.stop_gradient(lm_head.rearrange(("vocab", "embed")).array)
+    (chunks,) = _chunks(head.shape[0], rows)
+
+    def draw(_, inputs):
+        number, rows = inputs
+        logits = jnp.einsum("nd,vd->nv", rows, head, preferred_element_type=jnp.float32)
+        noise = jax.random.gumbel(jax.random.fold_in(key, number), logits.shape)
+        return None, jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
+
+    _, labels = jax.lax.scan(draw, None, (jnp.arange(chunks.shape[0]), chunks))
+    axes = ordered.axes[:-1]
+    return NamedArray(labels.reshape(-1)[: rows.shape[0]].reshape([axis.size for axis in axes]), axes)
 
 
 @jax.custom_vjp

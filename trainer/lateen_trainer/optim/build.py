@@ -4,27 +4,53 @@ import jax
 import jax.numpy as jnp
 import optax
 from haliax import NamedArray
-from haliax.util import is_named_array
-from lateen_api.spec import OptimizerSpec
+from jax.lax import optimization_barrier
+from lateen_api.spec import AdafactorSpec, AdamWSpec, LionSpec, MuonSpec, OptimizerSpec, SophiaGSpec, SophiaHSpec
 
-from lateen_trainer.mesh import LAYERS, in_place_of
+from lateen_trainer.mesh import ShardingRules, make_mesh
+from lateen_trainer.optim.adafactor import scale_by_adafactor
 from lateen_trainer.optim.adam import scale_by_adam
+from lateen_trainer.optim.lion import scale_by_lion
+from lateen_trainer.optim.muon import scale_by_muon
+from lateen_trainer.optim.parameters import map_rules
 from lateen_trainer.optim.schedules import learning_rate_schedule
+from lateen_trainer.optim.sophia import scale_by_sophia
 from lateen_trainer.rounding import never_contracted
 
 
-def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformationExtraArgs:
-    """AdamW with clipping by global norm and the spec's schedule. `update` is told the norm: `grad_norm=…`."""
-    clip = optax.identity() if spec.max_grad_norm is None else clip_to_norm(spec.max_grad_norm)
-    rate = learning_rate_schedule(spec, num_steps)
-    transformation = optax.chain(
-        clip,
-        scale_by_adam(spec.beta1, spec.beta2, spec.epsilon),
-        optax.add_decayed_weights(spec.weight_decay, mask=is_decayed),
-        # Behind a barrier, for the reason given in `adam`.
-        optax.scale_by_learning_rate(lambda count: jax.lax.optimization_barrier(rate(count))),
+def make_optimizer(
+    spec: OptimizerSpec, num_steps: int, rules: ShardingRules | None = None
+) -> optax.GradientTransformationExtraArgs:
+    """Clipping by global norm, the spec's algorithm, decoupled weight decay, and the schedule of learning rates.
+
+    `update` is told the norm of the gradients, `grad_norm=…`, and for Sophia how to estimate the curvature,
+    `curvature=…` (`scale_by_sophia`).
+
+    Args:
+        num_steps: of the run.
+        rules: how parameters lie on the devices; None: whole on one.
+    """
+    rules = rules or ShardingRules(make_mesh(1, 1, jax.devices()[:1]))
+    return optax.chain(
+        optax.identity() if spec.max_grad_norm is None else clip_to_norm(spec.max_grad_norm),
+        _algorithm(spec, rules),
+        add_decayed_weights(spec),
+        scale_by_learning_rates(spec, num_steps),
     )
-    return optax.with_extra_args_support(transformation)
+
+
+def _algorithm(spec: OptimizerSpec, rules: ShardingRules) -> optax.GradientTransformation:
+    match spec:
+        case AdamWSpec():
+            return scale_by_adam(spec.beta1, spec.beta2, spec.epsilon)
+        case SophiaHSpec() | SophiaGSpec():
+            return scale_by_sophia(spec.beta1, spec.beta2, spec.gamma, spec.epsilon, spec.update_interval)
+        case LionSpec():
+            return scale_by_lion(spec.beta1, spec.beta2)
+        case AdafactorSpec():
+            return scale_by_adafactor(spec, rules)
+        case MuonSpec():
+            return scale_by_muon(spec, rules)
 
 
 def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
@@ -48,17 +74,39 @@ def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def is_decayed(model):
-    """Which parameters decay: matrices do, biases and the weights of norms do not.
+def add_decayed_weights(spec: OptimizerSpec) -> optax.GradientTransformation:
+    """Adds to each update the parameter times its weight decay (`parameter_rule`)."""
 
-    What counts is the role, not the rank of the array: a bias of attention has the axes [qkv, heads, head size],
-    and all of a stack's arrays have the axis of layers besides. Parameters whose name is `bias`, and those with a
-    single axis besides that of layers, are exempt.
-    """
+    def init(params):
+        del params
+        return optax.EmptyState()
 
-    def decays(path, leaf: NamedArray):
-        is_bias = bool(path) and getattr(path[-1], "name", None) == "bias"
-        axes = [axis for axis in leaf.axes if axis.name != LAYERS]
-        return in_place_of(leaf, not is_bias and len(axes) > 1)
+    def update(updates, state, params=None):
+        def decayed(rule, parameter: NamedArray, step: NamedArray) -> NamedArray:
+            if rule.weight_decay == 0:
+                return step
+            return NamedArray(step.array + rule.weight_decay * parameter.array, step.axes)
 
-    return jax.tree_util.tree_map_with_path(decays, model, is_leaf=is_named_array)
+        return map_rules(spec, decayed, params, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_learning_rates(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformation:
+    """Multiplies each update by minus its learning rate: the schedule's, in the proportion of the parameter's peak."""
+    schedule = learning_rate_schedule(spec, num_steps)
+
+    def init(params):
+        del params
+        return optax.ScaleByScheduleState(jnp.zeros([], jnp.int32))
+
+    def update(updates, state, params=None):
+        def scaled(rule, _, step: NamedArray) -> NamedArray:
+            # Behind a barrier, for the reason given in `adam`.
+            rate = optimization_barrier(schedule(state.count) * (rule.learning_rate / spec.learning_rate))
+            return NamedArray(-rate * step.array, step.axes)
+
+        count = optax.safe_increment(state.count)
+        return map_rules(spec, scaled, params, updates), optax.ScaleByScheduleState(count)
+
+    return optax.GradientTransformation(init, update)

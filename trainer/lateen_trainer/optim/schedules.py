@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import optax
 from lateen_api.plan import steps_of
 from lateen_api.plan.schedule import decay_steps
-from lateen_api.spec import OptimizerSpec
+from lateen_api.spec import OptimizerSection
 
 from lateen_trainer.rounding import never_contracted
 
 
-def learning_rate_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
+def learning_rate_schedule(spec: OptimizerSection, num_steps: int) -> optax.Schedule:
     """The learning rate, float32, by the number of optimizer steps before the one that uses it (from 0).
 
     Steps are counted from 1 here: step s of n. The warm-up of w steps has s/w of the peak, so that step w has the peak

@@ -15,7 +15,6 @@ from lateen_trainer.errors import UserError
 from lateen_trainer.mesh import DATA
 from lateen_trainer.rehearsal.program import Program
 from lateen_trainer.run import Run
-from lateen_trainer.step.state import state_shapes
 from lateen_trainer.step.train_step import make_train_step
 
 
@@ -30,7 +29,7 @@ def compile_step(spec: JobSpec, plan: Plan, devices: Sequence[Any]) -> Compiled:
     """
     run = Run.build(spec, plan, plan.vocab_size, devices)
     settings = run.settings
-    state = state_shapes(run.make_model, settings.optimizer, settings.rules)
+    state = run.state_shapes()
     width = spec.trainer.train_batch_size // plan.accumulation_steps
     tokens = jax.ShapeDtypeStruct(
         (plan.accumulation_steps, width, spec.model.seq_len + 1),

@@ -23,10 +23,11 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.models.layers import cast
+from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
 from lateen_trainer.rounding import never_contracted
+from lateen_trainer.step.derivatives import Derivative, gradient
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
-from lateen_trainer.step.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
 
 
 def order_of_lanes(*, gather_once: bool) -> TreeOrder:
@@ -35,7 +36,15 @@ def order_of_lanes(*, gather_once: bool) -> TreeOrder:
 
 
 def lane_gradients(
-    model, tokens: jax.Array, *, key: PRNGKeyArray | None, rules: ShardingRules, fsdp: Fsdp, gather_once: bool
+    model,
+    tokens: jax.Array,
+    *,
+    key: PRNGKeyArray | None,
+    rules: ShardingRules,
+    fsdp: Fsdp,
+    gather_once: bool,
+    derivative: Derivative = gradient,
+    vector=None,
 ):
     """As `gradients.batch_gradients`: mean loss, gradients divided like the model, and their global norm.
 
@@ -46,17 +55,17 @@ def lane_gradients(
     token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
     order = order_of_lanes(gather_once=gather_once)
 
-    def on_device(shards, tokens, key):
-        def whole(model, tokens, key):
-            return whole_loss(model, tokens, None, key=key) / token_count
+    def on_device(shards, vector, tokens, key):
+        def whole(model, tokens, **keys):
+            return whole_loss(model, tokens, None, **keys) / token_count
 
-        def layerwise(shards, tokens, key):
-            return layerwise_loss(shards, tokens, None, key=key, fsdp=fsdp) / token_count
+        def layerwise(shards, tokens, **keys):
+            return layerwise_loss(shards, tokens, None, fsdp=fsdp, **keys) / token_count
 
         if gather_once:
-            lane = _lane(whole, fsdp.gather(shards), key, rules)
+            lane = _lane(derivative, whole, fsdp.gather((shards, vector)), key, rules)
         else:
-            alone = _lane(layerwise, shards, key, rules)
+            alone = _lane(derivative, layerwise, (shards, vector), key, rules)
 
             def lane(inputs):
                 loss, gradients = alone(inputs)
@@ -73,9 +82,9 @@ def lane_gradients(
     return over_data(
         on_device,
         rules,
-        in_specs=(specs, PartitionSpec(None, DATA), PartitionSpec()),
+        in_specs=(specs, model_specs(vector, rules), PartitionSpec(None, DATA), PartitionSpec()),
         out_specs=(PartitionSpec(), specs, PartitionSpec()),
-    )(model, tokens, key)
+    )(model, vector, tokens, key)
 
 
 def lane_losses(
@@ -105,16 +114,22 @@ def lane_losses(
     )(model, tokens, weights)
 
 
-def _lane(loss_of: Callable, parameters, key: PRNGKeyArray | None, rules: ShardingRules) -> Callable:
-    """(number among this device's lanes, tokens) → loss and float32 gradients of the lane."""
+def _lane(
+    derivative: Derivative, loss_of: Callable, parameters, key: PRNGKeyArray | None, rules: ShardingRules
+) -> Callable:
+    """(number among this device's lanes, tokens) → loss and float32 gradients of the lane.
+
+    Args:
+        parameters: the model, and the derivative's vector.
+    """
 
     def lane(inputs):
         number, tokens = inputs
         lane_key = None
         if key is not None:
             lane_key = jax.random.fold_in(key, number * rules.data_size + jax.lax.axis_index(DATA))
-        separate, tokens = optimization_barrier((parameters, tokens))
-        lane = optimization_barrier(jax.value_and_grad(loss_of)(separate, tokens, lane_key))
+        (model, vector), tokens = optimization_barrier((parameters, tokens))
+        lane = optimization_barrier(derivative(loss_of, model, vector, tokens, lane_key))
         # Lanes are added up next: at once where one device has all of them, behind a transfer elsewhere.
         return jax.tree.map(lambda x: never_contracted(x, no_sign=tokens[0, 0]), cast(lane, jnp.float32))
 

@@ -11,7 +11,7 @@ from haliax import NamedArray
 from haliax.util import is_named_array
 
 from lateen_trainer.mesh import DATA, ShardingRules, in_place_of
-from lateen_trainer.step.ordered import TreeOrder, sum_over_data
+from lateen_trainer.ordered import TreeOrder, sum_over_data
 
 
 class Fsdp:

@@ -13,12 +13,21 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.models.layers import cast
+from lateen_trainer.step.derivatives import Derivative, gradient
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
 
 
 def batch_gradients(
-    model, tokens: jax.Array, *, key: PRNGKeyArray | None, rules: ShardingRules, fsdp: Fsdp, gather_once: bool
+    model,
+    tokens: jax.Array,
+    *,
+    key: PRNGKeyArray | None,
+    rules: ShardingRules,
+    fsdp: Fsdp,
+    gather_once: bool,
+    derivative: Derivative = gradient,
+    vector=None,
 ):
     """Mean loss of a batch in nats a token, its gradients divided like the model, and their global norm.
 
@@ -28,26 +37,28 @@ def batch_gradients(
         key: for dropout; None: there is none.
         gather_once: gather all parameters before the first microbatch and reduce the gradients behind the last,
             rather than layer by layer in each microbatch. Faster where a whole model and its gradient fit.
+        derivative: what is summed in place of the gradient.
+        vector: of the derivative, divided like the model.
     """
     token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
     microbatches = _whole_microbatches if gather_once else _layerwise_microbatches
 
-    def on_device(model, tokens, key):
+    def on_device(parameters, tokens, key):
         if key is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
-        loss, gradients = microbatches(model, tokens, key, fsdp, token_count)
+        loss, gradients = microbatches(derivative, parameters, tokens, key, fsdp, token_count)
         return jax.lax.psum(loss, DATA), gradients
 
     if rules.mesh.size == 1 and rules.platform == "cpu":  # elsewhere kernels need the mesh
-        loss, gradients = microbatches(model, tokens, key, fsdp, token_count)
+        loss, gradients = microbatches(derivative, (model, vector), tokens, key, fsdp, token_count)
     else:
         specs = model_specs(model, rules)
         loss, gradients = over_data(
             on_device,
             rules,
-            in_specs=(specs, PartitionSpec(None, DATA), PartitionSpec()),
+            in_specs=((specs, model_specs(vector, rules)), PartitionSpec(None, DATA), PartitionSpec()),
             out_specs=(PartitionSpec(), specs),
-        )(model, tokens, key)
+        )((model, vector), tokens, key)
     return loss, gradients, optax.tree.norm(gradients)
 
 
@@ -78,33 +89,36 @@ def batch_loss(
     )(model, tokens, weights)
 
 
-def _whole_microbatches(shards, tokens, key, fsdp: Fsdp, token_count: int):
-    whole = fsdp.gather(shards)
+def _whole_microbatches(derivative: Derivative, shards, tokens, key, fsdp: Fsdp, token_count: int):
+    def loss_of(model, tokens, **keys):
+        return whole_loss(model, tokens, None, **keys) / token_count
 
-    def loss_of(model, tokens, key):
-        return whole_loss(model, tokens, None, key=key) / token_count
-
-    loss, gradients = _accumulate(loss_of, whole, tokens, key)
+    loss, gradients = _accumulate(derivative, loss_of, fsdp.gather(shards), tokens, key)
     return loss, fsdp.reduce(gradients)
 
 
-def _layerwise_microbatches(shards, tokens, key, fsdp: Fsdp, token_count: int):
-    def loss_of(shards, tokens, key):
-        return layerwise_loss(shards, tokens, None, key=key, fsdp=fsdp) / token_count
+def _layerwise_microbatches(derivative: Derivative, shards, tokens, key, fsdp: Fsdp, token_count: int):
+    def loss_of(shards, tokens, **keys):
+        return layerwise_loss(shards, tokens, None, fsdp=fsdp, **keys) / token_count
 
-    return _accumulate(loss_of, shards, tokens, key)
+    return _accumulate(derivative, loss_of, shards, tokens, key)
 
 
-def _accumulate(loss_of: Callable, parameters, tokens: jax.Array, key: PRNGKeyArray | None):
-    """Sums of loss and float32 gradients over microbatches tokens[0], tokens[1], …"""
+def _accumulate(derivative: Derivative, loss_of: Callable, parameters, tokens: jax.Array, key: PRNGKeyArray | None):
+    """Sums of loss and float32 gradients over microbatches tokens[0], tokens[1], …
+
+    Args:
+        parameters: the model, and the derivative's vector.
+    """
+    model, vector = parameters
 
     def add(carry, inputs):
         number, microbatch = inputs
         microbatch_key = None if key is None else jax.random.fold_in(key, number)
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, microbatch, microbatch_key)
+        loss, gradients = derivative(loss_of, model, vector, microbatch, microbatch_key)
         return jax.tree.map(jnp.add, carry, (loss, cast(gradients, jnp.float32))), None
 
-    zeros = (jnp.float32(0), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), parameters))
+    zeros = (jnp.float32(0), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), model))
     if tokens.shape[0] == 1:
         return add(zeros, (0, tokens[0]))[0]
     return jax.lax.scan(add, zeros, (jnp.arange(tokens.shape[0]), tokens))[0]

@@ -10,18 +10,26 @@ from haliax import Axis
 from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules, in_place_of
-from lateen_trainer.models.loss import next_token_losses
+from lateen_trainer.models.loss import draw_labels, next_token_losses
 from lateen_trainer.step.fsdp import Fsdp
 
 
 def microbatch_loss(
-    model, tokens: jax.Array, weights: jax.Array | None, *, key: PRNGKeyArray | None, resolve
+    model,
+    tokens: jax.Array,
+    weights: jax.Array | None,
+    *,
+    key: PRNGKeyArray | None,
+    label_key: PRNGKeyArray | None = None,
+    resolve,
 ) -> jax.Array:
     """Sum of the losses of a microbatch in nats, a float32 scalar.
 
     Args:
         tokens: [batch, position + 1]: each position's target is the next token.
         weights: [batch] factor of a sequence's losses; None: 1.
+        key: for dropout; None: there is none.
+        label_key: draw the targets from the model instead.
     """
     Batch = Axis("batch", tokens.shape[0])
     Pos = Axis("position", tokens.shape[1] - 1)
@@ -31,21 +39,36 @@ def microbatch_loss(
     if weights is not None:
         factors = factors * weights[:, None]
     hidden = model.hidden(inputs, key=key, resolve=resolve)
+    if label_key is not None:
+        targets = draw_labels(hidden, model.lm_head, label_key)
     return next_token_losses(hidden, model.lm_head, targets, hax.named(factors, (Batch, Pos)))
 
 
 def layerwise_loss(
-    shards, tokens: jax.Array, weights: jax.Array | None, *, key: PRNGKeyArray | None, fsdp: Fsdp
+    shards,
+    tokens: jax.Array,
+    weights: jax.Array | None,
+    *,
+    key: PRNGKeyArray | None,
+    label_key: PRNGKeyArray | None = None,
+    fsdp: Fsdp,
 ) -> jax.Array:
     """`microbatch_loss` of a model whose parameters are gathered where they are used."""
     outer = fsdp.resolve(eqx.tree_at(lambda m: m.blocks, shards, None))
     model = eqx.tree_at(lambda m: m.blocks, outer, shards.blocks, is_leaf=lambda x: x is None)
-    return microbatch_loss(model, tokens, weights, key=key, resolve=fsdp.resolve)
+    return microbatch_loss(model, tokens, weights, key=key, label_key=label_key, resolve=fsdp.resolve)
 
 
-def whole_loss(model, tokens: jax.Array, weights: jax.Array | None, *, key: PRNGKeyArray | None) -> jax.Array:
+def whole_loss(
+    model,
+    tokens: jax.Array,
+    weights: jax.Array | None,
+    *,
+    key: PRNGKeyArray | None,
+    label_key: PRNGKeyArray | None = None,
+) -> jax.Array:
     """`microbatch_loss` of a model that has been gathered as a whole."""
-    return microbatch_loss(model, tokens, weights, key=key, resolve=lambda block: block)
+    return microbatch_loss(model, tokens, weights, key=key, label_key=label_key, resolve=lambda block: block)
 
 
 def over_data(function: Callable, rules: ShardingRules, *, in_specs, out_specs) -> Callable:

@@ -23,16 +23,25 @@ class TrainState(eqx.Module):
     step: jax.Array  # [] int32: steps trained
     model: Any  # a LanguageModel with parameters in float32
     opt_state: optax.OptState
+    ema: Any = None
+    """The running mean of the model's weights, like the model; None: there is none."""
 
     @staticmethod
-    def init(make_model: MakeModel, optimizer: optax.GradientTransformation) -> "TrainState":
+    def init(make_model: MakeModel, optimizer: optax.GradientTransformation, *, has_ema: bool = False) -> "TrainState":
         model: Any = make_model()
-        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model))
+        ema = jax.tree.map(jnp.copy, model) if has_ema else None
+        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model), ema)
 
 
-def state_shapes(make_model: MakeModel, optimizer: optax.GradientTransformation, rules: ShardingRules) -> TrainState:
+def state_shapes(
+    make_model: MakeModel,
+    optimizer: optax.GradientTransformation,
+    rules: ShardingRules,
+    *,
+    has_ema: bool = False,
+) -> TrainState:
     """Shapes and shardings of the state as ShapeDtypeStructs, without computing anything."""
-    shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer))
+    shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer, has_ema=has_ema))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -40,11 +49,17 @@ def state_shapes(make_model: MakeModel, optimizer: optax.GradientTransformation,
     )
 
 
-def init_state(make_model: MakeModel, optimizer: optax.GradientTransformation, rules: ShardingRules) -> TrainState:
+def init_state(
+    make_model: MakeModel,
+    optimizer: optax.GradientTransformation,
+    rules: ShardingRules,
+    *,
+    has_ema: bool = False,
+) -> TrainState:
     """A new state, every device computing only its own shards. Values do not depend on the mesh."""
 
     def init() -> TrainState:
-        return TrainState.init(make_model, optimizer)
+        return TrainState.init(make_model, optimizer, has_ema=has_ema)
 
     shardings = rules.shardings(jax.eval_shape(init))
     return jax.jit(init, out_shardings=shardings, compiler_options=_FOR_RUNNING_ONCE)()

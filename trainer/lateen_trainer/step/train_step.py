@@ -1,6 +1,9 @@
 """The compiled functions of the training loop: one optimizer step, one batch of evaluation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +11,15 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.rounding import never_contracted
+from lateen_trainer.step.curvature import gauss_newton_bartlett, hutchinson
 from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_lanes
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients, batch_loss
 from lateen_trainer.step.state import TrainState
+
+Curvature = Literal["gauss-newton-bartlett", "hutchinson"]
+"""Estimators of the Hessian's diagonal: `step.curvature`."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,15 @@ class StepSettings:
     skip_not_finite: bool = False
     """Whether a batch whose loss or gradient is not finite leaves all of the state as it was, the number of the step
     too (`recovery.onNaN: skip`)."""
+
+    curvature: Curvature | None = None
+    """How the optimizer's curvature is estimated; None: it asks for none."""
+
+    curvature_key: PRNGKeyArray | None = None
+    """Key from which that of each step's estimate is derived."""
+
+    ema_decay: float | None = None
+    """Greatest decay of the running mean of the weights; None: there is none."""
 
     def fsdp(self) -> Fsdp:
         """Gathers parameters and reduces gradients in the order of the mode."""
@@ -60,23 +77,32 @@ def make_train_step(settings: StepSettings):
     Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping, `learning_rate`.
     """
     fsdp = settings.fsdp()
-    gradients_of = lane_gradients if settings.elastic else batch_gradients
+    sum_gradients = partial(
+        lane_gradients if settings.elastic else batch_gradients,
+        rules=settings.rules,
+        fsdp=fsdp,
+        gather_once=settings.gather_once,
+    )
 
     def train_step(state: TrainState, tokens: jax.Array):
         key = None if settings.dropout_key is None else jax.random.fold_in(settings.dropout_key, state.step)
-        loss, gradients, grad_norm = gradients_of(
-            state.model, tokens, key=key, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once
-        )
+        loss, gradients, grad_norm = sum_gradients(state.model, tokens, key=key)
         # First of all, so that the optimizer's operations are not parted by a change of layout.
         gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
-        updates, opt_state = settings.optimizer.update(gradients, state.opt_state, state.model, grad_norm=grad_norm)
+        updates, opt_state = settings.optimizer.update(
+            gradients,
+            state.opt_state,
+            state.model,
+            grad_norm=grad_norm,
+            curvature=lambda: curvature(settings, sum_gradients, state, tokens),
+        )
         model = optax.apply_updates(state.model, updates)
         metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
-        trained = TrainState(state.step + 1, model, opt_state)
+        trained = TrainState(state.step + 1, model, opt_state, averaged(settings, state, model))
         if settings.skip_not_finite:
             finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
             trained = jax.tree.map(lambda new, old: jnp.where(finite, new, old), trained, state)
@@ -84,6 +110,31 @@ def make_train_step(settings: StepSettings):
         return jax.lax.with_sharding_constraint(trained, settings.rules.shardings(trained)), metrics
 
     return jax.jit(train_step, donate_argnums=0, compiler_options=settings.compiler_options())
+
+
+def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state: TrainState, tokens: jax.Array):
+    """An estimate of the Hessian's diagonal, divided like the model: `step.curvature`."""
+    assert settings.curvature_key is not None, "an estimate of the curvature draws at random"
+    key = jax.random.fold_in(settings.curvature_key, state.step)
+    if settings.curvature == "gauss-newton-bartlett":
+        estimate = gauss_newton_bartlett(sum_gradients, state.model, tokens, key=key)
+    else:
+        rules, dtype = settings.rules, settings.compute_dtype
+        estimate = hutchinson(sum_gradients, state.model, tokens, key=key, rules=rules, dtype=dtype)
+    return jax.lax.with_sharding_constraint(estimate, settings.rules.shardings(estimate))
+
+
+def averaged(settings: StepSettings, state: TrainState, model):
+    """The running mean of the weights after a step that made `model`; None: there is none.
+
+    It decays by (1 + n) / (10 + n) in step n, counted from 0, or by `ema_decay` where that is less: the weights of the
+    first steps soon count for nothing.
+    """
+    if settings.ema_decay is None:
+        return None
+    decay = jnp.minimum(settings.ema_decay, (1 + state.step) / (10 + state.step))
+    part, new = jax.lax.optimization_barrier((1 - decay, model))
+    return jax.tree.map(lambda mean, x: mean + never_contracted(part * (x - mean), state.step), state.ema, new)
 
 
 def make_eval_step(settings: StepSettings):

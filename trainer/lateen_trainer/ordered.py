@@ -6,11 +6,14 @@ of two of devices: each device adds the subtrees that it holds, and only then do
 """
 
 import enum
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 
 import haliax as hax
 import jax
 import jax.numpy as jnp
+from haliax import NamedArray
+from jax.sharding import PartitionSpec
 
 from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.rounding import never_contracted
@@ -109,6 +112,59 @@ def global_norm(tree, rules: ShardingRules) -> jax.Array:
     return jnp.sqrt(total)
 
 
+def mean_of_squares(array: NamedArray, over: Collection[str], rules: ShardingRules, offset: float = 0.0) -> NamedArray:
+    """The mean along the named axes `over` of the array's squares, `offset` added to each. float32, without these axes.
+
+    Args:
+        array: divided by `rules`, outside shard_map.
+    """
+    squares = jnp.square(array.array)
+    squares = never_contracted(squares, squares) + offset
+    return mean_over(NamedArray(squares, array.axes), over, rules)
+
+
+def mean_over(array: NamedArray, over: Collection[str], rules: ShardingRules) -> NamedArray:
+    """The mean along the named axes `over` of numbers that are not negative, without these axes.
+
+    As in `global_norm`, an axis that is divided over `data` is taken in the chunks of the greatest width.
+
+    Args:
+        array: divided by `rules`, outside shard_map.
+    """
+    axes = array.axes
+    axis, is_divided = rules.divisible_axis(axes), rules.data_axis(axes) is not None
+    is_summed = axis is not None and axes[axis].name in over
+    summed = [i for i in range(len(axes)) if axes[i].name in over]
+    # What lies on the model axis last, when little is left that has to be sent.
+    summed.sort(key=lambda i: axes[i].name in rules.tensor_axes)
+    kept = tuple(named for named in axes if named.name not in over)
+
+    def on_device(x: jax.Array) -> jax.Array:
+        place = 0 if axis is None else axis
+        chunks = 1
+        if is_summed:
+            chunks = rules.parts(axes[place]) // (rules.data_size if is_divided else 1)
+        x = x.reshape(*x.shape[:place], chunks, x.shape[place] // chunks, *x.shape[place + 1 :])
+        for i in summed:
+            x = _folded(x, i if i < place else i + 1)
+        if is_summed:
+            x = jax.lax.all_gather(x, DATA, axis=place, tiled=True) if is_divided else x
+            x = _folded(x, place)
+        return x.reshape([length for i, length in enumerate(_without(x.shape, place)) if i not in summed])
+
+    out_axis = kept.index(axes[axis]) if axis is not None and is_divided and not is_summed else None
+    sums = jax.shard_map(
+        on_device,
+        mesh=rules.mesh,
+        in_specs=rules.data_spec(axes),
+        out_specs=PartitionSpec(*(DATA if i == out_axis else None for i in range(len(kept)))),
+        axis_names={DATA},
+        check_vma=False,
+    )(array.array)
+    means = sums * (1 / math.prod(axes[i].size for i in summed))
+    return NamedArray(never_contracted(means, sums), kept)
+
+
 def _sums_of_squares(array: jax.Array, axis: int, chunks: int, order: Sequence[int]) -> jax.Array:
     """[chunks] sums of the squares of equal chunks along an axis; `order`: of the axes along which to add up."""
     shape = array.shape
@@ -127,3 +183,8 @@ def _folded(array: jax.Array, axis: int) -> jax.Array:
         padded = jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
         array = tree_sum(jnp.split(padded, count, axis), TreeOrder.HALVES)
     return array
+
+
+def _without(shape: Sequence[int], place: int) -> list[int]:
+    """A shape in which the axis of chunks and that within a chunk, both of length 1 or one of the two, are one."""
+    return [*shape[:place], shape[place] * shape[place + 1], *shape[place + 2 :]]

@@ -1,0 +1,41 @@
+"""What is taken of the loss of a microbatch, and summed over the batch: its gradient, or a part of its curvature.
+
+Each function has the arguments
+
+    loss_of: (model, tokens, key=…, label_key=…) → loss, a float32 scalar.
+    model: parameters, or shards of them.
+    vector: like the model; None where the derivative needs none.
+    tokens: of the microbatch.
+    key: of the microbatch; None: nothing is random.
+
+and gives the loss and a tree like the model.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+Derivative = Callable[[Callable[..., jax.Array], Any, Any, jax.Array, PRNGKeyArray | None], tuple[jax.Array, Any]]
+
+
+def gradient(loss_of, model, vector, tokens, key):
+    """The gradient, with dropout where there is a key."""
+    del vector
+    return jax.value_and_grad(lambda model: loss_of(model, tokens, key=key))(model)
+
+
+def gradient_of_drawn_labels(loss_of, model, vector, tokens, key):
+    """The gradient of the loss on labels that the model draws, without dropout."""
+    del vector
+    return jax.value_and_grad(lambda model: loss_of(model, tokens, key=None, label_key=key))(model)
+
+
+def hessian_product(loss_of, model, vector, tokens, key):
+    """The Hessian times the vector, without dropout: the derivative of the gradient in the vector's direction
+    (Pearlmutter, "Fast exact multiplication by the Hessian", 1994)."""
+    del key
+    function = jax.value_and_grad(lambda model: loss_of(model, tokens, key=None))
+    (loss, _), (_, product) = jax.jvp(function, (model,), (vector,))
+    return loss, product
