@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from lateen_api.plan import Plan
 from lateen_api.plan.lanes import TRIPS
-from lateen_api.spec import JobSpec
+from lateen_api.spec import Gpt2Spec, JobSpec
 
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
@@ -34,15 +34,15 @@ class Run:
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
+        assert isinstance(spec.model, Gpt2Spec), "the trainer has GPT-2 only"
         config = Gpt2Config(spec.model, vocab_size, rules.platform)
-        has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
             learning_rate=learning_rate_schedule(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
-            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
+            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if spec.model.has_dropout else None,
             elastic=plan.lanes is not None,
             skip_not_finite=spec.recovery.on_nan == "skip",
         )

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
-from lateen_trainer.models.attention import _splash
 from lateen_trainer.models.blockwise import blockwise_causal_attention
+from lateen_trainer.models.fused import splash_attention
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.models.scores import ScoreTerms
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.state import TrainState, state_shapes
 from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
@@ -113,7 +114,7 @@ def test_generation_compiles_without_a_kernel(devices, kernel, monkeypatch):
 def described(devices: list, data: int, model: int, *, elastic: bool) -> tuple[StepSettings, TrainState]:
     """Settings of a small model's step on a mesh of these devices, and the shapes of its state."""
     rules = ShardingRules(make_mesh(data, model, devices))
-    config = Gpt2Config(ModelSpec(seq_len=CONTEXT, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
+    config = Gpt2Config(Gpt2Spec(seq_len=CONTEXT, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
     optimizer = make_optimizer(OPTIMIZER, num_steps=10)
     state = state_shapes(lambda: Gpt2.init(config, key=jax.random.key(0)), optimizer, rules)
     schedule = learning_rate_schedule(OPTIMIZER, num_steps=10)
@@ -135,6 +136,6 @@ def test_splash_attention_gives_the_values_and_gradients_of_the_blockwise_one():
         loss = lambda q, k, v: jnp.sum(attention(q / 8, k, v) * weights)  # noqa: E731
         return attention(q / 8, k, v), *jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
 
-    ours = outcome(functools.partial(_splash, interpret=True))
+    ours = outcome(functools.partial(splash_attention, terms=ScoreTerms(), interpret=True))
     for left, right in zip(ours, outcome(blockwise_causal_attention), strict=True):
         np.testing.assert_allclose(left, right, atol=2e-5)
