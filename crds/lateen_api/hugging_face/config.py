@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lateen_api.hugging_face.families import FAMILIES, free_fields
 from lateen_api.hugging_face.rope import KEYS as ROPE_KEYS
-from lateen_api.hugging_face.rope import read_rope, write_rope
+from lateen_api.hugging_face.rope import SCALED_BY_CONTEXT, read_rope, write_rope
 from lateen_api.spec.model import LlamaLikeSpec, ModelSpec
 
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
@@ -124,7 +124,9 @@ def _value(model: ModelSpec, name: str) -> Any:
             case "head_dim":
                 return model.head_size
             case "rope":
-                return model.rope.model_dump(exclude_none=True)
+                context = {"original_max_position_embeddings": model.seq_len}
+                implied = context if model.rope.type in SCALED_BY_CONTEXT else {}
+                return implied | model.rope.model_dump(exclude_none=True)
             case "sliding_window" | "max_window_layers" | "layer_types":
                 return list(model.windows)
     return getattr(model, name)

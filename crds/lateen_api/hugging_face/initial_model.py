@@ -78,4 +78,3 @@ def _errors(folder: ModelFolder, different: list[tuple[str, object, object]]) ->
 def _with_model(job: LMTrainingJob, model: object) -> LMTrainingJob:
     spec = job.spec.model_copy(update={"model": model})
     return job.model_copy(update={"spec": spec})
-

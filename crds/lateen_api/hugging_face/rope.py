@@ -8,7 +8,8 @@ from lateen_api.spec.rope import OPTIONAL_FIELDS, REQUIRED_FIELDS, RopeSpec
 
 KEYS = ("rope_parameters", "rope_theta", "rope_scaling")
 _THETA = 10_000.0
-_SCALED_BY_CONTEXT = ("dynamic", "yarn", "llama3")
+SCALED_BY_CONTEXT = ("dynamic", "yarn", "llama3")
+"""Types that start from the context of the model, unless they name another."""
 
 
 def read_rope(config: Mapping[str, Any], context: int) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def read_rope(config: Mapping[str, Any], context: int) -> dict[str, Any]:
         raise ValueError(f"partial_rotary_factor is {partial}: expected heads that are rotated whole, 1.0")
     known = REQUIRED_FIELDS[kind] | OPTIONAL_FIELDS[kind]
     fields = {name: value for name, value in scaling.items() if name in known and value is not None}
-    if kind in _SCALED_BY_CONTEXT:
+    if kind in SCALED_BY_CONTEXT:
         original = config.get("original_max_position_embeddings")
         fields.setdefault("original_max_position_embeddings", original or context)
     return {"type": kind, "theta": float(theta), **fields}

@@ -31,7 +31,9 @@ def load_arrays(weights: Weights, sources: Sequence[Source]) -> list:
 def _begin(pool: ThreadPoolExecutor, weights: Weights, source: Source) -> Reading:
     leaf = source.leaf
     dtype = np.dtype(leaf.array.dtype)
-    parts = {box: aligned_empty([stop - start for start, stop in box], dtype) for box in set(boxes_by_device(leaf).values())}
+    parts = {
+        box: aligned_empty([stop - start for start, stop in box], dtype) for box in set(boxes_by_device(leaf).values())
+    }
     jobs = []
     for box, part in parts.items():
         for name, tensor_box, target in tensor_parts(source, box, part):

@@ -139,7 +139,5 @@ def make_header(
     text = json.dumps(body, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     data = LENGTH.size + len(text)
-    entries = {
-        name: TensorEntry(dtype, shape, data + body[name]["data_offsets"][0]) for name, dtype, shape in tensors
-    }
+    entries = {name: TensorEntry(dtype, shape, data + body[name]["data_offsets"][0]) for name, dtype, shape in tensors}
     return LENGTH.pack(len(text)) + text, entries
