@@ -84,10 +84,10 @@ def _with_changes(
         changed = [key for key in changed if key != family.positions]
     result = {**imported, **{key: whole[key] for key in changed}}
     if isinstance(model, LlamaLikeSpec) and isinstance(before, LlamaLikeSpec):
-        if same_rope(before, model) and "rope_parameters" in imported:
+        if _value(before, "rope") == _value(model, "rope") and "rope_parameters" in imported:
             # transformers 4 does not know rope_parameters, and would turn by theta 10,000.
             result |= {key: whole[key] for key in ("rope_theta", "rope_scaling") if key not in imported}
-        elif not same_rope(before, model):
+        elif _value(before, "rope") != _value(model, "rope"):
             result = {key: value for key, value in result.items() if key not in ROPE_KEYS} | write_rope(model.rope)
     return result
 
@@ -108,11 +108,6 @@ def differences(given: ModelSpec, read: ModelSpec) -> list[tuple[str, Any, Any]]
         if before != after:
             found.append((_camel(name), before, after))
     return found
-
-
-def same_rope(one: LlamaLikeSpec, other: LlamaLikeSpec) -> bool:
-    """Do two models turn positions alike?"""
-    return _value(one, "rope") == _value(other, "rope")
 
 
 def _value(model: ModelSpec, name: str) -> Any:

@@ -24,8 +24,9 @@ def check_states_model(spec: JobSpec) -> list[JobError]:
     return [
         JobError(
             "spec.model",
-            f"is left to the config.json of {FIELD}, which `lateen run` and `lateen plan` read and the operator cannot: "
-            "expected the fields of the model. `lateen plan JOB` prints them.",
+            f"is not stated, and {FIELD} {show(spec.trainer.initialize_from)} has no config.json that could be read "
+            "here: `lateen run` and `lateen plan` read it, the operator does not. State the fields of the model, as "
+            "`lateen plan JOB -o model` prints them.",
         )
     ]
 

@@ -26,11 +26,11 @@ class Together:
 
     process: int = 0
     count: int = 1
-    barrier: Callable[[str], None] = lambda _: None
-    """Returns when every process has called it."""
-
     agree: Callable[[bool], bool] = lambda ok: ok
     """Gives every process the conjunction of what all processes pass."""
+
+    progress: Callable[[], None] = lambda: None
+    """Is called again and again, so that nobody takes a long export for a process that hangs."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def _on_all(together: Together, destination: Destination, files: Sequence[Output
         writer = None if own is None else destination.writer(own.name)
         steps = [write_file(file, writer.write if writer and file is own else None) for file in group]
         while steps:
+            together.progress()
             steps = [step for step in steps if next(step, _END) is not _END]
         try:
             if writer is not None:

@@ -103,17 +103,17 @@ def parse_header(header: bytes, file_size: int | None) -> dict[str, TensorEntry]
 def _entry(name: str, value: Any, data: int) -> TensorEntry:
     try:
         dtype, shape, (start, stop) = value["dtype"], tuple(value["shape"]), value["data_offsets"]
-        is_sound = all(isinstance(size, int) and size >= 0 for size in (*shape, start, stop))
-    except (KeyError, TypeError, ValueError):
-        is_sound = False
-    if not is_sound:
-        raise FormatError(f"has a header that describes tensor {name} as {value!r}")
+        if not all(isinstance(size, int) and size >= 0 for size in (*shape, start, stop)):
+            raise ValueError("a size is no number")
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"has a header that describes tensor {name} as {value!r}") from error
     if dtype not in DTYPES:
         raise FormatError(f"has tensor {name} of type {dtype}, which is not known: expected {', '.join(DTYPES)}")
     entry = TensorEntry(dtype, shape, data + start)
     if entry.nbytes != stop - start:
         raise FormatError(
-            f"has a header in which tensor {name} has {stop - start:,} bytes, and its {dtype}{list(shape)} {entry.nbytes:,}"
+            f"has a header in which tensor {name} has {stop - start:,} bytes, and {dtype}{list(shape)} has "
+            f"{entry.nbytes:,}"
         )
     return entry
 
