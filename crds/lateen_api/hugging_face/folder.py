@@ -14,6 +14,7 @@ from lateen_api.masking import masked
 from lateen_api.os_errors import cause
 
 CONFIG = "config.json"
+_HUB = "hf://"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
@@ -50,13 +51,13 @@ class ModelFolder:
         if self.local is not None:
             return fsspec.filesystem("file"), str(self.local)
         try:
-            if self.url.startswith("hf://"):
-                return _hub(self.url.removeprefix("hf://").strip("/"))
+            if self.url.startswith(_HUB):
+                return _hub(self.url.removeprefix(_HUB).strip("/"))
             filesystem, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
             return filesystem, str(root).rstrip("/")
         except (ImportError, ValueError, OSError) as error:
             raise self.error(
-                f"{masked(str(error))}. Expected a folder, gs://bucket/path, https://…, or hf://org/name@revision."
+                f"{_first_line(error)} Expected a folder, gs://bucket/path, https://…, or hf://org/name@revision."
             ) from error
 
     def read(self, name: str) -> bytes | None:
@@ -75,12 +76,12 @@ class ModelFolder:
         except JobError:
             raise
         except OSError as error:
-            why = cause(error.errno, elsewhere="name another folder") or f"{masked(str(error))}."
+            why = cause(error.errno, elsewhere="name another folder") or f"{_first_line(error)}{self._hint()}"
             raise self.error(f"{name} cannot be read: {why}") from error
         except Exception as error:  # of the client libraries of buckets and servers
             if getattr(error, "status", None) == 404 or getattr(error, "code", None) == 404:
                 return None
-            raise self.error(f"{name} cannot be read: {type(error).__name__}: {masked(str(error))}") from error
+            raise self.error(f"{name} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Content of a JSON file; None: there is none.
@@ -99,9 +100,18 @@ class ModelFolder:
             raise self.error(f"{name} holds {type(body).__name__}: expected a JSON object.")
         return body
 
+    def _hint(self) -> str:
+        is_on_hub = self.url.startswith(_HUB)
+        return " Of a private or gated model the hub gives nothing without HF_TOKEN." if is_on_hub else ""
+
     def error(self, message: str) -> JobError:
         """The error that says what is wrong with the folder."""
         return JobError(self.field, f"is {masked(self.url)!r}: {message}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = masked(str(error)).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."
 
 
 def _hub(name: str) -> tuple[Any, str]:

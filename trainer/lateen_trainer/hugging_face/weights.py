@@ -113,8 +113,12 @@ class Weights:
         with explained(self.folder.field, self.folder.url):
             if self._is_local:
                 data = _pread(path, start, stop)
-            else:
+            elif self._filesystem.async_impl:
                 data = self._filesystem.cat_file(path, start=start, end=stop)
+            else:  # the others read ahead unless they are told not to
+                with self._filesystem.open(path, "rb", cache_type="none") as opened:
+                    opened.seek(start)
+                    data = opened.read(stop - start)
         self.traffic.count(len(data))
         if len(data) != stop - start:
             raise UserError(
