@@ -18,6 +18,7 @@ COMMANDS = {
     "operator": ("lateen_operator.cluster.cli:operator", "Run the jobs of a cluster."),
     "crd": ("lateen_api.commands.crd:crd", "Print the CustomResourceDefinition."),
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
+    "export": ("lateen_trainer.hugging_face.cli:export", "Write a checkpoint as a folder that transformers loads."),
     "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),
 }
 

@@ -6,14 +6,12 @@ from lateen_api.spec import JobSpec
 
 def check_available(spec: JobSpec) -> list[JobError]:
     """One error for each field that asks for what this version cannot do."""
-    trainer, tracking = spec.trainer, spec.tracking
+    tracking = spec.tracking
     wanted = [
         (spec.data.id, "data.id", "give the files themselves in data.trainUrls"),
         (spec.data.configs, "data.configs", "put the files of all sources into data.trainUrls"),
-        (spec.export.hugging_face, "export.huggingFace", "leave it out and keep the checkpoints"),
         (tracking.wandb, "tracking.wandb", "leave it out; metrics.jsonl and Prometheus have the same figures"),
         (tracking.tensorboard, "tracking.tensorboard", "leave it out; metrics.jsonl has the same figures"),
-        (trainer.initialize_from, "trainer.initializeFrom", "leave it out, or go on with the other run itself"),
     ]
     return [
         JobError(f"spec.{field}", f"is not available in this version: {remedy}.")

@@ -50,12 +50,13 @@ def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()
     """Trains as one process of an attempt; how it ended."""
 
     with Lifecycle(environment) as life:
+        from lateen_api.hugging_face.initial_model import with_initial_model
         from lateen_api.plan import make_plan
 
         from lateen_trainer.report.reporter import Reporter
         from lateen_trainer.train import train as train_job
 
-        job = load_job(environment.job_file, overrides)
+        job = with_initial_model(load_job(environment.job_file, overrides))
         plan = make_plan(job, hosts=environment.process_count)
         on_cpu = plan.accelerator_kind == "cpu"
         with Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report:

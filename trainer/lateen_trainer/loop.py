@@ -22,6 +22,9 @@ from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
+from lateen_trainer.hugging_face.about import KEY as ABOUT
+from lateen_trainer.hugging_face.about import AboutRun
+from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
 from lateen_trainer.report.reporter import Reporter
@@ -49,6 +52,8 @@ class Loop:
         validation_tokens: None: there is no evaluation.
         skips: batches that are left out, as far as is known.
         last_loss: training loss of the last step before this loop, in nats per token; None: not known.
+        about: the run, as checkpoints keep it.
+        exports: of the model, between steps; the last one is the caller's.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Loop:
         first: bool,
         skips: Skips,
         last_loss: float | None = None,
+        about: AboutRun,
+        exports: Exports,
     ):
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
-        self._origin = origin
+        self._origin, self._about, self._exports = origin, about, exports
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules)
@@ -163,7 +170,8 @@ class Loop:
                 self._trained += 1
                 save_wanted = save_wanted or is_permanent(self._trained, self._policy.keep)
                 eval_wanted = self._is_evaluation_due
-                if save_wanted or eval_wanted:
+                export_wanted = self._exports.is_due(self._trained) and self._trained < self._steps
+                if save_wanted or eval_wanted or export_wanted:
                     reached = self._trained
                     self._read()
                     if self._trained < reached:
@@ -172,6 +180,8 @@ class Loop:
                         self._save(state)
                         save_wanted = False
                     stopped = eval_wanted and not self._evaluate(state)
+                    if export_wanted and not stopped:
+                        self._export(state)
                 stopped = stopped or self._life.should_stop()
                 if stopped or self._loader is not loader:
                     break
@@ -249,6 +259,16 @@ class Loop:
         self._read_at = time.perf_counter()
         return True
 
+    @property
+    def losses(self) -> dict[str, float | None]:
+        """The last losses, in nats per token, by what they are of."""
+        return {"Training": self.last_loss, "Validation": self.validation_loss}
+
+    def _export(self, state: TrainState) -> None:
+        self._exports.write_step(self._trained, self._run.evaluated(state), self.losses)
+        self._report.phase(Phase.TRAINING)
+        self._read_at = time.perf_counter()
+
     def _save(self, state: TrainState) -> None:
         """Begins a checkpoint; one that failed is reported, and training goes on."""
         began = time.perf_counter()
@@ -284,7 +304,13 @@ class Loop:
         """What a checkpoint of now keeps besides the state."""
         past = self._skips.before(self._trained)
         skipped = {str(batch): reason for batch, reason in past.reasons.items()}
-        return {**self._origin, "skipped": skipped, "trainLoss": self.last_loss, "madeBy": self._made_by}
+        return {
+            **self._origin,
+            "skipped": skipped,
+            "trainLoss": self.last_loss,
+            "madeBy": self._made_by,
+            ABOUT: self._about.to_json(),
+        }
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed

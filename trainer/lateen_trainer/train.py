@@ -29,6 +29,11 @@ from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
 from lateen_trainer.errors import CorruptCheckpointError, of_the_system
 from lateen_trainer.generate import sample
+from lateen_trainer.hugging_face.about import AboutRun, imported_in
+from lateen_trainer.hugging_face.export import Together
+from lateen_trainer.hugging_face.exports import Exports
+from lateen_trainer.hugging_face.imported import Imported
+from lateen_trainer.hugging_face.initial import initial_state
 from lateen_trainer.loop import Loop
 from lateen_trainer.origin import check_origin, origin_of
 from lateen_trainer.processes import Lifecycle, Peers
@@ -59,11 +64,11 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         check_writable(spec.checkpoint.path, field=CHECKPOINTS)  # before anything is tokenised
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
 
-    run = Run.build(spec, plan, tokenizer.vocab_size)
+    run = Run.build(spec, plan, plan.vocab_size)
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
     origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=spec.trainer.train_batch_size, lanes=plan.lanes)
-    state, past, last_loss = restore_or_init(run, checkpoints, origin, train_tokens)
+    state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, train_tokens)
     start = int(state.step)
     skips = known_skips(checkpoints, origin, past, peers, train_tokens)
     report.begin(plan, start)
@@ -76,9 +81,11 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         )
         report.add([metrics])
 
+    about = AboutRun.of(job, plan, tokenizer.eos_id).with_imported(imported)
+    exports = Exports(spec.export, run_dir, about, made_by(plan), _together(peers, report))
     loop = Loop(
         run, life, report, checkpoints, train_tokens, validation_tokens, origin,
-        first=peers.first, skips=skips, last_loss=last_loss,
+        first=peers.first, skips=skips, last_loss=last_loss, about=about, exports=exports,
     )  # fmt: skip
     rollbacks = Rollbacks(
         spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, train_tokens)[0]
@@ -88,6 +95,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         life.saved()
         return
 
+    if spec.export.hugging_face is not None:
+        exports.write_last(int(state.step), run.evaluated(state), loop.losses)
     report.phase(Phase.EXPORTING, "sample of text")
     shown = train_tokens if validation_tokens is None else validation_tokens
     text = sample_text(run, state, tokenizer, shown)
@@ -125,10 +134,7 @@ def open_caches(
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:
     """The job's checkpoints, with what they need to agree between processes."""
 
-    def agree(ok: bool) -> bool:
-        return bool(multihost_utils.process_allgather(jnp.asarray(ok)).all())
-
-    together = {} if peers.process_count == 1 else {"barrier": multihost_utils.sync_global_devices, "agree": agree}
+    together = {} if peers.process_count == 1 else {"barrier": multihost_utils.sync_global_devices, "agree": _agree}
     return Checkpoints(
         resolve_folder(job.spec.checkpoint.path or "checkpoints", Path(environment.run_dir)),
         process_index=peers.process_id,
@@ -140,11 +146,26 @@ def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers:
     )
 
 
+def _together(peers: Peers, report: Reporter) -> Together:
+    """This process among those that export together."""
+
+    def progress() -> None:
+        report.phase(Phase.EXPORTING, "Hugging Face")
+
+    agree = {} if peers.process_count == 1 else {"agree": _agree}
+    return Together(peers.process_id, peers.process_count, progress=progress, **agree)
+
+
+def _agree(ok: bool) -> bool:
+    """Whether it went well for all processes; all of them call it."""
+    return bool(multihost_utils.process_allgather(jnp.asarray(ok)).all())
+
+
 def restore_or_init(
     run: Run, checkpoints: Checkpoints, origin: Mapping[str, Any], tokens: TokenCache
-) -> tuple[TrainState, Skips, float | None]:
-    """The newest good checkpoint's state, or a new one, the batches that were left out on the way to it, and the
-    training loss of its last step in nats per token.
+) -> tuple[TrainState, Skips, float | None, Imported | None]:
+    """The newest good checkpoint's state, or a new one, the batches that were left out on the way to it, the training
+    loss of its last step in nats per token, and what the run keeps of the folder that it began with.
 
     Args:
         origin: what determines the losses. A checkpoint of another origin is not gone on from, since the rest of the
@@ -154,8 +175,12 @@ def restore_or_init(
         UserError: the checkpoint's origin is another.
     """
     restored = checkpoints.restore(run.state_shapes())
+    if restored is None and run.spec.trainer.initialize_from is not None:
+        state, imported = initial_state(run, run.spec.trainer.initialize_from)
+        log.info("Starting from the parameters of %s", run.spec.trainer.initialize_from)
+        return state, Skips(), None, imported
     if restored is None:
-        return run.init_state(), Skips(), None
+        return run.init_state(), Skips(), None, None
     state, metadata = restored
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin, tokens)
@@ -163,7 +188,7 @@ def restore_or_init(
     if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
     skips = Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
-    return state, skips, metadata.get("trainLoss")
+    return state, skips, metadata.get("trainLoss"), imported_in(metadata)
 
 
 def known_skips(

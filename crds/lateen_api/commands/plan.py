@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lateen_api.commands.compile import compile_plan
 from lateen_api.errors import JobError
+from lateen_api.hugging_face.initial_model import with_initial_model
 from lateen_api.load import load_job
 from lateen_api.outcome import ExitCode
 from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
@@ -28,13 +29,20 @@ from lateen_api.plan.table import plan_table
     help="Compile the training step for the devices too, without having them, and show memory, FLOPs and collectives "
     "beside the estimate. Needs lateen[trainer]; with [tpu] or [cuda] for those. Takes a minute or more.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml", "model"]),
+    default="table",
+    show_default=True,
+    help="How to print; `model`: the fields of spec.model, also where trainer.initializeFrom has them.",
+)
 def plan(
     job: Path, hosts: int | None, cores: int | None, overrides: tuple[str, ...], compiles: bool, output: str
 ) -> None:
     """Show what JOB would run on, or why it cannot. Creates nothing."""
     try:
-        loaded = load_job(job, overrides)
+        loaded = with_initial_model(load_job(job, overrides))
         tokenizer = loaded.spec.data.tokenizer
         vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
         result = make_plan(loaded, vocab_size=vocab_size, hosts=hosts, cores=cores)
@@ -45,7 +53,10 @@ def plan(
     plain = result.model_dump(mode="json", by_alias=True)
     if compiled is not None:
         plain["compiled"] = compiled.model_dump(mode="json", by_alias=True)
-    if output == "json":
+    if output == "model":
+        model = loaded.spec.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        click.echo(yaml.safe_dump({"model": model}, sort_keys=False), nl=False)
+    elif output == "json":
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     elif output == "yaml":
         click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)

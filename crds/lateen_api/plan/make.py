@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.hugging_face.initial_model import check_states_model
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
@@ -38,8 +39,10 @@ def make_plan(
         JobError: the job cannot run as it is written. Several reasons come as one JobErrors.
     """
     spec = job.spec
-    vocab_size, warnings = _vocabulary(spec, vocab_size)
+    vocab_size, warnings, vocabulary_errors = _vocabulary(spec, vocab_size)
     errors = [
+        *check_states_model(spec),
+        *vocabulary_errors,
         *check_available(spec),
         *check_data(spec.data),
         *check_model(spec, vocab_size),
@@ -109,14 +112,24 @@ def _collect(errors: list[JobError], stage: Callable[[], T]) -> T | None:
         return None
 
 
-def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str]]:
+def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str], list[JobError]]:
+    """Entries of the model's vocabulary, what is to be known of them, and what is wrong with them."""
     known = given if given is not None else known_vocab_size(spec.data.tokenizer)
-    if known is not None:
-        return known, []
-    return ASSUMED_VOCAB_SIZE, [
+    own = spec.model.vocab_size
+    if own is not None and own < (known or 0):
+        error = JobError(
+            "spec.model.vocabSize",
+            f"is {own:,}, and spec.data.tokenizer {spec.data.tokenizer} has {known:,} entries: expected at least as "
+            "many. Take the tokenizer that belongs to the model, or another vocabSize.",
+        )
+        return own, [], [error]
+    if own is not None or known is not None:
+        return own or known or 0, [], []
+    warning = (
         f"The vocabulary of spec.data.tokenizer {spec.data.tokenizer} is not known here: parameters, FLOPs and memory "
         f"are those of {ASSUMED_VOCAB_SIZE:,} entries."
-    ]
+    )
+    return ASSUMED_VOCAB_SIZE, [warning], []
 
 
 def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, cpu_threads: int | None) -> list[str]:

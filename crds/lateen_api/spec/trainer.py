@@ -62,8 +62,12 @@ class TrainerSpec(Section):
     tensor_parallel_axes: list[str] = Field(default=["mlp", "heads"], max_length=16)
     """Named axes that are divided over the model axis of the mesh."""
 
-    initialize_from: str | None = None
-    """Checkpoint of another run whose parameters this run starts from."""
+    initialize_from: str | None = Field(default=None, min_length=1, max_length=1024)
+    """Where the parameters come from that this run starts with: a checkpoint of lateen (the `checkpoint.path` of
+    another run, or one step's folder in it), or a model in Hugging Face's format: a folder with `config.json` and
+    safetensors, as a path or URL (`gs://`, `https://`), or `hf://org/name@revision` on the hub. `lateen run` and
+    `lateen plan` read a model that `spec.model` leaves out from config.json. In a cluster `spec.model` must be stated,
+    and is compared with it field by field."""
 
     ema: EmaSpec | None = None
     """An exponential moving average of the weights, kept beside them in checkpoints. null: none is kept."""

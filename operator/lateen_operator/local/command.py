@@ -13,6 +13,7 @@ from typing import Any
 from lateen_api import os_errors
 from lateen_api.environment import HUGE_PAGES
 from lateen_api.errors import JobError
+from lateen_api.hugging_face.initial_model import with_initial_model
 from lateen_api.load import load_job
 from lateen_api.masking import masked, masked_assignment
 from lateen_api.outcome import ExitCode
@@ -131,7 +132,7 @@ def _told(error: OSError) -> Exception:
 
 
 def _run(options: Options, consoles: Consoles, trainer: tuple[str, ...]) -> int:
-    job = load_job(options.job, options.overrides)
+    job = with_initial_model(load_job(options.job, options.overrides))
     folder = RunFolder((options.run_dir or Path("runs") / job.metadata.name).absolute())
     folder.check_name()
     stored = None if options.fresh else read_json(folder.job)

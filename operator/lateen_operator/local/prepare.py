@@ -89,6 +89,7 @@ def prepare(
             update={"cache_dir": resolve_folder(spec.data.cache_dir or str(folder.cache), folder.path)}
         ),
         "checkpoint": spec.checkpoint.model_copy(update={"path": checkpoints}),
+        "export": spec.export.model_copy(update={"hugging_face": _export_folder(spec.export.hugging_face, folder)}),
         "trainer": spec.trainer.model_copy(update={"lanes": plan.lanes or spec.trainer.lanes}),
     }
     resolved = job.model_copy(update={"spec": spec.model_copy(update=update), "status": None})
@@ -151,6 +152,10 @@ def check_disk(prepared: Prepared, folder: RunFolder) -> None:
 def cores_of_machine() -> int:
     """Cores that this process may use: taskset and cpusets count."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _export_folder(place: str | None, folder: RunFolder) -> str | None:
+    return None if place is None else resolve_folder(place, folder.path)
 
 
 def _lanes_of(stored: dict[str, Any] | None) -> int | None:

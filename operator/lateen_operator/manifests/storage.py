@@ -86,6 +86,10 @@ def check_storage(spec: JobSpec) -> list[JobError]:
     checks = [_written(spec.checkpoint.path, "spec.checkpoint.path", mounts, missing=_MISSING)]
     if spec.data.cache_dir:
         checks.append(_written(spec.data.cache_dir, "spec.data.cacheDir", mounts))
+    if spec.export.hugging_face:
+        checks.append(_written(spec.export.hugging_face, "spec.export.huggingFace", mounts))
+    if spec.trainer.initialize_from:
+        checks.append(_read(spec.trainer.initialize_from, "spec.trainer.initializeFrom", mounts))
     if spec.data.tokenizer.startswith(("/", "./", "../", "~")):
         checks.append(_read(spec.data.tokenizer, "spec.data.tokenizer", mounts))
     for field, patterns in (("trainUrls", spec.data.train_urls), ("validationUrls", spec.data.validation_urls)):

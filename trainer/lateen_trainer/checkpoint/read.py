@@ -1,7 +1,7 @@
 """Reading one checkpoint onto a mesh: each process only the chunks that its devices' parts touch."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -31,25 +31,36 @@ def read_arrays(kvstore: dict[str, Any], manifest: Manifest, leaves: Sequence[Le
         OSError: the store cannot be reached or refuses.
     """
     context = zarr.io_context()
-    waiting: deque[_Reading] = deque()
-    arrays: list[jax.Array] = []
     with ThreadPoolExecutor(_READERS, thread_name_prefix="checkpoint-chunk") as pool:
-        try:
-            for leaf in leaves:
-                waiting.append(_begin(pool, kvstore, leaf, manifest.arrays[leaf.name], context))
-                while sum(reading.nbytes for reading in waiting) > _AHEAD_BYTES and len(waiting) > 1:
-                    arrays.append(waiting.popleft().on_devices())
-            arrays.extend(reading.on_devices() for reading in waiting)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        return finish_in_order(
+            pool, (_begin(pool, kvstore, leaf, manifest.arrays[leaf.name], context) for leaf in leaves)
+        )
+
+
+def finish_in_order(pool: ThreadPoolExecutor, readings: Iterable["Reading"]) -> list[jax.Array]:
+    """The arrays on their devices. A reading begins when it is taken, as long as few bytes wait in host memory.
+
+    Raises:
+        what a reading raises; those that have not begun are given up.
+    """
+    waiting: deque[Reading] = deque()
+    arrays: list[jax.Array] = []
+    try:
+        for reading in readings:
+            waiting.append(reading)
+            while sum(reading.nbytes for reading in waiting) > _AHEAD_BYTES and len(waiting) > 1:
+                arrays.append(waiting.popleft().on_devices())
+        arrays.extend(reading.on_devices() for reading in waiting)
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
     # The host's buffers may still be on their way; they must not outlive this call half read.
     return jax.block_until_ready(arrays)
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """An array whose chunks are being read."""
+class Reading:
+    """An array whose parts are being read."""
 
     leaf: Leaf
     parts: dict[Box, np.ndarray]
@@ -75,9 +86,9 @@ class _Reading:
 
 def _begin(
     pool: ThreadPoolExecutor, kvstore: dict[str, Any], leaf: Leaf, entry: ArrayEntry, context: ts.Context
-) -> _Reading:
+) -> Reading:
     dtype = np.dtype(leaf.array.dtype)
-    parts = {box: _aligned_empty(box_shape(box), dtype) for box in set(boxes_by_device(leaf).values())}
+    parts = {box: aligned_empty(box_shape(box), dtype) for box in set(boxes_by_device(leaf).values())}
     store = zarr.open_array(kvstore, leaf.name, entry.layout, context)
 
     def read(number: int) -> None:
@@ -91,7 +102,7 @@ def _begin(
 
     jobs = [pool.submit(check_description)]
     jobs += [pool.submit(read, number) for number in needed_chunks(entry, parts)]
-    return _Reading(leaf, parts, jobs)
+    return Reading(leaf, parts, jobs)
 
 
 def needed_chunks(entry: ArrayEntry, boxes: Iterator[Box] | Sequence[Box] | dict[Box, Any]) -> list[int]:
@@ -100,7 +111,8 @@ def needed_chunks(entry: ArrayEntry, boxes: Iterator[Box] | Sequence[Box] | dict
     return sorted({number for box in boxes for number in chunks.overlapping(box)})
 
 
-def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+    """Memory that XLA takes over without a copy on CPU devices."""
     size = int(np.prod(shape)) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT

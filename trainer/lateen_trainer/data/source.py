@@ -115,7 +115,7 @@ def _remote_error(field: str, url: str, error: Exception) -> TrainerError | None
             f"{field} names {url!r}, whose server cannot be reached: {_first_line(error)} Check this machine's "
             "network, and the address."
         )
-    if package in ("aiohttp", "botocore", "gcsfs", "requests"):
+    if package in ("aiohttp", "botocore", "gcsfs", "huggingface_hub", "requests"):
         return TrainerError(f"{field} names {url!r}, whose server fails: {_first_line(error)}")
     return None
 

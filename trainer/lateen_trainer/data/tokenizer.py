@@ -119,6 +119,10 @@ class HuggingFaceTokenizer:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         return self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=True)
 
+    def to_json(self) -> bytes:
+        """The tokenizer as a tokenizer.json holds it."""
+        return self._tokenizer.to_str(pretty=True).encode()
+
 
 def _from_file(name: str, path: Path) -> HuggingFaceTokenizer:
     try:

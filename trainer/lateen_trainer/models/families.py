@@ -6,14 +6,16 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec.model import ModelSpec
 
+from lateen_trainer.models import gpt2, llama
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.models.llama import Llama, LlamaConfig
+from lateen_trainer.models.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
 class Family:
-    """The two classes of a family."""
+    """The two classes of a family, and its names in Hugging Face's files."""
 
     config: type[Any]
     """Made from spec, size of the vocabulary, and platform."""
@@ -21,13 +23,16 @@ class Family:
     model: type[Any]
     """`model.init(config, key=…)` makes a new one."""
 
+    tensors: TensorMap
+    """How its arrays lie in transformers' tensors."""
+
 
 FAMILIES: dict[str, Family] = {
-    "gpt2": Family(Gpt2Config, Gpt2),
-    "llama": Family(LlamaConfig, Llama),
-    "mistral": Family(LlamaConfig, Llama),
-    "qwen2": Family(LlamaConfig, Llama),
-    "qwen3": Family(LlamaConfig, Llama),
+    "gpt2": Family(Gpt2Config, Gpt2, gpt2.TENSORS),
+    "llama": Family(LlamaConfig, Llama, llama.TENSORS),
+    "mistral": Family(LlamaConfig, Llama, llama.TENSORS),
+    "qwen2": Family(LlamaConfig, Llama, llama.TENSORS),
+    "qwen3": Family(LlamaConfig, Llama, llama.TENSORS),
 }
 """All families, by `spec.model.type`."""
 

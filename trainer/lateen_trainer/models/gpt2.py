@@ -18,6 +18,7 @@ from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, unbind
 from lateen_trainer.models.stack import Stack
+from lateen_trainer.models.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -196,3 +197,29 @@ class Gpt2(eqx.Module):
 
 def _residual_depth(config: Gpt2Config) -> float:
     return (2 * config.spec.num_layers) ** 0.5
+
+
+TENSORS = TensorMap(
+    base="transformer.",
+    lines={
+        "wte": "transformer.wte.weight [vocab embed]",
+        "wpe": "transformer.wpe.weight [position embed]",
+        "blocks.blocks.ln_1.weight": "transformer.h.{layers}.ln_1.weight [embed]",
+        "blocks.blocks.ln_1.bias": "transformer.h.{layers}.ln_1.bias [embed]",
+        "blocks.blocks.attn.c_attn.weight": "transformer.h.{layers}.attn.c_attn.weight [embed (qkv heads head_size)]",
+        "blocks.blocks.attn.c_attn.bias": "transformer.h.{layers}.attn.c_attn.bias [(qkv heads head_size)]",
+        "blocks.blocks.attn.c_proj.weight": "transformer.h.{layers}.attn.c_proj.weight [(heads head_size) embed]",
+        "blocks.blocks.attn.c_proj.bias": "transformer.h.{layers}.attn.c_proj.bias [embed]",
+        "blocks.blocks.ln_2.weight": "transformer.h.{layers}.ln_2.weight [embed]",
+        "blocks.blocks.ln_2.bias": "transformer.h.{layers}.ln_2.bias [embed]",
+        "blocks.blocks.mlp.c_fc.weight": "transformer.h.{layers}.mlp.c_fc.weight [embed mlp]",
+        "blocks.blocks.mlp.c_fc.bias": "transformer.h.{layers}.mlp.c_fc.bias [mlp]",
+        "blocks.blocks.mlp.c_proj.weight": "transformer.h.{layers}.mlp.c_proj.weight [mlp embed]",
+        "blocks.blocks.mlp.c_proj.bias": "transformer.h.{layers}.mlp.c_proj.bias [embed]",
+        "ln_f.weight": "transformer.ln_f.weight [embed]",
+        "ln_f.bias": "transformer.ln_f.bias [embed]",
+    },
+    tied={"lm_head.weight": "wte"},
+    ignored=(r"transformer\.h\.\d+\.attn\.(masked_)?bias",),
+)
+"""GPT2LMHeadModel. Its linear layers are of the class Conv1D, whose weights are [in, out] as ours are."""

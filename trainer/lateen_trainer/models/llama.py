@@ -27,6 +27,7 @@ from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear
 from lateen_trainer.models.rotary import RotaryTables, rotary_tables
 from lateen_trainer.models.stack import Stack
+from lateen_trainer.models.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -206,3 +207,37 @@ class Llama(eqx.Module):
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, Vocab]: all logits at once, for generation and tests."""
         return hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+
+
+_LAYER = "model.layers.{layers}."
+_QUERIES, _KEYS = "(heads group head_size)", "(heads head_size)"
+
+TENSORS = TensorMap(
+    base="model.",
+    lines={
+        "embed_tokens": "model.embed_tokens.weight [vocab embed]",
+        "blocks.blocks.input_layernorm.weight": f"{_LAYER}input_layernorm.weight [embed]",
+        "blocks.blocks.self_attn.q_proj.weight": f"{_LAYER}self_attn.q_proj.weight [{_QUERIES} embed]",
+        "blocks.blocks.self_attn.q_proj.bias": f"{_LAYER}self_attn.q_proj.bias [{_QUERIES}]",
+        "blocks.blocks.self_attn.k_proj.weight": f"{_LAYER}self_attn.k_proj.weight [{_KEYS} embed]",
+        "blocks.blocks.self_attn.k_proj.bias": f"{_LAYER}self_attn.k_proj.bias [{_KEYS}]",
+        "blocks.blocks.self_attn.v_proj.weight": f"{_LAYER}self_attn.v_proj.weight [{_KEYS} embed]",
+        "blocks.blocks.self_attn.v_proj.bias": f"{_LAYER}self_attn.v_proj.bias [{_KEYS}]",
+        "blocks.blocks.self_attn.o_proj.weight": f"{_LAYER}self_attn.o_proj.weight [embed {_QUERIES}]",
+        "blocks.blocks.self_attn.o_proj.bias": f"{_LAYER}self_attn.o_proj.bias [embed]",
+        "blocks.blocks.self_attn.q_norm.weight": f"{_LAYER}self_attn.q_norm.weight [head_size]",
+        "blocks.blocks.self_attn.k_norm.weight": f"{_LAYER}self_attn.k_norm.weight [head_size]",
+        "blocks.blocks.post_attention_layernorm.weight": f"{_LAYER}post_attention_layernorm.weight [embed]",
+        "blocks.blocks.mlp.gate_proj.weight": f"{_LAYER}mlp.gate_proj.weight [mlp embed]",
+        "blocks.blocks.mlp.gate_proj.bias": f"{_LAYER}mlp.gate_proj.bias [mlp]",
+        "blocks.blocks.mlp.up_proj.weight": f"{_LAYER}mlp.up_proj.weight [mlp embed]",
+        "blocks.blocks.mlp.up_proj.bias": f"{_LAYER}mlp.up_proj.bias [mlp]",
+        "blocks.blocks.mlp.down_proj.weight": f"{_LAYER}mlp.down_proj.weight [embed mlp]",
+        "blocks.blocks.mlp.down_proj.bias": f"{_LAYER}mlp.down_proj.bias [embed]",
+        "norm.weight": "model.norm.weight [embed]",
+        "untied_head": "lm_head.weight [vocab embed]",
+    },
+    tied={"lm_head.weight": "embed_tokens"},
+    ignored=(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",),
+)
+"""LlamaForCausalLM and the classes of the relatives. Weights of linear layers are [out, in] there."""

@@ -31,6 +31,10 @@ class ModelSection(Section):
     num_heads: int = Field(default=12, ge=1)
     """Number of attention heads."""
 
+    vocab_size: int | None = Field(default=None, ge=1)
+    """Entries of the vocabulary, at least those of the tokenizer. null: the tokenizer's; with trainer.initializeFrom
+    those of the model that is there."""
+
     initializer_range: float = Field(default=0.02, gt=0)
     """Standard deviation of the normal distribution from which weights are initialised."""
 

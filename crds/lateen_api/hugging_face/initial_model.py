@@ -1,0 +1,81 @@
+"""`spec.model` of a job that begins with the weights of a folder: read from it, or compared with it."""
+
+from lateen_api.errors import JobError, raise_all
+from lateen_api.hugging_face.config import differences, read_model
+from lateen_api.hugging_face.families import free_fields
+from lateen_api.hugging_face.folder import CONFIG, ModelFolder
+from lateen_api.spec import JobSpec, LMTrainingJob
+from lateen_api.wording import show
+
+FIELD = "spec.trainer.initializeFrom"
+
+
+def states_model(spec: JobSpec) -> bool:
+    """Does the job itself say what the model is?"""
+    if "model" not in spec.model_fields_set:
+        return False
+    return not spec.model.model_fields_set <= free_fields(spec.model) | {"type"}
+
+
+def check_states_model(spec: JobSpec) -> list[JobError]:
+    """The error for a job whose model is that of its folder, where nobody has read it."""
+    if spec.trainer.initialize_from is None or states_model(spec):
+        return []
+    return [
+        JobError(
+            "spec.model",
+            f"is not stated, and {FIELD} {show(spec.trainer.initialize_from)} has no config.json that could be read "
+            "here: `lateen run` and `lateen plan` read it, the operator does not. State the fields of the model, as "
+            "`lateen plan JOB -o model` prints them.",
+        )
+    ]
+
+
+def with_initial_model(job: LMTrainingJob) -> LMTrainingJob:
+    """The job with the model of `trainer.initializeFrom`. Without one, or with a checkpoint of lateen: the job as it
+    is.
+
+    A job that leaves `spec.model` out takes it from config.json. One that states no more than how to train takes the
+    other fields from there. Else the two are compared.
+
+    Raises:
+        JobError: the folder cannot be read or is of a model that lateen does not have; or the two differ.
+    """
+    url, spec = job.spec.trainer.initialize_from, job.spec
+    if url is None:
+        return job
+    folder = ModelFolder(url, FIELD)
+    config = folder.read_json(CONFIG)
+    if config is None:
+        return job  # what else is there, the trainer will see
+    try:
+        read = read_model(config)
+    except ValueError as error:
+        raise folder.error(f"in {CONFIG}, {error}.") from error
+    if "model" not in spec.model_fields_set:
+        return _with_model(job, read)
+    if not states_model(spec):
+        if "type" in spec.model.model_fields_set and spec.model.type != read.type:
+            raise_all(_errors(folder, [("type", spec.model.type, read.type)]))
+        own = {name: getattr(spec.model, name) for name in spec.model.model_fields_set - {"type"}}
+        return _with_model(job, read.model_validate({**read.model_dump(), **own}))
+    raise_all(_errors(folder, differences(spec.model, read)))
+    if spec.model.vocab_size is None:
+        return _with_model(job, spec.model.model_copy(update={"vocab_size": read.vocab_size}))
+    return job
+
+
+def _errors(folder: ModelFolder, different: list[tuple[str, object, object]]) -> list[JobError]:
+    return [
+        JobError(
+            f"spec.model.{name}",
+            f"is {show(given)}, and {CONFIG} of {folder.field} {folder.url} has {show(read)}: expected the same. Leave "
+            "spec.model out to take it from there.",
+        )
+        for name, given, read in different
+    ]
+
+
+def _with_model(job: LMTrainingJob, model: object) -> LMTrainingJob:
+    spec = job.spec.model_copy(update={"model": model})
+    return job.model_copy(update={"spec": spec})

@@ -1,0 +1,21 @@
+"""Models that transformers wrote, read onto meshes: every family with every option."""
+
+import numpy as np
+import pytest
+from lateen_api.hugging_face.config import differences, read_model
+from trainer.hugging_face.folders import load, logits_of, random_reference, read_config, reference_logits
+from trainer.models.small_specs import ALL, VOCAB, small_spec
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_folder_of_transformers_gives_its_model_and_its_logits(name, tmp_path):
+    spec = small_spec(ALL[name])
+    reference = random_reference(spec, VOCAB)
+    reference.save_pretrained(tmp_path)
+
+    read = read_model(read_config(tmp_path))
+    model = load(tmp_path, spec, VOCAB, data=2, model=1)
+
+    assert differences(spec, read) == []
+    tokens = np.random.default_rng(0).integers(0, VOCAB, (2, 24))
+    np.testing.assert_allclose(logits_of(model, tokens), reference_logits(reference, tokens), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,75 @@
+"""The exports of a run: when, and where to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lateen_api.files import resolve_folder
+from lateen_api.spec import ExportSpec
+
+from lateen_trainer import storage
+from lateen_trainer.checkpoint.folder import step_name
+from lateen_trainer.hugging_face.about import AboutRun
+from lateen_trainer.hugging_face.card import model_card
+from lateen_trainer.hugging_face.destination import Destination
+from lateen_trainer.hugging_face.export import ExportedModel, Together, export_model
+
+FIELD = "spec.export.huggingFace"
+_MEGABYTE = 1_000_000
+
+
+class Exports:
+    """Exports the model of a run in Hugging Face's format. Every process has one, and all call the same methods.
+
+    Args:
+        spec: `spec.export`.
+        run_dir: folder that a relative path is below.
+        about: the run.
+        made_by: versions and devices of the run.
+        together: this process among the others.
+    """
+
+    def __init__(
+        self, spec: ExportSpec, run_dir: Path, about: AboutRun, made_by: Mapping[str, str], together: Together
+    ):
+        self._spec, self._about, self._made_by, self._together = spec, about, made_by, together
+        self._url = None if spec.hugging_face is None else resolve_folder(spec.hugging_face, run_dir)
+
+    def is_due(self, step: int) -> bool:
+        """Is there an export after this step, which is not the last?"""
+        return self._url is not None and self._spec.every is not None and step % self._spec.every == 0
+
+    def write_step(self, step: int, model: Any, losses: Mapping[str, float | None]) -> None:
+        """Exports the model after `step` steps into a folder of its own.
+
+        Args:
+            step: steps trained.
+            model: the model.
+            losses: see `model_card`.
+
+        Raises:
+            UserError, TrainerError: it cannot be written.
+        """
+        assert self._url is not None
+        self._write(storage.join(self._url, step_name(step)), step, model, losses)
+
+    def write_last(self, step: int, model: Any, losses: Mapping[str, float | None]) -> None:
+        """Exports the trained model, if the job asks for it."""
+        if self._url is not None:
+            self._write(self._url, step, model, losses)
+
+    def _write(self, url: str, step: int, model: Any, losses: Mapping[str, float | None]) -> None:
+        card = model_card(self._about, step=step, results=losses, made_by=self._made_by)
+        destination = Destination(url, field=FIELD)
+        export_model(
+            model,
+            exported(self._about, card, self._spec.dtype),
+            destination,
+            file_bytes=self._spec.file_megabytes * _MEGABYTE,
+            together=self._together,
+        )
+
+
+def exported(about: AboutRun, card: str, dtype: str | None) -> ExportedModel:
+    """A run's model as it is exported."""
+    return ExportedModel(about.model, about.vocab_size, about.tokenizer, about.end_of_text, card, about.imported, dtype)
