@@ -89,6 +89,7 @@ class Loop:
             seed=trainer.seed,
         )
         self._recovery = run.spec.recovery
+        self._evaluated = run.evaluated
         self._made_by = made_by(plan)
         self._trained = 0
         self._skipped_in_a_row = 0
@@ -265,7 +266,7 @@ class Loop:
         return {"Training": self.last_loss, "Validation": self.validation_loss}
 
     def _export(self, state: TrainState) -> None:
-        self._exports.write_step(self._trained, self._run.evaluated(state), self.losses)
+        self._exports.write_step(self._trained, self._evaluated(state), self.losses)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
 
