@@ -137,7 +137,7 @@ def test_grouped_attention_compiles_with_all_that_changes_the_scores(devices, ke
     """Seconds each. Two heads of keys, which a model axis of four cannot divide: each of its devices computes both."""
     mesh = make_mesh(8 // model, model, devices(monkeypatch))
     sizes = {"batch": 2, "position": CONTEXT, "key_position": CONTEXT, "heads": 2, "group": 4, "head_size": 64}
-    static = {name: value for name, value in OPTIONS[option].items() if isinstance(value, int)}
+    static: dict[str, Any] = {name: value for name, value in OPTIONS[option].items() if isinstance(value, int)}
     names = {
         "query": ("batch", "position", "heads", "group", "head_size"),
         "key": ("batch", "position", "heads", "head_size"),
