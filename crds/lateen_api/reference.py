@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 from lateen_api.accelerators import ACCELERATORS, GIB, Accelerator
+from lateen_api.discriminated import DISCRIMINATOR, VARIANTS
 from lateen_api.outcome import MEANING, ExitCode
 from lateen_api.schema import Schema, job_schema, structural_schema
 from lateen_api.spec import API_VERSION, KIND, PLURAL, SHORT_NAME
 from lateen_api.status import CONDITION_MEANING, JobStatus
-from lateen_api.wording import expected, show
+from lateen_api.wording import expected, listing, show
 
 _INTRODUCTION = f"""# Reference of {KIND}
 
@@ -37,15 +38,44 @@ def reference_page() -> str:
 def _section(schema: Schema, path: str) -> Iterable[str]:
     """A table of a section's fields, then those of the sections in it."""
     yield f"## {path}\n\n{schema.get('description', '')}\n\n"
-    rows, inner = [], []
+    if VARIANTS in schema:
+        yield from _variants(schema[VARIANTS], path)
+        return
+    yield _fields(schema)
+    for inner_path, nested in _inner_sections(schema, path):
+        yield from _section(nested, inner_path)
+
+
+def _variants(variants: dict[str, Schema], path: str) -> Iterable[str]:
+    """A table for each type of a discriminated section, then those of the sections in them; equal ones once."""
+    yield f"`{DISCRIMINATOR}` says which fields there are: {listing([f'`{name}`' for name in variants])}.\n\n"
+    inner: dict[str, dict[str, Schema]] = {}
+    for name, schema in variants.items():
+        yield f"### {path} with {DISCRIMINATOR}: {name}\n\n{schema.get('description', '')}\n\n"
+        yield _fields(schema)
+        for inner_path, nested in _inner_sections(schema, path):
+            inner.setdefault(inner_path, {})[name] = nested
+    for inner_path, by_type in inner.items():
+        for first, nested in by_type.items():
+            same = [name for name, other in by_type.items() if other == nested]
+            if same[0] == first:
+                yield from _section(nested, f"{inner_path} with {DISCRIMINATOR}: {listing(same)}")
+
+
+def _fields(schema: Schema) -> str:
+    """The table of a section's fields."""
+    rows = [
+        (f"`{name}`", _type(field), _default(schema, name, field), field.get("description", ""))
+        for name, field in sorted(schema["properties"].items(), key=lambda item: item[0] != DISCRIMINATOR)
+    ]
+    return _table(("Field", "Type", "Default", "Meaning"), rows)
+
+
+def _inner_sections(schema: Schema, path: str) -> Iterable[tuple[str, Schema]]:
     for name, field in schema["properties"].items():
         nested = _nested(field)
         if nested is not None:
-            inner.append((f"{path}.{name}{_index(field)}", nested))
-        rows.append((f"`{name}`", _type(field), _default(schema, name, field), field.get("description", "")))
-    yield _table(("Field", "Type", "Default", "Meaning"), rows)
-    for inner_path, nested in inner:
-        yield from _section(nested, inner_path)
+            yield f"{path}.{name}{_index(field)}", nested
 
 
 def _nested(field: Schema) -> Schema | None:

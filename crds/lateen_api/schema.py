@@ -7,13 +7,11 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 """
 
 from functools import cache
-from typing import Any
 
 from pydantic import BaseModel
 
+from lateen_api.discriminated import DISCRIMINATOR, Schema, merge_variants, variant_of
 from lateen_api.spec import LMTrainingJob
-
-Schema = dict[str, Any]
 
 _EXCLUSIVE = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _KEPT = ("pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "format", "enum")
@@ -36,16 +34,29 @@ def job_schema() -> Schema:
 
 
 def schema_at(schema: Schema, path: tuple[str | int, ...]) -> Schema | None:
-    """The schema of the field at `path` (names, list indices, keys of maps); None: there is no such field."""
+    """The schema of the field at `path`; None: there is no such field.
+
+    Args:
+        path: names, list indices, keys of maps. Behind a discriminated section its type may stand, as it does in
+            pydantic's errors: `("spec", "model", "llama", "numHeads")`. Without it all variants are looked at.
+    """
     found: Schema | None = schema
     for part in path:
         if found is None:
             return None
-        if isinstance(part, int):
-            found = found.get("items")
-        else:
-            found = found.get("properties", {}).get(part, found.get("additionalProperties"))
+        found = variant_of(found, part) or _step(found, part)
     return found
+
+
+def without_types(schema: Schema, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The path as people write it, without the types of discriminated sections."""
+    return tuple(part for i, part in enumerate(path) if variant_of(schema_at(schema, path[:i]) or {}, part) is None)
+
+
+def _step(schema: Schema, part: str | int) -> Schema | None:
+    if isinstance(part, int):
+        return schema.get("items")
+    return schema.get("properties", {}).get(part, schema.get("additionalProperties"))
 
 
 def _convert(node: Schema, definitions: dict[str, Schema], where: str) -> Schema:
@@ -54,6 +65,8 @@ def _convert(node: Schema, definitions: dict[str, Schema], where: str) -> Schema
         node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
     if "anyOf" in node:
         return _nullable(node, definitions, where)
+    if node.get("discriminator", {}).get("propertyName") == DISCRIMINATOR:
+        return _discriminated(node, definitions, where)
     if "allOf" in node or "oneOf" in node:
         raise TypeError(f"{where}: a structural schema has no unions")
     result: Schema = {}
@@ -88,6 +101,15 @@ def _nullable(node: Schema, definitions: dict[str, Schema], where: str) -> Schem
     rest = {key: value for key, value in node.items() if key != "anyOf"}
     schema = _convert({**alternatives[0], **rest}, definitions, where)
     return schema if node.get("default") is None else schema | {"nullable": True}
+
+
+def _discriminated(node: Schema, definitions: dict[str, Schema], where: str) -> Schema:
+    variants = {
+        tag: _convert({"$ref": reference}, definitions, f"{where}[{tag}]")
+        for tag, reference in node["discriminator"]["mapping"].items()
+    }
+    own = {"description": " ".join(node["description"].split())} if "description" in node else {}
+    return {**merge_variants(variants, where), **own}
 
 
 def _bounds(node: Schema) -> Schema:

@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lateen_api.discriminated import DISCRIMINATOR, owners, variant_of
 from lateen_api.errors import JobError, raise_all
 from lateen_api.masking import MASK, is_secret_name
-from lateen_api.schema import Schema, job_schema, schema_at
+from lateen_api.schema import Schema, job_schema, schema_at, without_types
 from lateen_api.spec import API_VERSION, KIND, LMTrainingJob
 from lateen_api.spec.job import NAME_PATTERN
 from lateen_api.spec.section import DURATION_PATTERN
@@ -19,6 +20,7 @@ Path = tuple[str | int, ...]
 
 _UNKNOWN = "extra_forbidden"
 _MISSING = "missing"
+_NO_VARIANT = "union_tag_invalid"
 # Fields whose names are too common to be taken for those of another section.
 _COMMON_NAMES = frozenset({"name", "type", "id", "path"})
 
@@ -63,6 +65,8 @@ def _mistake(details: ErrorDetails) -> JobError:
     path: Path = tuple(details["loc"])
     if details["type"] == _UNKNOWN:
         return JobError(dotted(path), _unknown(path))
+    if details["type"] == _NO_VARIANT:
+        path, details["input"] = (*path, DISCRIMINATOR), details["input"][DISCRIMINATOR]
     if details["type"] == "invalid_key" or path[-1:] == ("[key]",):
         return JobError(
             dotted(path[:-2]) or "job", f"{show(details['input'])} is not a name: expected texts as keys. Quote it."
@@ -76,9 +80,9 @@ def _mistake(details: ErrorDetails) -> JobError:
 
 
 def dotted(path: Path) -> str:
-    """`spec.checkpoint.keep[0].every`"""
+    """`spec.checkpoint.keep[0].every`; the types of discriminated sections, which pydantic names, are left out."""
     text = ""
-    for part in path:
+    for part in without_types(job_schema(), path):
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 
@@ -137,11 +141,18 @@ def _advice_if_missing(path: Path, schema: Schema) -> str:
 
 def _unknown(path: Path) -> str:
     name, section = str(path[-1]), path[:-1]
-    here = list((schema_at(job_schema(), section) or {}).get("properties", {}))
+    schema = schema_at(job_schema(), section) or {}
+    here = list(schema.get("properties", {}))
     elsewhere = {field: place for place, field in _all_fields() if field not in _COMMON_NAMES}
     wanted = camel_case(name)
     if wanted in here:
         return f"unknown field. Did you mean '{wanted}'?"
+    all_variants = schema_at(job_schema(), section[:-1]) or {}
+    if variants := owners(all_variants, wanted) if schema is variant_of(all_variants, section[-1]) else []:
+        return (
+            f"the type {section[-1]} has no such field: '{wanted}' is for {listing(variants, 'and')}. Remove it, or "
+            f"change {dotted(section)}.{DISCRIMINATOR}."
+        )
     if wanted in elsewhere:
         return f"unknown field: '{wanted}' belongs to {elsewhere[wanted]}. Move it there."
     if meant := closest(wanted, here):

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from bench_elastic import SHAPES, Case
 from jax.sharding import PartitionSpec
-from lateen_api.spec import ModelSpec
+from lateen_api.spec import Gpt2Spec
 from lateen_trainer.mesh import DATA, ShardingRules, in_place_of, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.step.fsdp import Fsdp
@@ -48,7 +48,7 @@ class Reduction(NamedTuple):
 
 def gradient_shapes(case: Case):
     """The model's parameters as shapes."""
-    spec = ModelSpec(hidden_dim=case.hidden, num_heads=case.heads, num_layers=case.layers, seq_len=case.seq_len)
+    spec = Gpt2Spec(hidden_dim=case.hidden, num_heads=case.heads, num_layers=case.layers, seq_len=case.seq_len)
     return jax.eval_shape(lambda: Gpt2.init(Gpt2Config(spec, case.vocab), key=jax.random.key(0)))
 
 

@@ -40,9 +40,9 @@ class Shape:
     def training_flops(self) -> int:
         """FLOPs of a step: three times those of the forward pass, by the plan's formula."""
         from lateen_api.plan import training_flops_per_token
-        from lateen_api.spec import ModelSpec
+        from lateen_api.spec import Gpt2Spec
 
-        spec = ModelSpec(hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len)
+        spec = Gpt2Spec(hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len)
         return training_flops_per_token(spec, self.vocab) * self.batch * self.seq_len
 
 

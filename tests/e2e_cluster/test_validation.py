@@ -30,6 +30,8 @@ RIGHT = {
     "a learning rate in scientific notation": apply_overrides(JOB, ["optimizer.learningRate=6e-4"]),
     "a warm-up as long as the training": apply_overrides(JOB, ["optimizer.warmup=1000"]),
     "amounts with and without quotes": apply_overrides(JOB, ["compute.cpu=4", "compute.memory=16Gi"]),
+    "a Llama": apply_overrides(JOB, ["model={type: llama, rope: {type: linear, factor: 2.0}}"]),
+    "a Mistral without a window": apply_overrides(JOB, ["model={type: mistral, slidingWindow: null}"]),
     "an annotation of another program": apply_overrides(JOB, ["metadata.annotations={a: b}"]),
 }
 
@@ -85,6 +87,12 @@ def test_defaults_of_sections_that_are_left_out_are_filled_in(cluster: Cluster, 
         6e-4, "cpu", 1,
     )  # fmt: skip
     assert (stored["recovery"]["maxPreemptions"], stored["trainer"]["seed"], stored["suspend"]) == (1000, 0, False)
+
+
+def test_no_familys_defaults_are_filled_into_another(cluster: Cluster, place: str):
+    job = apply_overrides(JOB, ["model={type: llama}"])
+    stored = json.loads(sent(cluster, place, "create", job, "--dry-run=server", "-o", "json"))["spec"]["model"]
+    assert stored == {"type": "llama", "initializerRange": 0.02, "gradientCheckpointing": True, "upcastAttn": False}
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)

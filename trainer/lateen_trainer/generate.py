@@ -25,7 +25,7 @@ def sample(
     Every process of the run must call it, as parameters are divided over all of them; all get the same tokens.
 
     Args:
-        prompt: at least one token; prompt and continuation must fit into the model's context.
+        prompt: at least one token; prompt and continuation must fit into the model's context, where that has an end.
         length: tokens to draw.
         temperature: 1 draws from the model's distribution, less is more cautious, 0 takes the likeliest.
         stop: token at which the text ends (it is left out).
@@ -33,10 +33,12 @@ def sample(
     Returns:
         [n] int32, n <= length
     """
-    Pos = model.config.Pos
-    if not 1 <= len(prompt) <= Pos.size - length:
-        raise ValueError(f"prompt of {len(prompt)} and {length} new tokens do not fit into {Pos.size} positions")
-    window = np.zeros(Pos.size, np.int32)
+    limit = model.config.longest_context
+    if len(prompt) == 0:
+        raise ValueError("an empty prompt: expected at least one token")
+    if limit is not None and len(prompt) + length > limit:
+        raise ValueError(f"prompt of {len(prompt)} and {length} new tokens do not fit into {limit} positions")
+    window = np.zeros(max(model.config.Pos.size, len(prompt) + length), np.int32)
     window[: len(prompt)] = prompt
     filled = _continue(model, window, len(prompt), length, key, temperature)
     drawn = np.asarray(filled)[len(prompt) : len(prompt) + length]
@@ -52,7 +54,7 @@ def _continue(model, window: jax.Array, start: int, length: int, key: PRNGKeyArr
     Batch = Axis("batch", 1)
 
     def draw(i, window):
-        tokens = hax.named(window[None, :], (Batch, model.config.Pos))
+        tokens = hax.named(window[None, :], (Batch, Axis("position", window.shape[0])))
         hidden = model.hidden(tokens)["position", start + i - 1]
         logits = hax.dot(hidden, model.lm_head, axis="embed").array[0].astype(jnp.float32)
         if temperature == 0:

@@ -11,7 +11,8 @@ from lateen_api.plan.lanes import TRIPS
 from lateen_api.spec import JobSpec
 
 from lateen_trainer.mesh import ShardingRules, make_mesh
-from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.models.families import init_model, make_config
+from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.train_step import StepSettings
 
@@ -22,7 +23,7 @@ class Run:
 
     spec: JobSpec
     plan: Plan
-    config: Gpt2Config
+    config: ModelConfig
     settings: StepSettings
 
     @staticmethod
@@ -34,20 +35,19 @@ class Run:
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
-        config = Gpt2Config(spec.model, vocab_size, rules.platform)
-        has_dropout = max(spec.model.embed_pdrop, spec.model.resid_pdrop, spec.model.attn_pdrop) > 0
+        config = make_config(spec.model, vocab_size, rules.platform)
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),
             learning_rate=learning_rate_schedule(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
-            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
+            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if spec.model.has_dropout else None,
             elastic=plan.lanes is not None,
             skip_not_finite=spec.recovery.on_nan == "skip",
         )
         return Run(spec, plan, config, settings)
 
-    def make_model(self) -> Gpt2:
+    def make_model(self) -> LanguageModel:
         """A new model, the same for every mesh."""
-        return Gpt2.init(self.config, key=jax.random.key(self.spec.trainer.seed))
+        return init_model(self.config, key=jax.random.key(self.spec.trainer.seed))

@@ -6,7 +6,9 @@ from typing import Any
 import yaml
 
 from lateen_api.accelerators import ACCELERATORS
-from lateen_api.crd.rules import FORMATS, LONGEST_FORMATTED, RULES, Rule
+from lateen_api.crd.rule import Rule
+from lateen_api.crd.rules import FORMATS, LONGEST_FORMATTED, RULES
+from lateen_api.discriminated import without_variants
 from lateen_api.schema import Schema, job_schema, schema_at, structural_schema
 from lateen_api.spec.job import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION
 from lateen_api.status import JobStatus
@@ -52,7 +54,7 @@ def crd_yaml() -> str:
 
 def resource_schema() -> Schema:
     """The schema of the whole resource: spec with defaults and rules, and status."""
-    schema = copy.deepcopy(job_schema())
+    schema = copy.deepcopy(without_variants(job_schema()))
     properties = schema["properties"]
     properties["apiVersion"] = {"type": "string"}
     properties["kind"] = {"type": "string"}

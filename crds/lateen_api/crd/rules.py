@@ -5,22 +5,12 @@ is the condition Accepted. Rules over lists and maps need bounds on these (`maxI
 API server finds them too expensive. https://kubernetes.io/docs/reference/using-api/cel/
 """
 
-from dataclasses import dataclass
-
+from lateen_api.crd.discriminated import or_default, variant_rules
+from lateen_api.crd.rule import Rule
 from lateen_api.quantities import QUANTITY_PATTERN
+from lateen_api.schema import job_schema, schema_at
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
 from lateen_api.spec.section import DURATION_PATTERN
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One CEL expression over `self` that must be true. With `oldSelf` in it, it is asked on updates only."""
-
-    rule: str
-    message: str
-    field_path: str | None = None
-    """The field to name, where the rule stands above it: `.spec.model`."""
-
 
 FORMATS: dict[str, Rule] = {
     DURATION_PATTERN: Rule(
@@ -71,7 +61,14 @@ def _only_for(field: str, prefix: str, owners: str) -> Rule:
     )
 
 
-RULES: dict[tuple[str, ...], list[Rule]] = {
+def _model(field: str, model: str = "self") -> str:
+    """A number of `spec.model`, or the default of its type."""
+    schema = schema_at(job_schema(), ("spec", "model"))
+    assert schema is not None
+    return or_default(schema, field, model)
+
+
+_WRITTEN: dict[tuple[str, ...], list[Rule]] = {
     (): [
         Rule(
             f"self.metadata.name.size() <= {LONGEST_NAME}",
@@ -91,7 +88,8 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
     ],
     ("spec",): [
         Rule(
-            "!('heads' in self.trainer.tensorParallelAxes) || self.model.numHeads % self.trainer.modelAxisSize == 0",
+            f"!('heads' in self.trainer.tensorParallelAxes) || "
+            f"{_model('numHeads', 'self.model')} % self.trainer.modelAxisSize == 0",
             "trainer.modelAxisSize must divide model.numHeads. Change one of the two, or take heads out of "
             "trainer.tensorParallelAxes.",
         ),
@@ -101,7 +99,11 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
         ),
     ],
     ("spec", "model"): [
-        Rule("self.hiddenDim % self.numHeads == 0", "hiddenDim must be a multiple of numHeads. Change one of the two."),
+        # Qwen3 has a headDim of its own; heads of any width go with any hiddenDim.
+        Rule(
+            f"has(self.headDim) || self.type == 'qwen3' || {_model('hiddenDim')} % {_model('numHeads')} == 0",
+            "hiddenDim must be a multiple of numHeads. Change one of the two.",
+        ),
     ],
     ("spec", "data"): [
         Rule(
@@ -149,5 +151,11 @@ RULES: dict[tuple[str, ...], list[Rule]] = {
         *_at_most("minSlices", "slices"),
         *_at_most("slices", "maxSlices"),
     ],
+}
+
+_GENERATED = dict(variant_rules(job_schema()))
+
+RULES: dict[tuple[str, ...], list[Rule]] = {
+    path: [*_WRITTEN.get(path, []), *_GENERATED.get(path, [])] for path in {**_WRITTEN, **_GENERATED}
 }
 """Rules by the path of the schema that they stand on."""

@@ -1,39 +1,24 @@
 """What can be refused by looking at the spec alone."""
 
 from lateen_api.errors import JobError
-from lateen_api.plan.transformer import axis_sizes
+from lateen_api.plan.architecture import architecture
+from lateen_api.plan.model_checks import check_shapes
 from lateen_api.precision import Precision, parse_precision
 from lateen_api.spec import DataSpec, JobSpec, LMTrainingJob
 from lateen_api.spec.section import duration_seconds
 from lateen_api.wording import closest, listing, show
-
-_ORIGIN = {
-    "heads": "numHeads",
-    "mlp": "hiddenDim × mlpScale",
-    "embed": "hiddenDim",
-    "head_size": "hiddenDim / numHeads",
-    "vocab": "entries of the vocabulary",
-    "position": "seqLen",
-}
-"""Where the sizes of axes come from, for people."""
 
 LONGEST_LABEL = 63
 """Characters of a DNS label, and so of a pod's name in its JobSet's service."""
 
 
 def check_model(spec: JobSpec, vocab_size: int) -> list[JobError]:
-    """Heads that do not fit the width, and axes that cannot be divided over the mesh."""
+    """Numbers that do not fit each other, and axes that cannot be divided over the mesh."""
     model, trainer = spec.model, spec.trainer
-    if model.hidden_dim % model.num_heads:
-        below = model.hidden_dim // model.num_heads * model.num_heads
-        near = listing([n for n in (below, below + model.num_heads) if n])
-        return [
-            JobError(
-                "spec.model.hiddenDim",
-                f"{model.hidden_dim} is not a multiple of spec.model.numHeads, {model.num_heads}. Use {near}.",
-            )
-        ]
-    sizes = axis_sizes(model, vocab_size)
+    if errors := check_shapes(model):
+        return errors
+    shape = architecture(model, vocab_size)
+    sizes = shape.sizes
     named = [
         ("spec.trainer.fsdpAxis", trainer.fsdp_axis),
         *((f"spec.trainer.tensorParallelAxes[{i}]", name) for i, name in enumerate(trainer.tensor_parallel_axes)),
@@ -42,7 +27,7 @@ def check_model(spec: JobSpec, vocab_size: int) -> list[JobError]:
     undivided = [
         JobError(
             "spec.trainer.modelAxisSize",
-            f"{trainer.model_axis_size} does not divide the axis {name} ({_ORIGIN.get(name, name)}, {sizes[name]}): "
+            f"{trainer.model_axis_size} does not divide the axis {name} ({shape.origins[name]}, {sizes[name]}): "
             "expected a divisor. Change either, or take the axis out of spec.trainer.tensorParallelAxes.",
         )
         for name in trainer.tensor_parallel_axes

@@ -9,7 +9,8 @@ from lateen_api.plan.fleet import Fleet
 from lateen_api.plan.lanes import check_devices, choose_lanes, is_power_of_two, serves
 from lateen_api.plan.memory import MemoryModel
 from lateen_api.plan.result import Memory, MeshShape
-from lateen_api.plan.units import bytes_
+from lateen_api.plan.transformer import axis_sizes
+from lateen_api.plan.units import bytes_, divisors, divisors_near
 from lateen_api.precision import Precision
 from lateen_api.spec import JobSpec
 from lateen_api.wording import listing
@@ -143,12 +144,13 @@ class Planner:
     def _mesh(self, devices: int) -> MeshShape:
         size = self.spec.trainer.model_axis_size
         if devices % size:
-            model, splits_heads = self.spec.model, "heads" in self.spec.trainer.tensor_parallel_axes
-            possible = math.gcd(devices, model.num_heads) if splits_heads else devices
+            splits_heads = "heads" in self.spec.trainer.tensor_parallel_axes
+            heads = axis_sizes(self.spec.model, self.vocab_size)["heads"]
+            possible = math.gcd(devices, heads) if splits_heads else devices
             raise JobError(
                 "spec.trainer.modelAxisSize",
                 f"{size} does not divide the {devices} device{'s' * (devices > 1)}: expected a divisor. "
-                f"Use {listing(_divisors_near(possible, size))}, or another number of devices.",
+                f"Use {listing(divisors_near(possible, size))}, or another number of devices.",
             )
         return MeshShape(data=devices // size, model=size)
 
@@ -167,13 +169,13 @@ class Planner:
             )
         mine = batch // data
         if given < 1:
-            fitting = [divisor for divisor in _divisors(mine) if self._is_comfortable(divisor, memory)]
+            fitting = [divisor for divisor in divisors(mine) if self._is_comfortable(divisor, memory)]
             return max(fitting, default=1)
         if mine % given:
             raise JobError(
                 "spec.trainer.perDeviceParallelism",
                 f"{given} does not divide the {mine} sequences that a device has of spec.trainer.trainBatchSize "
-                f"{batch}: expected a divisor. Use {listing(_divisors_near(mine, given))}, or a batch of "
+                f"{batch}: expected a divisor. Use {listing(divisors_near(mine, given))}, or a batch of "
                 f"{_near(batch, unit)}.",
             )
         return given
@@ -218,7 +220,7 @@ class Planner:
             f"{bytes_(used.optimizer)}, gradients {bytes_(used.gradients)}, activations {bytes_(used.activations)}), "
             f"but {owner} {bytes_(used.available)}"
         )
-        smaller = [n for n in _divisors(layout.microbatch) if memory.estimate(n).total <= used.available]
+        smaller = [n for n in divisors(layout.microbatch) if memory.estimate(n).total <= used.available]
         if smaller and self.spec.trainer.per_device_parallelism > 0:
             raise JobError(
                 "spec.trainer.perDeviceParallelism",
@@ -247,17 +249,6 @@ class Planner:
         except JobError:
             return False
         return True
-
-
-def _divisors(number: int) -> list[int]:
-    low = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
-    return sorted({*low, *(number // d for d in low)})
-
-
-def _divisors_near(number: int, wished: int) -> list[int]:
-    """The divisors next below and above a number that is none."""
-    divisors = _divisors(number)
-    return [*[d for d in divisors if d < wished][-1:], *[d for d in divisors if d > wished][:1]]
 
 
 def _near(number: int, unit: int) -> str:

@@ -6,10 +6,16 @@ for CPUs, GPUs and TPUs; `lateen plan --compile` asks the compiler itself.
 
 from dataclasses import dataclass
 
+from lateen_api.plan.architecture import architecture
 from lateen_api.plan.result import Memory, MeshShape
-from lateen_api.plan.transformer import block_parameters, parameter_count, parameters_of_a_part
+from lateen_api.plan.transformer import (
+    block_parameters,
+    parameter_count,
+    parameters_of_a_part,
+    vocabulary_parameters,
+)
 from lateen_api.precision import BYTES, Precision
-from lateen_api.spec import ModelSpec
+from lateen_api.spec.model import ModelSpec
 
 LOGITS_IN_A_CHUNK = 1 << 26
 """Entries of the logits that the trainer's cross entropy holds at once (lateen_trainer.models.loss). Fewer cost time:
@@ -106,18 +112,17 @@ class MemoryModel:
             return 0
         if self._gathers_once:
             return part * self.mesh.data * size
-        # This block and the next one, and the token embedding, which is the output layer, with its gradient.
+        # This block and the next one, and the token embedding and the output layer with their gradients.
         blocks = 2 * block_parameters(model) * size // self.mesh.model
-        return blocks + self.vocab_size * model.hidden_dim * (size + _FLOAT32)
+        return blocks + vocabulary_parameters(model, self.vocab_size) * (size + _FLOAT32)
 
     def _blocks(self, microbatch: int) -> tuple[int, int]:
         """Activations that are kept for the backward pass, and those of the block at work."""
         model, size = self.model, BYTES[self.precision.compute]
         tokens = microbatch * model.seq_len
-        # Two norms, output of attention and MLP, residual; q, k, v, values; before and behind the activation.
-        widths = 5 * model.hidden_dim + (4 + 2 * model.mlp_scale) * model.hidden_dim // self.mesh.model
-        block = tokens * widths * size
-        if model.attn_pdrop > 0:
+        shape = architecture(model, self.vocab_size)
+        block = tokens * (shape.whole_activations + shape.divided_activations // self.mesh.model) * size
+        if model.keeps_attention_weights:
             # Dropout needs all attention weights at hand: scores, weights and what is left of them.
             block += 3 * tokens * model.seq_len * model.num_heads * _FLOAT32 // self.mesh.model
         if model.gradient_checkpointing:

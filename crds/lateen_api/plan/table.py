@@ -10,7 +10,7 @@ from rich.text import Text
 from lateen_api.plan.compiled import Compiled
 from lateen_api.plan.result import Plan
 from lateen_api.plan.units import bytes_, count, flops, percent
-from lateen_api.spec import LMTrainingJob
+from lateen_api.spec import LlamaLikeSpec, LMTrainingJob
 
 Row = tuple[str, str]
 
@@ -54,7 +54,10 @@ def _machines(plan: Plan) -> Iterable[Row]:
 
 def _model(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
     model = job.spec.model
-    yield "architecture", f"{model.type}: {model.num_layers} layers, width {model.hidden_dim}, {model.num_heads} heads"
+    heads = _many(model.num_heads, "head")
+    if isinstance(model, LlamaLikeSpec) and model.group_size > 1:
+        heads += f" in groups of {model.group_size}"
+    yield "architecture", f"{model.type}: {_many(model.num_layers, 'layer')}, width {model.hidden_dim}, {heads}"
     yield "parameters", count(plan.parameters)
     yield "vocabulary", f"{plan.vocab_size:,} entries"
     yield "types", f"parameters {plan.param_dtype}, computation {plan.compute_dtype}"

@@ -1,4 +1,4 @@
-"""Large numbers as people read them."""
+"""Numbers as people read them, and divisors to offer them."""
 
 _THOUSANDS = ("", " k", " M", " G", " T", " P", " E", " Z")
 
@@ -22,6 +22,18 @@ def bytes_(number: float) -> str:
 def percent(part: float) -> str:
     """`37 %`"""
     return f"{100 * part:.0f} %"
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, least first."""
+    low = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*low, *(number // d for d in low)})
+
+
+def divisors_near(number: int, wished: int) -> list[int]:
+    """The divisors next below and above a number that is none."""
+    of_number = divisors(number)
+    return [*[d for d in of_number if d < wished][-1:], *[d for d in of_number if d > wished][:1]]
 
 
 def _scaled(number: float, step: int, units: tuple[str, ...]) -> str:

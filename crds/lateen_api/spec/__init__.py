@@ -18,7 +18,15 @@ from lateen_api.spec.job import (
     JobSpec,
     LMTrainingJob,
 )
-from lateen_api.spec.model import ModelSpec
+from lateen_api.spec.model import (
+    Gpt2Spec,
+    LlamaLikeSpec,
+    LlamaSpec,
+    MistralSpec,
+    ModelSpec,
+    Qwen2Spec,
+    Qwen3Spec,
+)
 from lateen_api.spec.optimizer import OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec
 from lateen_api.spec.rope import RopeSpec
@@ -38,12 +46,18 @@ __all__ = [
     "DataSpec",
     "Duration",
     "ExportSpec",
+    "Gpt2Spec",
     "JobMetadata",
     "JobSpec",
     "KeepRule",
     "LMTrainingJob",
+    "LlamaLikeSpec",
+    "LlamaSpec",
+    "MistralSpec",
     "ModelSpec",
     "OptimizerSpec",
+    "Qwen2Spec",
+    "Qwen3Spec",
     "RecoverySpec",
     "RopeSpec",
     "Section",

@@ -8,10 +8,10 @@ from lateen_api.spec.checkpoint import CheckpointSpec
 from lateen_api.spec.compute import ComputeSpec
 from lateen_api.spec.data import DataSpec
 from lateen_api.spec.export import ExportSpec
-from lateen_api.spec.model import ModelSpec
+from lateen_api.spec.model import Gpt2Spec, ModelSpec
 from lateen_api.spec.optimizer import OptimizerSpec
 from lateen_api.spec.recovery import RecoverySpec
-from lateen_api.spec.section import Duration, Section
+from lateen_api.spec.section import Duration, Section, default_type
 from lateen_api.spec.tracking import TrackingSpec
 from lateen_api.spec.trainer import TrainerSpec
 
@@ -33,7 +33,7 @@ JobName = Annotated[str, Field(pattern=NAME_PATTERN, min_length=1, max_length=LO
 class JobSpec(Section):
     """What to train, on what, and where it goes."""
 
-    model: ModelSpec = Field(default_factory=ModelSpec)
+    model: Annotated[ModelSpec, default_type("gpt2")] = Field(default_factory=Gpt2Spec)
     """The architecture that is trained."""
 
     data: DataSpec

@@ -1,9 +1,9 @@
 """What all sections of a job's spec have in common: spelling, strictness, durations."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -23,6 +23,20 @@ class Section(BaseModel):
         # JSON has no infinity, and no field a use for it.
         allow_inf_nan=False,
     )
+
+
+def default_type(name: str) -> BeforeValidator:
+    """Beside a union of Sections with `Field(discriminator="type")`: the type that is meant where it is left out.
+
+    This Section has `type: Literal["…"] = "…"`. The others have no default there, so that the type of a section is
+    among what differs from the defaults (`lateen_operator.resolve.digest`). `lateen_api.discriminated` says what the
+    API server gets.
+    """
+
+    def fill_in(value: Any) -> Any:
+        return {"type": name, **value} if isinstance(value, dict) and "type" not in value else value
+
+    return BeforeValidator(fill_in)
 
 
 def duration_seconds(text: str) -> float:

@@ -65,6 +65,10 @@ def test_sections_left_out_get_their_defaults():
     }
     assert sorted(defaults) == ["checkpoint", "compute", "model", "optimizer", "recovery", "trainer"]
     assert defaults["checkpoint"] == {"saveInterval": "15m"}
+    # What differs between families is theirs: it would be put into a Llama of which only the type is written.
+    assert defaults["model"] == {
+        "type": "gpt2", "initializerRange": 0.02, "gradientCheckpointing": True, "upcastAttn": False,
+    }  # fmt: skip
     assert defaults["compute"] == {"accelerator": "cpu", "hosts": 1, "slices": 1, "spot": False}
 
 
@@ -133,8 +137,10 @@ def plain(job: LMTrainingJob) -> dict[str, Any]:
         small("compute={accelerator: nvidia-h100-80gb, gpusPerHost: 8, hosts: 4, minHosts: 2, spot: true}"),
         small("compute={cpu: 4, memory: 16Gi, tolerations: [{operator: Exists}], podTemplate: {spec: {a: [1]}}}"),
         small("data={configs: {web: {id: openwebtext}}, trainWeights: {web: 0.5}}", "tracking.wandb.project=p"),
+        nano("model={type: mistral, numKvHeads: 4, rope: {type: yarn, factor: 4}}"),
+        nano("model={type: qwen3, slidingWindow: 64, numLayers: 1, layerTypes: [sliding_attention]}"),
     ],
-    ids=["nano", "null", "tpu", "gpu", "free maps", "mixture"],
+    ids=["nano", "null", "tpu", "gpu", "free maps", "mixture", "mistral", "qwen3"],
 )
 def test_schema_takes_jobs_that_the_models_take(job: LMTrainingJob):
     assert accepts(plain(job))
@@ -153,6 +159,10 @@ def test_schema_takes_jobs_that_the_models_take(job: LMTrainingJob):
         ("optimizer.beta1", 1),
         ("checkpoint.keep", [{"until": 3}]),
         ("compute.accelerator", "h100"),
+        ("model.type", "lama"),
+        ("model.numKvHeads", 0),
+        ("model.rope", {"theta": 1}),
+        ("model.layerTypes", ["global"]),
         ("compute.env", {"A": 1}),
         ("compute.hosts", None),
         ("data.trainUrls", "corpus.txt"),

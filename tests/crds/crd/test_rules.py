@@ -56,8 +56,12 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         small("compute={accelerator: nvidia-h100-80gb, gpusPerHost: 8, hosts: 4, minHosts: 2}"),
         small("data={configs: {web: {id: openwebtext}}, trainWeights: {web: 0.5}}"),
         small("data={id: openwebtext}"),
+        nano("model={type: llama, numKvHeads: 8, attentionBias: true, rope: {type: linear, factor: 2}}"),
+        nano("model={type: mistral}"),
+        nano("model={type: qwen2, slidingWindow: 128, layerTypes: [sliding_attention]}"),
+        nano("model={type: qwen3, hiddenDim: 100, numHeads: 16}"),
     ],
-    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub"],
+    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub", "llama", "mistral", "qwen2", "qwen3"],
 )
 def test_right_jobs_break_no_rule(job: LMTrainingJob):
     assert broken_rules(job) == []
@@ -67,6 +71,10 @@ def test_right_jobs_break_no_rule(job: LMTrainingJob):
     ("overrides", "broken"),
     [
         (["model.numHeads=5"], "spec.model: hiddenDim must be a multiple of numHeads"),
+        (
+            ["model={type: llama, hiddenDim: 60, numHeads: 8}"],
+            "spec.model: hiddenDim must be a multiple of numHeads",
+        ),
         (["trainer.modelAxisSize=8"], "spec: trainer.modelAxisSize must divide model.numHeads"),
         (
             ["optimizer.warmup=2000", "trainer.numTrainSteps=1000"],
@@ -104,6 +112,38 @@ def test_right_jobs_break_no_rule(job: LMTrainingJob):
 )
 def test_wrong_jobs_break_one_rule_each(overrides: list[str], broken: str):
     assert broken_rules(nano(*overrides)) == [broken]
+
+
+@pytest.mark.parametrize(
+    ("model", "broken"),
+    [
+        ({"type": "gpt2", "numKvHeads": 2}, "numKvHeads is for type llama, mistral, qwen2 or qwen3 only"),
+        ({"type": "llama", "mlpScale": 4}, "mlpScale is for type gpt2 only"),
+        ({"type": "llama", "slidingWindow": None}, "slidingWindow is for type mistral, qwen2 or qwen3 only"),
+        ({"type": "mistral", "layerTypes": []}, "layerTypes is for type qwen2 or qwen3 only"),
+        ({"type": "qwen2", "attentionBias": False}, "attentionBias is for type llama or qwen3 only"),
+        ({"type": "gpt2", "numHeads": 5}, "hiddenDim must be a multiple of numHeads"),
+        ({"type": "llama", "numHeads": 24}, "hiddenDim must be a multiple of numHeads"),
+        ({"type": "qwen2", "hiddenDim": 128}, "hiddenDim must be a multiple of numHeads"),
+        ({"type": "qwen2", "numHeads": 24, "headDim": 128}, None),
+        ({"type": "qwen3", "numHeads": 24}, None),
+    ],
+    ids=str,
+)
+def test_models_as_they_are_stored_with_what_was_left_out(model: dict[str, Any], broken: str | None):
+    """The API server has no defaults for numbers that differ from family to family, and the rules must know them."""
+    found = [rule.message for rule in RULES["spec", "model"] if cel.evaluate(rule.rule, {"self": model}) is not True]
+    assert [message.partition(". ")[0] for message in found] == ([broken] if broken else [])
+
+
+def test_heads_of_a_model_that_says_nothing_of_them_are_its_familys():
+    (rule, *_) = RULES["spec",]
+    trainer = {"tensorParallelAxes": ["heads"], "modelAxisSize": 8}
+    holds = {
+        family: cel.evaluate(rule.rule, {"self": {"model": {"type": family}, "trainer": trainer}})
+        for family in ("gpt2", "llama", "qwen2")
+    }
+    assert holds == {"gpt2": False, "llama": True, "qwen2": False}
 
 
 @pytest.mark.parametrize(

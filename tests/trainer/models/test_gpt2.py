@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from haliax import Axis
-from lateen_api.spec import ModelSpec
+from lateen_api.spec import Gpt2Spec
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.loss import next_token_losses
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -16,7 +16,7 @@ VOCAB = 65
 SMALL = {"seqLen": 24, "hiddenDim": 32, "numLayers": 3, "numHeads": 4}
 
 
-def reference_model(spec: ModelSpec) -> GPT2LMHeadModel:
+def reference_model(spec: Gpt2Spec) -> GPT2LMHeadModel:
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=VOCAB,
@@ -73,7 +73,7 @@ def with_weights_of(model: Gpt2, tensors: dict[str, np.ndarray]) -> Gpt2:
     ids=lambda options: ",".join(options) or "default",
 )
 def test_logits_and_gradients_agree_with_transformers(options):
-    spec = ModelSpec.model_validate({**SMALL, **options})
+    spec = Gpt2Spec.model_validate({**SMALL, **options})
     reference = reference_model(spec)
     config = Gpt2Config(spec, VOCAB)
     tensors = {name: value.detach().numpy() for name, value in reference.named_parameters()}
@@ -106,7 +106,7 @@ def test_logits_and_gradients_agree_with_transformers(options):
 
 
 def test_a_token_sees_only_those_before_it():
-    config = Gpt2Config(ModelSpec.model_validate(SMALL), VOCAB)
+    config = Gpt2Config(Gpt2Spec.model_validate(SMALL), VOCAB)
     model = Gpt2.init(config, key=jax.random.key(0))
     Batch = Axis("batch", 1)
     tokens = hax.random.randint(jax.random.key(1), (Batch, config.Pos), 0, VOCAB)
@@ -119,7 +119,7 @@ def test_a_token_sees_only_those_before_it():
 
 
 def test_dropout_depends_on_its_key_alone():
-    spec = ModelSpec.model_validate({**SMALL, "embedPdrop": 0.1, "residPdrop": 0.1, "attnPdrop": 0.1})
+    spec = Gpt2Spec.model_validate({**SMALL, "embedPdrop": 0.1, "residPdrop": 0.1, "attnPdrop": 0.1})
     config = Gpt2Config(spec, VOCAB)
     model = Gpt2.init(config, key=jax.random.key(0))
     tokens = hax.zeros((Axis("batch", 2), config.Pos), dtype=jnp.int32)
@@ -135,7 +135,7 @@ def test_dropout_depends_on_its_key_alone():
 
 
 def test_initial_weights_have_the_papers_deviations():
-    spec = ModelSpec.model_validate({**SMALL, "hiddenDim": 128, "initializerRange": 0.02})
+    spec = Gpt2Spec.model_validate({**SMALL, "hiddenDim": 128, "initializerRange": 0.02})
     model = Gpt2.init(Gpt2Config(spec, VOCAB), key=jax.random.key(0))
 
     assert float(model.wte.array.std()) == pytest.approx(0.02, rel=0.05)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.optim.build import is_decayed
@@ -111,7 +111,7 @@ def test_optax_and_levanter_reach_the_end_one_step_after_the_last():
 
 
 def test_matrices_decay_and_biases_and_norms_do_not():
-    config = Gpt2Config(ModelSpec(seq_len=8, hidden_dim=16, num_layers=2, num_heads=2), 11)
+    config = Gpt2Config(Gpt2Spec(seq_len=8, hidden_dim=16, num_layers=2, num_heads=2), 11)
     model = jax.eval_shape(lambda: Gpt2.init(config, key=jax.random.key(0)))
     decayed = {
         ".".join(key.name for key in path)

@@ -10,7 +10,7 @@ import pytest
 from haliax import Axis
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
 from lateen_trainer.models.attention import causal_attention
@@ -183,7 +183,7 @@ def test_grouped_attention_compiles_with_all_that_changes_the_scores(devices, ke
 def described(devices: list, data: int, model: int, *, elastic: bool) -> tuple[StepSettings, TrainState]:
     """Settings of a small model's step on a mesh of these devices, and the shapes of its state."""
     rules = ShardingRules(make_mesh(data, model, devices))
-    config = Gpt2Config(ModelSpec(seq_len=CONTEXT, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
+    config = Gpt2Config(Gpt2Spec(seq_len=CONTEXT, hidden_dim=512, num_layers=2, num_heads=8), 512, rules.platform)
     optimizer = make_optimizer(OPTIMIZER, num_steps=10)
     state = state_shapes(lambda: Gpt2.init(config, key=jax.random.key(0)), optimizer, rules)
     schedule = learning_rate_schedule(OPTIMIZER, num_steps=10)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -24,7 +24,7 @@ from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
 
-MODEL = ModelSpec(seq_len=24, hidden_dim=48, num_layers=2, num_heads=4, resid_pdrop=0.1, embed_pdrop=0.1)
+MODEL = Gpt2Spec(seq_len=24, hidden_dim=48, num_layers=2, num_heads=4, resid_pdrop=0.1, embed_pdrop=0.1)
 CONFIG = Gpt2Config(MODEL, vocab_size=97)
 SPEC = OptimizerSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.generate import sample
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
@@ -15,7 +15,7 @@ from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_eval_step
 from lateen_trainer.step.votes import Votes
 
-CONFIG = Gpt2Config(ModelSpec(seq_len=16, hidden_dim=32, num_layers=2, num_heads=4), vocab_size=97)
+CONFIG = Gpt2Config(Gpt2Spec(seq_len=16, hidden_dim=32, num_layers=2, num_heads=4), vocab_size=97)
 SPEC = OptimizerSpec()
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lateen_api.spec import ModelSpec, OptimizerSpec
+from lateen_api.spec import Gpt2Spec, OptimizerSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -13,7 +13,7 @@ from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state, state_shapes
 from lateen_trainer.step.train_step import StepSettings, make_train_step
 
-CONFIG = Gpt2Config(ModelSpec(seq_len=16, hidden_dim=64, num_layers=2, num_heads=8), vocab_size=97)
+CONFIG = Gpt2Config(Gpt2Spec(seq_len=16, hidden_dim=64, num_layers=2, num_heads=8), vocab_size=97)
 SPEC = OptimizerSpec(learning_rate=1e-2)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
 SCHEDULE = learning_rate_schedule(SPEC, num_steps=10)

@@ -12,7 +12,7 @@ import haliax.nn as hnn
 import jax
 from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
-from lateen_api.spec import ModelSpec
+from lateen_api.spec import Gpt2Spec
 
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.language_model import Resolve
@@ -24,17 +24,22 @@ from lateen_trainer.models.stack import Stack
 class Gpt2Config:
     """The spec of a GPT-2, and its axes, each named once."""
 
-    spec: ModelSpec
+    spec: Gpt2Spec
     vocab_size: int
     platform: str = "cpu"
     """Of the devices that the model is compiled for: attention has kernels of its own on each."""
+
+    @property
+    def longest_context(self) -> int:
+        """Positions that have an embedding."""
+        return self.spec.seq_len
 
     Pos = property(lambda self: Axis("position", self.spec.seq_len))
     Vocab = property(lambda self: Axis("vocab", self.vocab_size))
     Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
     Layers = property(lambda self: Axis("layers", self.spec.num_layers))
     Heads = property(lambda self: Axis("heads", self.spec.num_heads))
-    HeadSize = property(lambda self: Axis("head_size", self.spec.hidden_dim // self.spec.num_heads))
+    HeadSize = property(lambda self: Axis("head_size", self.spec.head_size))
     Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
 
 

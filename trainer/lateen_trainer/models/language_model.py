@@ -5,17 +5,28 @@ from typing import Any, Protocol
 
 from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
+from lateen_api.spec.model import ModelSpec
 
 Resolve = Callable[[Any], Any]
 """Makes a block's parameters whole where only shards of them are at hand (FSDP gathers layer by layer)."""
 
 
 class ModelConfig(Protocol):
-    """The axes that others need by name."""
+    """What others need to know of a model without its parameters."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """`spec.model` of the job."""
+        ...
 
     @property
     def Pos(self) -> Axis:
-        """Positions of the longest context."""
+        """Positions of a training sequence."""
+        ...
+
+    @property
+    def longest_context(self) -> int | None:
+        """Most positions that the model can have; None: there is no limit."""
         ...
 
 
