@@ -35,7 +35,7 @@ class Run:
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
-        config = make_config(spec.model, vocab_size, rules.platform)
+        config = make_config(spec.model, vocab_size, rules.platform, plan.padded_vocab_size)
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps),

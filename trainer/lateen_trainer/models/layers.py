@@ -101,6 +101,15 @@ def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray, bias: 
     return eqx.tree_at(lambda m: m.weight, layer, weight)
 
 
+def token_table(Vocab: Axis, Embed: Axis, vocab_size: int, *, std: float, key: PRNGKeyArray) -> NamedArray:
+    """[Vocab, Embed], for a token embedding or an output layer: normal with the given standard deviation for the
+    `vocab_size` entries of the vocabulary, whatever the length of its axis, and zeros behind them."""
+    entries = hax.random.normal(key, (Vocab.resize(vocab_size), Embed)) * std
+    if vocab_size == Vocab.size:
+        return entries
+    return hax.named(jnp.pad(entries.array, [(0, Vocab.size - vocab_size), (0, 0)]), (Vocab, Embed))
+
+
 def unbind(x: NamedArray, axis: str) -> tuple[NamedArray, ...]:
     """The slices of x along an axis, without it.
 

@@ -6,24 +6,36 @@ its logits are at hand, so that nothing is computed twice (the idea is that of L
 Hsu et al., https://arxiv.org/abs/2410.10989).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from haliax import NamedArray
 from lateen_api.plan.memory import positions_in_a_chunk
 
 
-def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArray, weights: NamedArray) -> jax.Array:
+def next_token_losses(
+    hidden: NamedArray,
+    lm_head: NamedArray,
+    targets: NamedArray,
+    weights: NamedArray,
+    *,
+    vocab_size: int | None = None,
+) -> jax.Array:
     """Σ weight · (−log softmax(hidden · lm_headᵀ)[target]), a float32 scalar.
 
     Args:
         hidden: [Batch, Pos, Embed]
         lm_head: [Vocab, Embed]
-        targets: [Batch, Pos] integers below Vocab
+        targets: [Batch, Pos] integers below vocab_size
         weights: [Batch, Pos] float32; 0 leaves a position out
+        vocab_size: entries of the vocabulary, from the first on; those of Vocab behind them are padding, and outside
+            the softmax. None: all.
     """
     embed = hidden.resolve_axis("embed")
     rows = hidden.rearrange((..., embed)).array.reshape(-1, embed.size)
     return _weighted_loss(
+        vocab_size or lm_head.resolve_axis("vocab").size,
         rows,
         lm_head.rearrange(("vocab", "embed")).array,
         targets.array.reshape(-1),
@@ -31,24 +43,26 @@ def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArr
     )
 
 
-@jax.custom_vjp
-def _weighted_loss(hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weighted_loss(
+    vocab_size: int, hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array
+) -> jax.Array:
     """hidden [N, D], head [V, D], targets [N], weights [N] → scalar"""
 
     def chunk(total, inputs):
         rows, labels, factors = inputs
-        loss, _ = _chunk_loss(rows, head, labels, factors)
+        loss, _ = _chunk_loss(vocab_size, rows, head, labels, factors)
         return total + loss, None
 
     total, _ = jax.lax.scan(chunk, jnp.float32(0), _chunks(head.shape[0], hidden, targets, weights))
     return total
 
 
-def _weighted_loss_forward(hidden, head, targets, weights):
+def _weighted_loss_fwd(vocab_size, hidden, head, targets, weights):
     def chunk(carry, inputs):
         total, head_gradient = carry
         rows, labels, factors = inputs
-        loss, gradient = _chunk_loss(rows, head, labels, factors)
+        loss, gradient = _chunk_loss(vocab_size, rows, head, labels, factors)
         gradient = gradient.astype(rows.dtype)
         rows_gradient = gradient @ head
         head_gradient = head_gradient + jnp.einsum("nv,nd->vd", gradient, rows, preferred_element_type=jnp.float32)
@@ -60,18 +74,20 @@ def _weighted_loss_forward(hidden, head, targets, weights):
     return total, (rows_gradient, head_gradient.astype(head.dtype))
 
 
-def _weighted_loss_backward(saved, cotangent):
-    rows_gradient, head_gradient = saved
-    scale = lambda g: (g * cotangent).astype(g.dtype)  # noqa: E731
+def _weighted_loss_bwd(vocab_size, residuals, g):
+    rows_gradient, head_gradient = residuals
+    scale = lambda gradient: (gradient * g).astype(gradient.dtype)  # noqa: E731
     return scale(rows_gradient), scale(head_gradient), None, None
 
 
-_weighted_loss.defvjp(_weighted_loss_forward, _weighted_loss_backward)
+_weighted_loss.defvjp(_weighted_loss_fwd, _weighted_loss_bwd)
 
 
-def _chunk_loss(rows, head, labels, factors):
+def _chunk_loss(vocab_size, rows, head, labels, factors):
     """Loss of some positions, and its gradient with respect to their logits [n, V]."""
     logits = jnp.einsum("nd,vd->nv", rows, head, preferred_element_type=jnp.float32)
+    if vocab_size < head.shape[0]:
+        logits = jnp.where(jnp.arange(head.shape[0]) < vocab_size, logits, -jnp.inf)
     top = jnp.max(logits, axis=-1, keepdims=True)
     exponentials = jnp.exp(logits - top)
     normaliser = jnp.sum(exponentials, axis=-1, keepdims=True)

@@ -31,7 +31,8 @@ def microbatch_loss(
     if weights is not None:
         factors = factors * weights[:, None]
     hidden = model.hidden(inputs, key=key, resolve=resolve)
-    return next_token_losses(hidden, model.lm_head, targets, hax.named(factors, (Batch, Pos)))
+    weights_of_tokens = hax.named(factors, (Batch, Pos))
+    return next_token_losses(hidden, model.lm_head, targets, weights_of_tokens, vocab_size=model.config.vocab_size)
 
 
 def layerwise_loss(
