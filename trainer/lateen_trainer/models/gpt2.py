@@ -64,6 +64,7 @@ class Attention(eqx.Module):
             config,
         )
 
+    @jax.named_scope("attention")
     def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
@@ -101,6 +102,7 @@ class Mlp(eqx.Module):
             config,
         )
 
+    @jax.named_scope("mlp")
     def __call__(self, x: NamedArray) -> NamedArray:
         """x: [..., Embed] → [..., Embed]"""
         return self.c_proj(ACTIVATIONS[self.config.spec.activation_function](self.c_fc(x)))
@@ -125,6 +127,7 @@ class Block(eqx.Module):
             Mlp.init(config, key=k_mlp),
         )
 
+    @jax.named_scope("block")
     def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         pdrop = self.attn.config.spec.resid_pdrop
@@ -183,8 +186,9 @@ class Gpt2(eqx.Module):
         """
         k_embed, k_blocks = (None, None) if key is None else jax.random.split(key)
         Pos = tokens.resolve_axis("position")
-        x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
-        x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
+        with jax.named_scope("embedding"):
+            x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
+            x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
             return resolve(block)(x, layer, key=k_blocks)

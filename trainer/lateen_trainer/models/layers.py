@@ -46,6 +46,7 @@ class LayerNorm(eqx.Module):
     def init(axis: Axis, eps: float) -> "LayerNorm":
         return LayerNorm(hax.ones(axis), hax.zeros(axis), axis, eps)
 
+    @jax.named_scope("norm")
     def __call__(self, x: NamedArray) -> NamedArray:
         x = x.rearrange((..., self.axis))
         return hax.named(layer_norm(x.array, self.weight.array, self.bias.array, self.eps), x.axes)
@@ -65,6 +66,7 @@ class RmsNorm(eqx.Module):
     def init(axis: Axis, eps: float) -> "RmsNorm":
         return RmsNorm(hax.ones(axis), axis, eps)
 
+    @jax.named_scope("norm")
     def __call__(self, x: NamedArray) -> NamedArray:
         x = x.rearrange((..., self.axis))
         return hax.named(rms_norm(x.array, self.weight.array, self.eps), x.axes)
@@ -89,6 +91,7 @@ class GatedMlp(eqx.Module):
             activation,
         )
 
+    @jax.named_scope("mlp")
     def __call__(self, x: NamedArray) -> NamedArray:
         """x: [..., Embed] → [..., Embed]"""
         return self.down_proj(gated(ACTIVATIONS[self.activation], self.gate_proj(x), self.up_proj(x)))

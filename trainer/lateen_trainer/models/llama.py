@@ -96,6 +96,7 @@ class Attention(eqx.Module):
             config,
         )
 
+    @jax.named_scope("attention")
     def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
@@ -140,6 +141,7 @@ class Block(eqx.Module):
             ),
         )
 
+    @jax.named_scope("block")
     def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         x = x + self.self_attn(self.input_layernorm(x), layer, rotary)
@@ -196,7 +198,8 @@ class Llama(eqx.Module):
         """
         del key
         rotary = self._rotary_tables(tokens.resolve_axis("position"))
-        x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
+        with jax.named_scope("embedding"):
+            x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
             return resolve(block)(x, layer, rotary)

@@ -14,6 +14,7 @@ from haliax import NamedArray
 from lateen_api.plan.memory import positions_in_a_chunk
 
 
+@jax.named_scope("loss")
 def next_token_losses(
     hidden: NamedArray,
     lm_head: NamedArray,
