@@ -57,6 +57,7 @@ def _continue(model, window: jax.Array, start: int, length: int, key: PRNGKeyArr
         tokens = hax.named(window[None, :], (Batch, Axis("position", window.shape[0])))
         hidden = model.hidden(tokens)["position", start + i - 1]
         logits = hax.dot(hidden, model.lm_head, axis="embed").array[0].astype(jnp.float32)
+        logits = logits[: model.config.vocab_size]
         if temperature == 0:
             token = jnp.argmax(logits)
         else:

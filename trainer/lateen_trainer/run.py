@@ -41,7 +41,7 @@ class Run:
         )
         # Kernels of attention have no second derivative, which Hutchinson's estimator takes.
         kernels = "cpu" if spec.optimizer.type == "sophia-h" else rules.platform
-        config = make_config(spec.model, vocab_size, kernels)
+        config = make_config(spec.model, vocab_size, kernels, plan.padded_vocab_size)
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps, rules),

@@ -90,6 +90,13 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
         _settled_by_checkpoints("spec.data.tokenizer"),
         _settled_by_checkpoints("spec.trainer.seed"),
         _settled_by_checkpoints("spec.trainer.trainBatchSize"),
+        Rule(
+            "('vocab' in self.spec.trainer.tensorParallelAxes) == ('vocab' in oldSelf.spec.trainer.tensorParallelAxes) "
+            f"|| {_NO_ATTEMPT}",
+            "cannot gain or lose vocab once an attempt was made, since its checkpoints were made with the vocabulary "
+            "padded or not. Create a job of another name for the other.",
+            field_path=".spec.trainer.tensorParallelAxes",
+        ),
         _settled("spec.checkpoint.path", "its checkpoints are there", "another path", optional=True),
     ],
     ("spec",): [

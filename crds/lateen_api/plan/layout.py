@@ -52,6 +52,7 @@ class Planner:
     fleet: Fleet
     precision: Precision
     vocab_size: int
+    """Padded, as parameters have it."""
 
     def lay_out(self, hosts: int) -> Layout:
         """The layout on so many hosts.

@@ -14,7 +14,7 @@ from lateen_api.plan.result import Plan
 from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_count, steps_of
 from lateen_api.plan.transformer import parameter_count, training_flops_per_token
 from lateen_api.plan.units import bytes_
-from lateen_api.plan.vocabulary import ASSUMED_VOCAB_SIZE, known_vocab_size
+from lateen_api.plan.vocabulary import ASSUMED_VOCAB_SIZE, known_vocab_size, padded_vocab_size
 from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.unavailable import check_available
 
@@ -40,12 +40,13 @@ def make_plan(
     """
     spec = job.spec
     vocab_size, warnings, vocabulary_errors = _vocabulary(spec, vocab_size)
+    padded = padded_vocab_size(vocab_size, spec.trainer)
     errors = [
         *check_states_model(spec),
         *vocabulary_errors,
         *check_available(spec),
         *check_data(spec.data),
-        *check_model(spec, vocab_size),
+        *check_model(spec, padded),
         *check_trainer(spec),
         *check_durations(spec),
         *check_schedule(spec),
@@ -60,7 +61,7 @@ def make_plan(
     if fleet is None or precision is None or blocked:
         raise_all(errors)
         raise AssertionError("a stage failed without saying why")
-    planner = Planner(spec, fleet, precision, vocab_size)
+    planner = Planner(spec, fleet, precision, padded)
     layout = _collect(errors, lambda: planner.lay_out(fleet.hosts))
     raise_all(errors)
     assert layout is not None, "a stage failed without saying why"
@@ -86,12 +87,13 @@ def make_plan(
         accumulation_steps=layout.accumulation_steps,
         lanes=layout.lanes,
         cpu_threads=planner.cpu_threads(),
-        gather_once=gathers_once(parameters),
+        gather_once=gathers_once(parameter_count(spec.model, padded)),
         param_dtype=precision.params,
         compute_dtype=precision.compute,
         tokens_per_step=tokens_per_step,
         total_tokens=tokens_per_step * trainer.num_train_steps,
         vocab_size=vocab_size,
+        padded_vocab_size=padded,
         parameters=parameters,
         flops_per_token=training_flops_per_token(spec.model, vocab_size),
         peak_flops_per_device=fleet.accelerator.peak_flops,

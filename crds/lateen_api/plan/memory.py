@@ -50,6 +50,8 @@ class MemoryModel:
 
     model: ModelSpec
     vocab_size: int
+    """Padded, as parameters have it."""
+
     batch_size: int
     """Sequences of a step over all devices."""
 

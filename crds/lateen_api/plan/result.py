@@ -107,6 +107,10 @@ class Plan(_Part):
     vocab_size: int
     """Entries of the vocabulary; estimated, if a warning says so."""
 
+    padded_vocab_size: int
+    """Entries of the vocabulary's axis in the parameters. Those behind `vocab_size` are zeros that are never trained,
+    and count nowhere but in memory."""
+
     parameters: int
     """Trained numbers of the model."""
 

@@ -59,7 +59,8 @@ def _model(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
         heads += f" in groups of {model.group_size}"
     yield "architecture", f"{model.type}: {_many(model.num_layers, 'layer')}, width {model.hidden_dim}, {heads}"
     yield "parameters", count(plan.parameters)
-    yield "vocabulary", f"{plan.vocab_size:,} entries"
+    padded = f", padded to {plan.padded_vocab_size:,}" if plan.padded_vocab_size > plan.vocab_size else ""
+    yield "vocabulary", f"{plan.vocab_size:,} entries{padded}"
     yield "types", f"parameters {plan.param_dtype}, computation {plan.compute_dtype}"
     yield "training", f"{flops(plan.flops_per_token)} a token"
 

@@ -1,10 +1,17 @@
-"""Sizes of vocabularies, as far as they are known without the tokenizer's library."""
+"""Sizes of vocabularies, as far as they are known without the tokenizer's library, and of the parameters' axis."""
 
 import json
+import math
 from pathlib import Path
+
+from lateen_api.spec import TrainerSpec
 
 ASSUMED_VOCAB_SIZE = 50_257
 """Entries that are assumed of a vocabulary that is not known: those of GPT-2's."""
+
+PADDED_MULTIPLE = 128
+"""Entries of a divided vocabulary are padded to a multiple of this, the lanes of a TPU's vector unit. Shapes are the
+same for every power of two, up to this one, of devices that share a layer."""
 
 _GPT2 = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2")
 
@@ -33,3 +40,12 @@ def read_vocab_size(tokenizer: str) -> int | None:
         return max([*numbers, *added]) + 1
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def padded_vocab_size(vocab_size: int, trainer: TrainerSpec) -> int:
+    """Entries of the vocabulary's axis in the parameters. Where `trainer.tensorParallelAxes` has vocab they are a
+    multiple of 128 and of `trainer.modelAxisSize`, and as many as the tokenizer's otherwise."""
+    if "vocab" not in trainer.tensor_parallel_axes:
+        return vocab_size
+    multiple = math.lcm(PADDED_MULTIPLE, trainer.model_axis_size)
+    return -(-vocab_size // multiple) * multiple

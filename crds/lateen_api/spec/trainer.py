@@ -60,7 +60,9 @@ class TrainerSpec(Section):
     """Named axis along which parameters and optimizer state are divided over the data axis of the mesh."""
 
     tensor_parallel_axes: list[str] = Field(default=["mlp", "heads"], max_length=16)
-    """Named axes that are divided over the model axis of the mesh."""
+    """Named axes that are divided over the model axis of the mesh. With `vocab` among them the embedding and the output
+    layer are divided too, and padded to a multiple of 128 entries; what is padded is never trained, sampled or
+    exported."""
 
     initialize_from: str | None = Field(default=None, min_length=1, max_length=1024)
     """Where the parameters come from that this run starts with: a checkpoint of lateen (the `checkpoint.path` of

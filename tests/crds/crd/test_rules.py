@@ -178,6 +178,25 @@ def test_what_the_checkpoints_depend_on_cannot_change(override: str, path: str):
     ]
 
 
+@pytest.mark.parametrize("attempts", [None, 0, 1])
+def test_whether_the_vocabulary_is_padded_cannot_change(attempts: int | None):
+    whole, divided, alone = (
+        nano(f"trainer.tensorParallelAxes=[{axes}]") for axes in ("mlp, heads", "mlp, heads, vocab", "vocab")
+    )
+    broken = (
+        [
+            "spec.trainer.tensorParallelAxes: cannot gain or lose vocab once an attempt was made, since its "
+            "checkpoints were made with the vocabulary padded or not"
+        ]
+        if attempts
+        else []
+    )
+
+    assert broken_rules(divided, old=whole, attempts=attempts) == broken
+    assert broken_rules(whole, old=divided, attempts=attempts) == broken
+    assert broken_rules(alone, old=divided, attempts=attempts) == []
+
+
 @pytest.mark.parametrize("attempts", [None, 0])
 @pytest.mark.parametrize("override", [*(override for override, _ in _OF_CHECKPOINTS), "checkpoint.path=b"])
 def test_a_job_without_attempts_can_change_throughout(override: str, attempts: int | None):

@@ -35,6 +35,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "tokensPerStep": 524_288,
         "totalTokens": 52_428_800_000,
         "vocabSize": 50_257,
+        "paddedVocabSize": 50_257,
         "parameters": 124_439_808,
         "flopsPerToken": 855_765_504,
         "peakFlopsPerDevice": 459e12,

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from lateen_api.plan import known_vocab_size, read_vocab_size
+from crds.jobs import nano
+from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
+from lateen_api.plan.vocabulary import padded_vocab_size
+from lateen_api.spec import TrainerSpec
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,41 @@ def test_file_that_is_no_tokenizer_has_no_size(tmp_path: Path, content: str):
 
 def test_missing_file_has_no_size(tmp_path: Path):
     assert read_vocab_size(str(tmp_path / "tokenizer.json")) is None
+
+
+@pytest.mark.parametrize(
+    ("entries", "model_axis_size", "padded"),
+    [
+        (257, 1, 384),
+        (257, 2, 384),
+        (384, 8, 384),
+        (50_257, 4, 50_304),
+        (257, 3, 384),
+        (400, 6, 768),
+        (128_256, 8, 128_256),
+    ],
+)
+def test_a_divided_vocabulary_is_padded_to_the_same_size_at_every_power_of_two(entries, model_axis_size, padded):
+    axes = ["mlp", "heads", "vocab"]
+    trainer = TrainerSpec(model_axis_size=model_axis_size, tensor_parallel_axes=axes)
+
+    assert padded_vocab_size(entries, trainer) == padded
+    assert padded % model_axis_size == 0
+    assert padded_vocab_size(entries, TrainerSpec(model_axis_size=model_axis_size)) == entries
+
+
+def test_the_plan_divides_a_padded_vocabulary_and_counts_the_entries_alone():
+    overrides = ("trainer.modelAxisSize=2", "compute.devicesPerHost=2")
+    whole = make_plan(nano(*overrides))
+    divided = make_plan(nano(*overrides, "trainer.tensorParallelAxes=[mlp, heads, vocab]"))
+
+    assert (divided.vocab_size, divided.padded_vocab_size) == (257, 384)
+    assert whole.padded_vocab_size == 257
+    assert divided.parameters == whole.parameters
+    assert divided.flops_per_token == whole.flops_per_token
+    # 257 entries on both devices, or 192 on each; float32.
+    assert whole.memory.parameters - divided.memory.parameters == (257 - 192) * 128 * 4
+
+
+def test_a_vocabulary_that_is_not_padded_keeps_its_axis():
+    assert make_plan(nano()).padded_vocab_size == 257

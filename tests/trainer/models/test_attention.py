@@ -71,7 +71,7 @@ TERMS = [
 
 
 @pytest.mark.parametrize("group", [1, GROUP], ids=["ungrouped", "grouped"])
-@pytest.mark.parametrize("window", [None, 5, 20], ids="window={}".format)
+@pytest.mark.parametrize("window", [None, 20], ids="window={}".format)
 @pytest.mark.parametrize(
     "terms", TERMS, ids=lambda terms: "+".join(name for name, present in terms.items() if present) or "plain"
 )
@@ -80,8 +80,7 @@ def test_values_and_gradients_are_those_of_the_plain_formula(terms, window, grou
     check(53, window, group, terms, monkeypatch)
 
 
-@pytest.mark.parametrize("window", [None, 1, 64, 100], ids="window={}".format)
-@pytest.mark.parametrize("length", [5, 16, 64], ids="length={}".format)
+@pytest.mark.parametrize(("length", "window"), [(5, None), (5, 3), (16, 16), (48, 1), (48, 5), (48, 47), (48, 100)])
 def test_lengths_and_windows_may_be_of_any_size(length, window, monkeypatch):
     check(length, window, GROUP, TERMS[-1], monkeypatch)
 

@@ -2,9 +2,11 @@
 
 from typing import Any, get_args
 
+import haliax as hax
 import jax
+import numpy as np
 import pytest
-from haliax import NamedArray
+from haliax import Axis, NamedArray
 from lateen_api.plan import parameter_count
 from lateen_api.plan.architecture import architecture
 from lateen_api.spec import ModelSpec
@@ -46,6 +48,22 @@ def test_matrices_decay_and_biases_and_norms_do_not(body: dict[str, Any]):
     assert decayed == {p.name for p in architecture(small_spec(body), VOCAB).parameters if p.is_matrix}, (
         "the plan counts other matrices"
     )
+
+
+@pytest.mark.parametrize("body", ALL.values(), ids=ALL)
+def test_a_padded_vocabulary_has_the_same_entries_and_logits(body: dict[str, Any]):
+    spec, key = small_spec(body), jax.random.key(0)
+    alone, padded = (init_model(make_config(spec, VOCAB, "cpu", size), key=key) for size in (None, 128))
+    tokens = hax.random.randint(key, (Axis("batch", 2), Axis("position", 8)), 0, VOCAB)
+
+    tables = {name: leaf for name, leaf in by_name(padded).items() if leaf.has_axis("vocab")}
+
+    assert tables
+    for name, table in tables.items():
+        assert [axis.size for axis in table.axes] == [128, spec.hidden_dim]
+        np.testing.assert_array_equal(table.array[:VOCAB], by_name(alone)[name].array)
+        np.testing.assert_array_equal(table.array[VOCAB:], 0)
+    np.testing.assert_allclose(padded.logits(tokens).array, alone.logits(tokens).array, atol=1e-6)
 
 
 def test_every_type_of_the_spec_has_a_family():

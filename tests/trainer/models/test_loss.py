@@ -1,5 +1,7 @@
 """The chunked cross entropy equals the plain one."""
 
+import functools
+
 import haliax as hax
 import jax
 import jax.numpy as jnp
@@ -50,6 +52,22 @@ def test_a_position_of_weight_zero_counts_nothing_even_if_its_hidden_state_is_in
     np.testing.assert_allclose(
         next_token_losses(broken, head, targets, without.rearrange((Batch, Pos))), expected, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("positions", [21, 5], ids=["one chunk", "uneven chunks"])
+def test_padding_of_the_vocabulary_is_outside_the_softmax(inputs, positions, monkeypatch):
+    """Whatever stands in the padded rows: the loss is that of the vocabulary alone, and they get no gradient."""
+    monkeypatch.setattr(loss_module, "positions_in_a_chunk", lambda length, vocab: positions)
+    hidden, head, targets, weights = inputs
+    padded = hax.concatenate("vocab", [head, hax.full((Vocab.resize(23), Embed), 100.0)])
+    loss = functools.partial(next_token_losses, targets=targets, weights=weights, vocab_size=Vocab.size)
+
+    value, (hidden_gradient, head_gradient) = jax.value_and_grad(loss, argnums=(0, 1))(hidden, padded)
+
+    expected = jax.value_and_grad(lambda h, w: plain(h, w, targets, weights), argnums=(0, 1))(hidden, head)
+    ours = (value, (hidden_gradient, head_gradient.slice("vocab", start=0, length=Vocab.size)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), ours, expected)
+    np.testing.assert_array_equal(head_gradient.array[Vocab.size :], 0)
 
 
 def test_the_whole_batchs_logits_never_exist(inputs, monkeypatch):

@@ -1,21 +1,20 @@
 """The step compiled for accelerators that are described, not present; each needs its plugin (extras cuda and tpu)."""
 
-import functools
 import importlib.util
+from typing import Any
 
+import haliax as hax
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
+from haliax import Axis
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 from lateen_api.spec import AdamWSpec, Gpt2Spec
 from lateen_trainer.generate import _continue
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
-from lateen_trainer.models.blockwise import blockwise_causal_attention
-from lateen_trainer.models.fused import splash_attention
+from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
-from lateen_trainer.models.scores import ScoreTerms
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.state import TrainState, state_shapes
 from lateen_trainer.step.train_step import StepSettings, make_eval_step, make_train_step
@@ -111,6 +110,76 @@ def test_generation_compiles_without_a_kernel(devices, kernel, monkeypatch):
     assert kernel not in text
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "grouped": {},
+    "window": {"window": 100},
+    "window of some layers": {"window": 100, "windowed": ()},
+    "segments": {"segments": ("batch", "position")},
+    "ALiBi": {"alibi": ("heads", "group")},
+    "bias": {"bias": ("heads", "position", "key_position")},
+    "all": {
+        "window": 100,
+        "segments": ("batch", "position"),
+        "alibi": ("heads", "group"),
+        "bias": ("batch", "position", "key_position"),
+    },
+}
+"""Arguments of causal_attention, arrays by their axes."""
+
+NOT_BY_SPLASH = {"ALiBi", "bias", "all"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [1, 2, 4], ids="model axis of {}".format)
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(("devices", "kernel"), PLATFORMS)
+def test_grouped_attention_compiles_with_all_that_changes_the_scores(devices, kernel, option, model, monkeypatch):
+    """Seconds each. Two heads of keys, which a model axis of four cannot divide: each of its devices computes both."""
+    mesh = make_mesh(8 // model, model, devices(monkeypatch))
+    sizes = {"batch": 2, "position": CONTEXT, "key_position": CONTEXT, "heads": 2, "group": 4, "head_size": 64}
+    static: dict[str, Any] = {name: value for name, value in OPTIONS[option].items() if isinstance(value, int)}
+    names = {
+        "query": ("batch", "position", "heads", "group", "head_size"),
+        "key": ("batch", "position", "heads", "head_size"),
+        "value": ("batch", "position", "heads", "head_size"),
+        **{name: value for name, value in OPTIONS[option].items() if not isinstance(value, int)},
+    }
+    dtypes = {"query": "bfloat16", "key": "bfloat16", "value": "bfloat16", "segments": "int32", "windowed": "bool"}
+    specs = {name: PartitionSpec(DATA if "batch" in axes else None) for name, axes in names.items() if axes}
+    specs["windowed"] = PartitionSpec()
+
+    def described(name: str) -> jax.ShapeDtypeStruct:
+        """An array of all devices."""
+        shape = [sizes[axis] * (mesh.shape[DATA] if axis == "batch" else 1) for axis in names[name]]
+        return jax.ShapeDtypeStruct(shape, dtypes.get(name, "float32"), sharding=NamedSharding(mesh, specs[name]))
+
+    def loss(arrays: dict[str, jax.Array]) -> jax.Array:
+        arguments: dict[str, Any] = {
+            name: hax.named(array, tuple(Axis(axis, sizes[axis]) for axis in names[name])) if names[name] else array
+            for name, array in arrays.items()
+        }
+        platform = mesh.devices.flat[0].platform
+        return causal_attention(**arguments, **static, scale=0.125, platform=platform).array.astype(jnp.float32).sum()
+
+    def gradients(arrays):
+        trained = {name: arrays.pop(name) for name in ("query", "key", "value")}
+        return jax.grad(lambda trained: loss({**trained, **arrays}))(trained)
+
+    arrays = {name: described(name) for name in names}
+    step = jax.shard_map(
+        gradients,
+        mesh=mesh,
+        in_specs=({name: specs[name] for name in names},),
+        out_specs=specs["query"],
+        axis_names={DATA},
+        check_vma=False,
+    )
+
+    text = jax.jit(step).lower(arrays).compile().as_text()
+
+    assert (kernel in text) == (kernel != "splash" or option not in NOT_BY_SPLASH)
+
+
 def described(devices: list, data: int, model: int, *, elastic: bool) -> tuple[StepSettings, TrainState]:
     """Settings of a small model's step on a mesh of these devices, and the shapes of its state."""
     rules = ShardingRules(make_mesh(data, model, devices))
@@ -125,17 +194,3 @@ def batch(settings: StepSettings) -> jax.ShapeDtypeStruct:
     """Tokens of two microbatches."""
     sharding = NamedSharding(settings.rules.mesh, PartitionSpec(None, DATA))
     return jax.ShapeDtypeStruct((2, 16, CONTEXT + 1), jnp.int32, sharding=sharding)
-
-
-def test_splash_attention_gives_the_values_and_gradients_of_the_blockwise_one():
-    """Interpreted on the CPU: no TPU is needed."""
-    rng = np.random.default_rng(0)
-    q, k, v, weights = (jnp.asarray(rng.normal(size=(2, 2, 256, 64)), jnp.float32) for _ in range(4))
-
-    def outcome(attention):
-        loss = lambda q, k, v: jnp.sum(attention(q / 8, k, v) * weights)  # noqa: E731
-        return attention(q / 8, k, v), *jax.grad(loss, argnums=(0, 1, 2))(q, k, v)
-
-    ours = outcome(functools.partial(splash_attention, terms=ScoreTerms(), interpret=True))
-    for left, right in zip(ours, outcome(blockwise_causal_attention), strict=True):
-        np.testing.assert_allclose(left, right, atol=2e-5)

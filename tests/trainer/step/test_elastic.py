@@ -5,6 +5,7 @@ each of which takes its own way through XLA. Each found a difference of its own 
 types without a transfer between, a shard squared before it is cut off, sums of two products in Adam.
 """
 
+import dataclasses
 import hashlib
 from typing import NamedTuple
 
@@ -47,16 +48,24 @@ def make_gpt2() -> Gpt2:
     return Gpt2.init(CONFIG, key=jax.random.key(0))
 
 
+def make_padded_gpt2() -> Gpt2:
+    return Gpt2.init(dataclasses.replace(CONFIG, padded_vocab_size=128), key=jax.random.key(0))
+
+
 def rules_of(data: int, model: int = 1) -> ShardingRules:
     devices = jax.devices()[: data * model]
     return ShardingRules(make_mesh(data, model, devices), most_data=LANES // 2)
 
 
-def train(data: int, model: int, dtype: str, gather_once: bool, *, elastic: bool = True) -> Trained:
+def train(
+    data: int, model: int, dtype: str, gather_once: bool, *, elastic: bool = True, divide_vocabulary: bool = False
+) -> Trained:
     rules = rules_of(data, model)
+    if divide_vocabulary:
+        rules = dataclasses.replace(rules, tensor_axes=(*rules.tensor_axes, "vocab"))
     key = jax.random.key(7)
     settings = StepSettings(rules, OPTIMIZER, SCHEDULE, jnp.dtype(dtype), gather_once, key, elastic)
-    state = init_state(make_gpt2, OPTIMIZER, rules)
+    state = init_state(make_padded_gpt2 if divide_vocabulary else make_gpt2, OPTIMIZER, rules)
     step = make_train_step(settings)
     placement = BatchPlacement(rules, BATCH, LANES // data)
     rng = np.random.default_rng(0)
@@ -99,6 +108,14 @@ def test_one_device_and_eight_give_the_same_bits():
 )
 def test_every_width_gives_the_same_bits(model, dtype, gather_once, widths):
     first, *others = (train(width, model, dtype, gather_once) for width in widths)
+
+    assert others == [first] * len(others)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "gather_once"), [("float32", True), ("bfloat16", False)])
+def test_every_width_gives_the_same_bits_with_a_divided_vocabulary(dtype, gather_once):
+    first, *others = (train(width, 2, dtype, gather_once, divide_vocabulary=True) for width in (1, 2, 4))
 
     assert others == [first] * len(others)
 

@@ -1,5 +1,7 @@
 """Evaluation on several meshes, votes, placement, and text from a model."""
 
+import dataclasses
+
 import haliax as hax
 import jax
 import jax.numpy as jnp
@@ -62,6 +64,19 @@ def test_rows_lie_microbatch_by_microbatch():
 @pytest.mark.parametrize("vote", [True, False])
 def test_a_vote_is_what_was_cast(vote):
     assert bool(Votes(rules_of(4, 2)).cast(vote)) is vote
+
+
+@pytest.mark.parametrize("temperature", [0, 5.0])
+def test_a_sample_holds_no_padding_of_the_vocabulary(temperature):
+    model = Gpt2.init(dataclasses.replace(CONFIG, padded_vocab_size=128), key=jax.random.key(0))
+    likely = model.wte.updated_slice({"vocab": 97}, hax.full((hax.Axis("vocab", 31), CONFIG.Embed), 1.0))
+    unlikely = model.wte.updated_slice({"vocab": 97}, hax.full((hax.Axis("vocab", 31), CONFIG.Embed), -1.0))
+
+    for table in (likely, unlikely):
+        drawn = sample(
+            dataclasses.replace(model, wte=table), [1, 2], length=12, key=jax.random.key(0), temperature=temperature
+        )
+        assert drawn.max() < 97
 
 
 def test_a_sample_is_the_likeliest_continuation_at_temperature_zero():

@@ -1,5 +1,7 @@
 """The step on meshes of every shape: equal losses, and parameters that are truly divided."""
 
+import dataclasses
+
 import haliax as hax
 import jax
 import jax.numpy as jnp
@@ -25,13 +27,27 @@ def make_gpt2() -> Gpt2:
     return Gpt2.init(CONFIG, key=jax.random.key(0))
 
 
+def make_padded_gpt2() -> Gpt2:
+    return Gpt2.init(dataclasses.replace(CONFIG, padded_vocab_size=128), key=jax.random.key(0))
+
+
 def rules_of(data: int, model: int) -> ShardingRules:
     return ShardingRules(make_mesh(data, model, jax.devices()[: data * model]))
 
 
-def train(data: int, model: int, *, gather_once: bool = False, microbatches: int = 1, dtype=jnp.float32):
+def train(
+    data: int,
+    model: int,
+    *,
+    gather_once: bool = False,
+    microbatches: int = 1,
+    dtype=jnp.float32,
+    divide_vocabulary: bool = False,
+):
     rules = rules_of(data, model)
-    state = init_state(make_gpt2, OPTIMIZER, rules)
+    if divide_vocabulary:
+        rules = dataclasses.replace(rules, tensor_axes=(*rules.tensor_axes, "vocab"))
+    state = init_state(make_padded_gpt2 if divide_vocabulary else make_gpt2, OPTIMIZER, rules)
     step = make_train_step(StepSettings(rules, OPTIMIZER, SCHEDULE, dtype, gather_once, dropout_key=None))
     placement = BatchPlacement(rules, BATCH, microbatches)
     rng = np.random.default_rng(0)
@@ -58,6 +74,19 @@ def test_losses_and_parameters_equal_those_of_one_device(data, model, gather_onc
         state.model,
         one_device[1].model,
     )
+
+
+@pytest.mark.parametrize("gather_once", [False, True], ids=["layer by layer", "gathered once"])
+@pytest.mark.parametrize(("data", "model"), [(2, 1), (4, 2), (1, 8)], ids=["2x1", "4x2", "1x8"])
+def test_a_divided_vocabulary_trains_as_a_whole_one_and_its_padding_stays_zero(data, model, gather_once, one_device):
+    losses, state = train(data, model, gather_once=gather_once, divide_vocabulary=True)
+
+    np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
+    wte, means = state.model.wte.array, state.opt_state[1]
+    assert wte.addressable_shards[0].data.shape == (128 // model, 64 // data)
+    np.testing.assert_allclose(wte[:97], one_device[1].model.wte.array, atol=2e-4)
+    for padded in (wte, means.mu.wte.array, means.nu.wte.array):
+        np.testing.assert_array_equal(padded[97:], 0)
 
 
 @pytest.mark.parametrize("gather_once", [False, True], ids=["layer by layer", "gathered once"])

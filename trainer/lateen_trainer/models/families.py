@@ -18,7 +18,7 @@ class Family:
     """The two classes of a family, and its names in Hugging Face's files."""
 
     config: type[Any]
-    """Made from spec, size of the vocabulary, and platform."""
+    """Made from spec, size of the vocabulary, platform, and padded size of the vocabulary."""
 
     model: type[Any]
     """`model.init(config, key=…)` makes a new one."""
@@ -37,9 +37,16 @@ FAMILIES: dict[str, Family] = {
 """All families, by `spec.model.type`."""
 
 
-def make_config(spec: ModelSpec, vocab_size: int, platform: str = "cpu") -> ModelConfig:
-    """The config of a spec, for devices of a platform (cpu, gpu or tpu)."""
-    return FAMILIES[spec.type].config(spec, vocab_size, platform)
+def make_config(
+    spec: ModelSpec, vocab_size: int, platform: str = "cpu", padded_vocab_size: int | None = None
+) -> ModelConfig:
+    """The config of a spec, for devices of a platform (cpu, gpu or tpu).
+
+    Args:
+        vocab_size: entries of the tokenizer's vocabulary.
+        padded_vocab_size: those of the parameters' axis; None: as many.
+    """
+    return FAMILIES[spec.type].config(spec, vocab_size, platform, padded_vocab_size)
 
 
 def init_model(config: ModelConfig, *, key: PRNGKeyArray) -> LanguageModel:

@@ -16,7 +16,7 @@ from lateen_api.spec import Gpt2Spec
 
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.language_model import Resolve
-from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, unbind
+from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
 
@@ -30,13 +30,16 @@ class Gpt2Config:
     platform: str = "cpu"
     """Of the devices that the model is compiled for: attention has kernels of its own on each."""
 
+    padded_vocab_size: int | None = None
+    """Length of the vocabulary's axis, so that it can be divided; None: `vocab_size`. What is padded is zero."""
+
     @property
     def longest_context(self) -> int:
         """Positions that have an embedding."""
         return self.spec.seq_len
 
     Pos = property(lambda self: Axis("position", self.spec.seq_len))
-    Vocab = property(lambda self: Axis("vocab", self.vocab_size))
+    Vocab = property(lambda self: Axis("vocab", self.padded_vocab_size or self.vocab_size))
     Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
     Layers = property(lambda self: Axis("layers", self.spec.num_layers))
     Heads = property(lambda self: Axis("heads", self.spec.num_heads))
@@ -62,6 +65,7 @@ class Attention(eqx.Module):
             config,
         )
 
+    @jax.named_scope("attention")
     def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
@@ -99,6 +103,7 @@ class Mlp(eqx.Module):
             config,
         )
 
+    @jax.named_scope("mlp")
     def __call__(self, x: NamedArray) -> NamedArray:
         """x: [..., Embed] → [..., Embed]"""
         return self.c_proj(ACTIVATIONS[self.config.spec.activation_function](self.c_fc(x)))
@@ -123,6 +128,7 @@ class Block(eqx.Module):
             Mlp.init(config, key=k_mlp),
         )
 
+    @jax.named_scope("block")
     def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         pdrop = self.attn.config.spec.resid_pdrop
@@ -149,7 +155,7 @@ class Gpt2(eqx.Module):
         k_wte, k_wpe, k_blocks = jax.random.split(key, 3)
         std = config.spec.initializer_range
         return Gpt2(
-            hax.random.normal(k_wte, (config.Vocab, config.Embed)) * std,
+            token_table(config.Vocab, config.Embed, config.vocab_size, std=std, key=k_wte),
             hax.random.normal(k_wpe, (config.Pos, config.Embed)) * std,
             Stack.init(
                 config.Layers,
@@ -181,8 +187,9 @@ class Gpt2(eqx.Module):
         """
         k_embed, k_blocks = (None, None) if key is None else jax.random.split(key)
         Pos = tokens.resolve_axis("position")
-        x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
-        x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
+        with jax.named_scope("embedding"):
+            x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
+            x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
             return resolve(block)(x, layer, key=k_blocks)
@@ -191,8 +198,9 @@ class Gpt2(eqx.Module):
         return self.ln_f(x)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
-        """[Batch, Pos] → [Batch, Pos, Vocab]: all logits at once, for generation and tests."""
-        return hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+        """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""
+        logits = hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+        return logits.slice("vocab", start=0, length=self.config.vocab_size)
 
 
 def _residual_depth(config: Gpt2Config) -> float:

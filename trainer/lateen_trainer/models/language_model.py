@@ -20,6 +20,11 @@ class ModelConfig(Protocol):
         ...
 
     @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary. The axis "vocab" of the parameters may be longer; what is behind is padding."""
+        ...
+
+    @property
     def Pos(self) -> Axis:
         """Positions of a training sequence."""
         ...
@@ -45,7 +50,7 @@ class LanguageModel(Protocol):
 
     @property
     def lm_head(self) -> NamedArray:
-        """[vocab, embed]: logits are hidden · lm_headᵀ."""
+        """[vocab, embed]: logits are hidden · lm_headᵀ, of which the first `config.vocab_size` mean something."""
         ...
 
     def hidden(self, tokens: NamedArray, *, key: PRNGKeyArray | None = ..., resolve: Resolve = ...) -> NamedArray:

@@ -46,6 +46,7 @@ class LayerNorm(eqx.Module):
     def init(axis: Axis, eps: float) -> "LayerNorm":
         return LayerNorm(hax.ones(axis), hax.zeros(axis), axis, eps)
 
+    @jax.named_scope("norm")
     def __call__(self, x: NamedArray) -> NamedArray:
         x = x.rearrange((..., self.axis))
         return hax.named(layer_norm(x.array, self.weight.array, self.bias.array, self.eps), x.axes)
@@ -65,6 +66,7 @@ class RmsNorm(eqx.Module):
     def init(axis: Axis, eps: float) -> "RmsNorm":
         return RmsNorm(hax.ones(axis), axis, eps)
 
+    @jax.named_scope("norm")
     def __call__(self, x: NamedArray) -> NamedArray:
         x = x.rearrange((..., self.axis))
         return hax.named(rms_norm(x.array, self.weight.array, self.eps), x.axes)
@@ -89,6 +91,7 @@ class GatedMlp(eqx.Module):
             activation,
         )
 
+    @jax.named_scope("mlp")
     def __call__(self, x: NamedArray) -> NamedArray:
         """x: [..., Embed] → [..., Embed]"""
         return self.down_proj(gated(ACTIVATIONS[self.activation], self.gate_proj(x), self.up_proj(x)))
@@ -99,6 +102,15 @@ def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray, bias: 
     layer = hnn.Linear.init(In, Out, key=key, out_first=False, use_bias=bias)
     weight = hax.random.normal(key, layer.weight.axes) * std
     return eqx.tree_at(lambda m: m.weight, layer, weight)
+
+
+def token_table(Vocab: Axis, Embed: Axis, vocab_size: int, *, std: float, key: PRNGKeyArray) -> NamedArray:
+    """[Vocab, Embed], for a token embedding or an output layer: normal with the given standard deviation for the
+    `vocab_size` entries of the vocabulary, whatever the length of its axis, and zeros behind them."""
+    entries = hax.random.normal(key, (Vocab.resize(vocab_size), Embed)) * std
+    if vocab_size == Vocab.size:
+        return entries
+    return hax.named(jnp.pad(entries.array, [(0, Vocab.size - vocab_size), (0, 0)]), (Vocab, Embed))
 
 
 def unbind(x: NamedArray, axis: str) -> tuple[NamedArray, ...]:

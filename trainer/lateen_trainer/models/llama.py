@@ -24,7 +24,7 @@ from lateen_api.spec import LlamaLikeSpec
 
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.language_model import Resolve
-from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear
+from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear, token_table
 from lateen_trainer.models.rotary import RotaryTables, rotary_tables
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
@@ -39,12 +39,15 @@ class LlamaConfig:
     platform: str = "cpu"
     """Of the devices that the model is compiled for: attention has kernels of its own on each."""
 
+    padded_vocab_size: int | None = None
+    """Length of the vocabulary's axis, so that it can be divided; None: `vocab_size`. What is padded is zero."""
+
     @property
     def longest_context(self) -> None:
         """Rotary positions have no end."""
 
     Pos = property(lambda self: Axis("position", self.spec.seq_len))
-    Vocab = property(lambda self: Axis("vocab", self.vocab_size))
+    Vocab = property(lambda self: Axis("vocab", self.padded_vocab_size or self.vocab_size))
     Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
     Layers = property(lambda self: Axis("layers", self.spec.num_layers))
     Heads = property(lambda self: Axis("heads", self.spec.kv_heads))
@@ -94,6 +97,7 @@ class Attention(eqx.Module):
             config,
         )
 
+    @jax.named_scope("attention")
     def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
@@ -138,6 +142,7 @@ class Block(eqx.Module):
             ),
         )
 
+    @jax.named_scope("block")
     def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         x = x + self.self_attn(self.input_layernorm(x), layer, rotary)
@@ -158,9 +163,11 @@ class Llama(eqx.Module):
         """Weights are normal with `initializerRange`, norms 1 and biases 0, as in transformers."""
         k_embed, k_head, k_blocks = jax.random.split(key, 3)
         spec = config.spec
-        table = (config.Vocab, config.Embed)
+        table = lambda key: token_table(  # noqa: E731
+            config.Vocab, config.Embed, config.vocab_size, std=spec.initializer_range, key=key
+        )
         return Llama(
-            hax.random.normal(k_embed, table) * spec.initializer_range,
+            table(k_embed),
             Stack.init(
                 config.Layers,
                 lambda key: Block.init(config, key=key),
@@ -168,7 +175,7 @@ class Llama(eqx.Module):
                 gradient_checkpointing=spec.gradient_checkpointing,
             ),
             RmsNorm.init(config.Embed, spec.layer_norm_epsilon),
-            None if spec.tie_word_embeddings else hax.random.normal(k_head, table) * spec.initializer_range,
+            None if spec.tie_word_embeddings else table(k_head),
             config,
         )
 
@@ -192,7 +199,8 @@ class Llama(eqx.Module):
         """
         del key
         rotary = self._rotary_tables(tokens.resolve_axis("position"))
-        x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
+        with jax.named_scope("embedding"):
+            x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
             return resolve(block)(x, layer, rotary)
@@ -205,8 +213,9 @@ class Llama(eqx.Module):
         return rotary_tables(spec.rope, self.config.HeadSize, hax.arange(Pos), length=Pos.size, context=spec.seq_len)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
-        """[Batch, Pos] → [Batch, Pos, Vocab]: all logits at once, for generation and tests."""
-        return hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+        """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""
+        logits = hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
+        return logits.slice("vocab", start=0, length=self.config.vocab_size)
 
 
 _LAYER = "model.layers.{layers}."

@@ -6,6 +6,8 @@ its logits are at hand, so that nothing is computed twice (the idea is that of L
 Hsu et al., https://arxiv.org/abs/2410.10989).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from haliax import NamedArray
@@ -13,18 +15,29 @@ from jaxtyping import PRNGKeyArray
 from lateen_api.plan.memory import positions_in_a_chunk
 
 
-def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArray, weights: NamedArray) -> jax.Array:
+@jax.named_scope("loss")
+def next_token_losses(
+    hidden: NamedArray,
+    lm_head: NamedArray,
+    targets: NamedArray,
+    weights: NamedArray,
+    *,
+    vocab_size: int | None = None,
+) -> jax.Array:
     """Σ weight · (−log softmax(hidden · lm_headᵀ)[target]), a float32 scalar.
 
     Args:
         hidden: [Batch, Pos, Embed]
         lm_head: [Vocab, Embed]
-        targets: [Batch, Pos] integers below Vocab
+        targets: [Batch, Pos] integers below vocab_size
         weights: [Batch, Pos] float32; 0 leaves a position out
+        vocab_size: entries of the vocabulary, from the first on; those of Vocab behind them are padding, and outside
+            the softmax. None: all.
     """
     embed = hidden.resolve_axis("embed")
     rows = hidden.rearrange((..., embed)).array.reshape(-1, embed.size)
     return _weighted_loss(
+        vocab_size or lm_head.resolve_axis("vocab").size,
         rows,
         lm_head.rearrange(("vocab", "embed")).array,
         targets.array.reshape(-1),
@@ -32,7 +45,9 @@ def next_token_losses(hidden: NamedArray, lm_head: NamedArray, targets: NamedArr
     )
 
 
-def draw_labels(hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray) -> NamedArray:
+def draw_labels(
+    hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray, *, vocab_size: int | None = None
+) -> NamedArray:
     """[Batch, Pos] int32 labels from the model's own distribution, softmax(hidden · lm_headᵀ).
 
     They are drawn by adding Gumbel noise to the logits and taking the largest. Nothing is differentiated.
@@ -40,6 +55,7 @@ def draw_labels(hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray) -> N
     Args:
         hidden: [Batch, Pos, Embed]
         lm_head: [Vocab, Embed]
+        vocab_size: as for `next_token_losses`: padding is never drawn.
     """
     embed = hidden.resolve_axis("embed")
     ordered = hidden.rearrange((..., embed))
@@ -50,6 +66,7 @@ def draw_labels(hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray) -> N
     def draw(_, inputs):
         number, rows = inputs
         logits = jnp.einsum("nd,vd->nv", rows, head, preferred_element_type=jnp.float32)
+        logits = _without_padding(logits, vocab_size or head.shape[0])
         noise = jax.random.gumbel(jax.random.fold_in(key, number), logits.shape)
         return None, jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)
 
@@ -58,24 +75,26 @@ def draw_labels(hidden: NamedArray, lm_head: NamedArray, key: PRNGKeyArray) -> N
     return NamedArray(labels.reshape(-1)[: rows.shape[0]].reshape([axis.size for axis in axes]), axes)
 
 
-@jax.custom_vjp
-def _weighted_loss(hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _weighted_loss(
+    vocab_size: int, hidden: jax.Array, head: jax.Array, targets: jax.Array, weights: jax.Array
+) -> jax.Array:
     """hidden [N, D], head [V, D], targets [N], weights [N] → scalar"""
 
     def chunk(total, inputs):
         rows, labels, factors = inputs
-        loss, _ = _chunk_loss(rows, head, labels, factors)
+        loss, _ = _chunk_loss(vocab_size, rows, head, labels, factors)
         return total + loss, None
 
     total, _ = jax.lax.scan(chunk, jnp.float32(0), _chunks(head.shape[0], hidden, targets, weights))
     return total
 
 
-def _weighted_loss_forward(hidden, head, targets, weights):
+def _weighted_loss_fwd(vocab_size, hidden, head, targets, weights):
     def chunk(carry, inputs):
         total, head_gradient = carry
         rows, labels, factors = inputs
-        loss, gradient = _chunk_loss(rows, head, labels, factors)
+        loss, gradient = _chunk_loss(vocab_size, rows, head, labels, factors)
         gradient = gradient.astype(rows.dtype)
         rows_gradient = gradient @ head
         head_gradient = head_gradient + jnp.einsum("nv,nd->vd", gradient, rows, preferred_element_type=jnp.float32)
@@ -87,18 +106,19 @@ def _weighted_loss_forward(hidden, head, targets, weights):
     return total, (rows_gradient, head_gradient.astype(head.dtype))
 
 
-def _weighted_loss_backward(saved, cotangent):
-    rows_gradient, head_gradient = saved
-    scale = lambda g: (g * cotangent).astype(g.dtype)  # noqa: E731
+def _weighted_loss_bwd(vocab_size, residuals, g):
+    rows_gradient, head_gradient = residuals
+    scale = lambda gradient: (gradient * g).astype(gradient.dtype)  # noqa: E731
     return scale(rows_gradient), scale(head_gradient), None, None
 
 
-_weighted_loss.defvjp(_weighted_loss_forward, _weighted_loss_backward)
+_weighted_loss.defvjp(_weighted_loss_fwd, _weighted_loss_bwd)
 
 
-def _chunk_loss(rows, head, labels, factors):
+def _chunk_loss(vocab_size, rows, head, labels, factors):
     """Loss of some positions, and its gradient with respect to their logits [n, V]."""
     logits = jnp.einsum("nd,vd->nv", rows, head, preferred_element_type=jnp.float32)
+    logits = _without_padding(logits, vocab_size)
     top = jnp.max(logits, axis=-1, keepdims=True)
     exponentials = jnp.exp(logits - top)
     normaliser = jnp.sum(exponentials, axis=-1, keepdims=True)
@@ -108,6 +128,13 @@ def _chunk_loss(rows, head, labels, factors):
     gradient = (exponentials / normaliser - is_label) * factors[:, None]
     # A position that is left out counts nothing even where its loss is not finite.
     return jnp.sum(jnp.where(factors == 0, 0, losses * factors)), gradient
+
+
+def _without_padding(logits: jax.Array, vocab_size: int) -> jax.Array:
+    """Logits [n, V], −inf behind the entries of the vocabulary."""
+    if vocab_size == logits.shape[-1]:
+        return logits
+    return jnp.where(jnp.arange(logits.shape[-1]) < vocab_size, logits, -jnp.inf)
 
 
 def _chunks(vocab: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:

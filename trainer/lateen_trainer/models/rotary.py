@@ -9,6 +9,7 @@ import math
 
 import equinox as eqx
 import haliax as hax
+import jax
 import jax.numpy as jnp
 import numpy as np
 from haliax import Axis, NamedArray
@@ -24,6 +25,7 @@ class RotaryTables(eqx.Module):
     cos: NamedArray  # [..., HeadSize] float32
     sin: NamedArray  # [..., HeadSize] float32
 
+    @jax.named_scope("rotary")
     def rotate(self, x: NamedArray) -> NamedArray:
         """Queries or keys, turned by their positions.
 
@@ -39,6 +41,7 @@ class RotaryTables(eqx.Module):
         return (x.astype(jnp.float32) * self.cos + turned * self.sin).rearrange(x.axes).astype(x.dtype)
 
 
+@jax.named_scope("rotary_tables")
 def rotary_tables(rope: RopeSpec, HeadSize: Axis, positions: NamedArray, *, length: int, context: int) -> RotaryTables:
     """Cosines and sines for `RotaryTables.rotate`. Compute them once per pass, outside the stack of layers.
 

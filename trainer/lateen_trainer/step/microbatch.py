@@ -39,9 +39,11 @@ def microbatch_loss(
     if weights is not None:
         factors = factors * weights[:, None]
     hidden = model.hidden(inputs, key=key, resolve=resolve)
+    vocab_size = model.config.vocab_size
     if label_key is not None:
-        targets = draw_labels(hidden, model.lm_head, label_key)
-    return next_token_losses(hidden, model.lm_head, targets, hax.named(factors, (Batch, Pos)))
+        targets = draw_labels(hidden, model.lm_head, label_key, vocab_size=vocab_size)
+    weights_of_tokens = hax.named(factors, (Batch, Pos))
+    return next_token_losses(hidden, model.lm_head, targets, weights_of_tokens, vocab_size=vocab_size)
 
 
 def layerwise_loss(
