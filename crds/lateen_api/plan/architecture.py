@@ -25,6 +25,11 @@ class Parameter:
     """Its named axes and their sizes, in their order."""
 
     @property
+    def checkpoint_name(self) -> str:
+        """Its name in checkpoints, where it is a part of the state: `model.blocks.blocks.attn.c_attn.weight`."""
+        return f"model.{self.name}"
+
+    @property
     def size(self) -> int:
         """Numbers in it."""
         return math.prod(self.axes.values())

@@ -125,6 +125,8 @@ class Planner:
             mesh=mesh,
             tensor_axes=tuple(self.spec.trainer.tensor_parallel_axes),
             available=self.fleet.device_memory(devices_per_host),
+            optimizer=self.spec.optimizer,
+            has_ema=self.spec.trainer.ema is not None,
         )
 
     def _devices_per_host(self, hosts: int) -> int:

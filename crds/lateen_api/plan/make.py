@@ -1,16 +1,19 @@
 """`make_plan`: all that follows from a job before anything is created, or why it cannot run."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
 from lateen_api.hugging_face.initial_model import check_states_model
+from lateen_api.plan.architecture import architecture
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
 from lateen_api.plan.layout import Layout, Planner
 from lateen_api.plan.memory import gathers_once
-from lateen_api.plan.result import Plan
+from lateen_api.plan.parameter_rules import check_groups, parameter_rule
+from lateen_api.plan.result import Plan, PlannedParameter
 from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_count, steps_of
 from lateen_api.plan.transformer import parameter_count, training_flops_per_token
 from lateen_api.plan.units import bytes_
@@ -61,6 +64,7 @@ def make_plan(
     if fleet is None or precision is None or blocked:
         raise_all(errors)
         raise AssertionError("a stage failed without saying why")
+    errors += check_groups(spec.optimizer, architecture(spec.model, padded).parameters)
     planner = Planner(spec, fleet, precision, padded)
     layout = _collect(errors, lambda: planner.lay_out(fleet.hosts))
     raise_all(errors)
@@ -100,9 +104,21 @@ def make_plan(
         memory=layout.memory,
         warmup_steps=steps_of(spec.optimizer.warmup, trainer.num_train_steps),
         decay_steps=decay_steps(spec.optimizer, trainer.num_train_steps),
+        optimizer=_planned_parameters(spec, vocab_size),
         evaluations=evaluation_count(spec),
         warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute, planner.cpu_threads())],
     )
+
+
+def _planned_parameters(spec: JobSpec, vocab_size: int) -> list[PlannedParameter]:
+    return [
+        PlannedParameter(
+            name=parameter.checkpoint_name,
+            axes=parameter.axes,
+            **asdict(parameter_rule(spec.optimizer, parameter.checkpoint_name, tuple(parameter.axes))),
+        )
+        for parameter in architecture(spec.model, vocab_size).parameters
+    ]
 
 
 def _collect(errors: list[JobError], stage: Callable[[], T]) -> T | None:

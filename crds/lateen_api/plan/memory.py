@@ -7,6 +7,7 @@ for CPUs, GPUs and TPUs; `lateen plan --compile` asks the compiler itself.
 from dataclasses import dataclass
 
 from lateen_api.plan.architecture import architecture
+from lateen_api.plan.parameter_rules import state_size
 from lateen_api.plan.result import Memory, MeshShape
 from lateen_api.plan.transformer import (
     block_parameters,
@@ -15,6 +16,7 @@ from lateen_api.plan.transformer import (
     vocabulary_parameters,
 )
 from lateen_api.precision import BYTES, Precision
+from lateen_api.spec import OptimizerSpec, SophiaHSpec, SophiaSection
 from lateen_api.spec.model import ModelSpec
 
 LOGITS_IN_A_CHUNK = 1 << 26
@@ -63,16 +65,22 @@ class MemoryModel:
     available: int | None
     """Bytes of a device; None: not known."""
 
+    optimizer: OptimizerSpec
+    has_ema: bool
+    """Are averaged weights kept beside the last ones?"""
+
     def estimate(self, microbatch: int, lanes: int | None = None) -> Memory:
         """Memory of a device that works on `microbatch` sequences at once, in elastic mode if there are lanes."""
         part = self._parameters_of_a_model_part // self.mesh.data
         parameters = part * BYTES[self.precision.params]
-        optimizer = 2 * parameters  # AdamW's two running means
+        optimizer = self._optimizer_state() * BYTES[self.precision.params]
         if lanes is None:
             sums = 1 if microbatch * self.mesh.data < self.batch_size else 0
         else:
             sums = (lanes // self.mesh.data).bit_length() - 1  # one for each level of the tree over a device's lanes
         gradients = self._gradients(part, sums)
+        if isinstance(self.optimizer, SophiaSection):
+            gradients += part * _FLOAT32  # the step's own, while the curvature is estimated
         kept, block = self._blocks(microbatch)
         # The cross entropy is through with its logits before the first block goes back.
         activations = self._gathered(part) + kept + max(block, self._logits(microbatch))
@@ -84,6 +92,16 @@ class MemoryModel:
             total=parameters + optimizer + gradients + activations,
             available=self.available,
         )
+
+    def _optimizer_state(self) -> int:
+        """Numbers of a device: what the optimizer keeps, and the averaged weights."""
+        axes = set(self.tensor_axes)
+        numbers = 0
+        for parameter in architecture(self.model, self.vocab_size).parameters:
+            kept = state_size(self.optimizer, parameter.checkpoint_name, parameter.axes)
+            kept += parameter.size if self.has_ema else 0
+            numbers += kept // (self.mesh.model if parameter.axes.keys() & axes else 1)
+        return numbers // self.mesh.data
 
     @property
     def _parameters_of_a_model_part(self) -> int:
@@ -127,6 +145,9 @@ class MemoryModel:
         if model.keeps_attention_weights:
             # Dropout needs all attention weights at hand: scores, weights and what is left of them.
             block += 3 * tokens * model.seq_len * model.num_heads * _FLOAT32 // self.mesh.model
+        if isinstance(self.optimizer, SophiaHSpec):
+            # A product with the Hessian recomputes nothing, and each activation has its derivative beside it.
+            return 2 * model.num_layers * block, 2 * block
         if model.gradient_checkpointing:
             return model.num_layers * tokens * model.hidden_dim * size, block
         return model.num_layers * block, block

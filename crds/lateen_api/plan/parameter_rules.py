@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
 
+from lateen_api.errors import JobError
+from lateen_api.plan.architecture import Parameter
 from lateen_api.spec import MuonSpec, OptimizerSpec, ParameterGroup
+from lateen_api.wording import closest, show
 
 SEPARATE_AXES = ("layers", "qkv")
 """Axes along which parameters lie side by side that are parameters of their own: those of all blocks, and the
@@ -88,6 +91,32 @@ def parameter_rule(spec: OptimizerSpec, name: str, axes: Sequence[str]) -> Param
 def group_of(groups: Sequence[ParameterGroup], name: str) -> ParameterGroup | None:
     """The first group that matches a name."""
     return next((group for group in groups if fnmatchcase(name, group.match)), None)
+
+
+def check_groups(spec: OptimizerSpec, parameters: Sequence[Parameter]) -> list[JobError]:
+    """Groups without parameters: a name is misspelt, or a group before has them all."""
+    names = [parameter.checkpoint_name for parameter in parameters]
+    errors = []
+    for number, group in enumerate(spec.groups):
+        where = f"spec.optimizer.groups[{number}].match"
+        if not any(fnmatchcase(name, group.match) for name in names):
+            meant = closest(group.match.strip("*"), names, cutoff=0.3) or names[0]
+            errors.append(
+                JobError(
+                    where,
+                    f"{show(group.match)} matches no parameter: expected a pattern of names such as {meant}. "
+                    "`lateen plan` without the group lists them.",
+                )
+            )
+        elif not any(group_of(spec.groups, name) is group for name in names):
+            errors.append(
+                JobError(
+                    where,
+                    f"{show(group.match)} matches parameters of earlier groups only: expected others. "
+                    "Put the group before them, or remove it.",
+                )
+            )
+    return errors
 
 
 def state_size(spec: OptimizerSpec, name: str, axes: Mapping[str, int]) -> int:

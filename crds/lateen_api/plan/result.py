@@ -46,6 +46,24 @@ class Memory(_Part):
     """Memory of a device; None: not known."""
 
 
+class PlannedParameter(_Part):
+    """How one array of parameters is trained."""
+
+    name: str
+    """As checkpoints and `spec.optimizer.groups` name it."""
+
+    axes: dict[str, int]
+    """Its named axes and their sizes."""
+
+    rule: str
+    """The algorithm: `spec.optimizer.type`, or adamw for what Muon leaves to it."""
+
+    learning_rate: float
+    """At its peak."""
+
+    weight_decay: float
+
+
 class Plan(_Part):
     """What a job comes to. Field names are camelCase in JSON."""
 
@@ -127,6 +145,9 @@ class Plan(_Part):
 
     decay_steps: int
     """Steps in which the learning rate falls to its end."""
+
+    optimizer: list[PlannedParameter]
+    """What `spec.optimizer` says of each parameter."""
 
     evaluations: int
     """Evaluations in all; 0: there is no validation data."""

@@ -1,5 +1,6 @@
 """A plan as a table for people."""
 
+import math
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
@@ -8,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lateen_api.plan.compiled import Compiled
-from lateen_api.plan.result import Plan
+from lateen_api.plan.result import Plan, PlannedParameter
 from lateen_api.plan.units import bytes_, count, flops, percent
 from lateen_api.spec import LlamaLikeSpec, LMTrainingJob
 
@@ -22,6 +23,7 @@ def plan_table(job: LMTrainingJob, plan: Plan, compiled: Compiled | None = None)
         "Model": _model(job, plan),
         "Step": _step(plan),
         "Run": _run(job, plan),
+        f"Optimizer ({job.spec.optimizer.type})": _optimizer(plan),
         "Memory of a device (estimate)": _memory(plan),
     }
     if compiled is not None:
@@ -87,6 +89,19 @@ def _run(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
     yield "warm-up", _many(plan.warmup_steps, "step")
     yield "decay", _many(plan.decay_steps, "step")
     yield "evaluations", f"{plan.evaluations:,}" if plan.evaluations else "none (no spec.data.validationUrls)"
+
+
+def _optimizer(plan: Plan) -> Iterable[Row]:
+    """Parameters of one rule, rate and decay in one row."""
+    alike: dict[Row, list[PlannedParameter]] = {}
+    for parameter in plan.optimizer:
+        rate_and_decay = f"rate {parameter.learning_rate:g}, decay {parameter.weight_decay:g}"
+        alike.setdefault((parameter.rule, rate_and_decay), []).append(parameter)
+    for (rule, rate_and_decay), parameters in alike.items():
+        numbers = count(sum(math.prod(parameter.axes.values()) for parameter in parameters))
+        yield rule, f"{rate_and_decay}: {numbers} parameters"
+        for parameter in parameters:
+            yield "", f"{parameter.name} {list(parameter.axes.values())}"
 
 
 def _memory(plan: Plan) -> Iterable[Row]:

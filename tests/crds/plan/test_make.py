@@ -13,7 +13,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
             "compute={accelerator: tpu-v5p, topology: 2x2x4, slices: 2, minSlices: 1, maxSlices: 4}",
         )
     )
-    assert plan.model_dump(by_alias=True, exclude={"memory"}) == {
+    assert plan.model_dump(by_alias=True, exclude={"memory", "optimizer"}) == {
         "accelerator": "tpu-v5p",
         "acceleratorKind": "tpu",
         "hosts": 8,
@@ -44,6 +44,20 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "evaluations": 100,
         "warnings": [],
     }
+
+
+def test_plan_says_how_each_parameter_is_trained():
+    plan = make_plan(nano("optimizer={type: muon, learningRate: 0.5, groups: [{match: '*.wte', weightDecay: 0.25}]}"))
+    by_name = {parameter.name: parameter.model_dump(by_alias=True) for parameter in plan.optimizer}
+    assert len(by_name) == 16
+    assert by_name["model.wte"] == {
+        "name": "model.wte",
+        "axes": {"vocab": 257, "embed": 128},
+        "rule": "adamw",
+        "learningRate": 0.5,
+        "weightDecay": 0.25,
+    }
+    assert by_name["model.blocks.blocks.mlp.c_fc.weight"]["rule"] == "muon"
 
 
 def test_cpu_host_of_two_cores_gets_two_devices_and_small_microbatches():

@@ -153,3 +153,30 @@ def test_a_large_llama_is_gathered_block_by_block_with_both_of_its_large_tables(
         activations_of("data.tokenizer=gpt2", gpus=8, **large, tieWordEmbeddings=is_tied) for is_tied in (False, True)
     )
     assert untied - tied == 50_257 * 2048 * (2 + 4)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"),
+    [
+        ("adamw", 2 * PARAMETERS),
+        ("sophia-g", 2 * PARAMETERS),
+        ("lion", PARAMETERS),
+        # Momentum of the matrices of blocks, of which there are 12 × (4 + 8) × 768², and two means of the others.
+        ("muon", 2 * PARAMETERS - 12 * 12 * 768 * 768),
+    ],
+)
+def test_each_optimizer_keeps_its_own_state(optimizer, numbers):
+    assert memory_of(f"optimizer.type={optimizer}").optimizer == 4 * numbers
+
+
+def test_adafactor_keeps_less_than_a_hundredth():
+    assert 0 < memory_of("optimizer.type=adafactor").optimizer < 4 * PARAMETERS / 100
+
+
+def test_averaged_weights_are_as_many_as_the_parameters():
+    assert memory_of("trainer.ema={}", "trainer.perDeviceParallelism=8").optimizer == 3 * 4 * PARAMETERS
+
+
+def test_sophia_holds_a_gradient_more_while_it_estimates():
+    assert memory_of("optimizer.type=sophia-g").gradients == memory_of().gradients + 4 * PARAMETERS
+    assert memory_of("optimizer.type=sophia-h").activations > 2 * memory_of("optimizer.type=sophia-g").activations

@@ -19,7 +19,12 @@ _CUBE = 0.044715
 @jax.custom_vjp
 def gelu_tanh(x: jax.Array) -> jax.Array:
     """GELU in the tanh approximation (Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415); keeps only x."""
-    return 0.5 * x * (1 + jnp.tanh(_SLOPE * (x + _CUBE * x * x * x)))
+    return _gelu_forward(x)[0]
+
+
+def _gelu_forward(x):
+    # Not a call of gelu_tanh: what a derivative is made of must have one itself (`step.derivatives`).
+    return 0.5 * x * (1 + jnp.tanh(_SLOPE * (x + _CUBE * x * x * x))), x
 
 
 def _gelu_backward(x, gradient):
@@ -27,7 +32,7 @@ def _gelu_backward(x, gradient):
     return (gradient * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _SLOPE * (1 + 3 * _CUBE * x * x)),)
 
 
-gelu_tanh.defvjp(lambda x: (gelu_tanh(x), x), _gelu_backward)
+gelu_tanh.defvjp(_gelu_forward, _gelu_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

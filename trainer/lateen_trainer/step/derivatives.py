@@ -11,9 +11,11 @@ Each function has the arguments
 and gives the loss and a tree like the model.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
@@ -34,8 +36,21 @@ def gradient_of_drawn_labels(loss_of, model, vector, tokens, key):
 
 def hessian_product(loss_of, model, vector, tokens, key):
     """The Hessian times the vector, without dropout: the derivative of the gradient in the vector's direction
-    (Pearlmutter, "Fast exact multiplication by the Hessian", 1994)."""
+    (Pearlmutter, "Fast exact multiplication by the Hessian", 1994).
+
+    Functions with derivatives of their own (`custom_vjp`) have no second one. But what their derivatives are made of
+    has: so the gradient is traced by itself, until nothing of them is left, and the trace is differentiated. Blocks
+    are not recomputed, since a trace would keep such functions for that.
+    """
     del key
-    function = jax.value_and_grad(lambda model: loss_of(model, tokens, key=None))
-    (loss, _), (_, product) = jax.jvp(function, (model,), (vector,))
+
+    @jax.jit
+    def loss_and_gradient(model):
+        return jax.value_and_grad(lambda model: loss_of(_without_checkpointing(model), tokens, key=None))(model)
+
+    (loss, _), (_, product) = jax.jvp(loss_and_gradient, (model,), (vector,))
     return loss, product
+
+
+def _without_checkpointing(model):
+    return eqx.tree_at(lambda m: m.blocks, model, dataclasses.replace(model.blocks, gradient_checkpointing=False))

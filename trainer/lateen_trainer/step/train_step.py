@@ -119,8 +119,7 @@ def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state
     if settings.curvature == "gauss-newton-bartlett":
         estimate = gauss_newton_bartlett(sum_gradients, state.model, tokens, key=key)
     else:
-        rules, dtype = settings.rules, settings.compute_dtype
-        estimate = hutchinson(sum_gradients, state.model, tokens, key=key, rules=rules, dtype=dtype)
+        estimate = hutchinson(sum_gradients, state.model, tokens, key=key, rules=settings.rules)
     return jax.lax.with_sharding_constraint(estimate, settings.rules.shardings(estimate))
 
 
