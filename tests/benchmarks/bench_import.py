@@ -90,10 +90,11 @@ def main() -> None:
         print(f"{size / 2:,.0f} parameters, {size / 1e9:.2f} GB of bfloat16 in {FILES} files")
         for count in arguments.processes:
             for number, (took,) in enumerate(together(count, ["start", {"url": str(folder)}], seconds=1800)):
+                read, state, peak, before = (took[name] / 1e9 for name in ("bytes", "share", "peak", "before"))
                 print(
-                    f"{count} processes, {number}: read {took['bytes'] / 1e9:.2f} GB in {took['reads']:,} reads and "
-                    f"{took['seconds']:.0f} s; state {took['share'] / 1e9:.2f} GB, peak memory {took['peak'] / 1e9:.2f} GB "
-                    f"({took['peak'] / took['share']:.2f} of it; {took['before'] / 1e9:.2f} GB before)",
+                    f"{count} processes, {number}: read {read:.2f} GB in {took['reads']:,} reads and "
+                    f"{took['seconds']:.0f} s; state {state:.2f} GB, peak memory {peak:.2f} GB ({peak / state:.2f} of "
+                    f"it; {before:.2f} GB before)",
                     flush=True,
                 )
 

@@ -81,7 +81,8 @@ def test_each_field_that_differs_is_named_with_both_values(tmp_path):
         ("spec.model.vocabSize", f"is 321, and {where} 320: {remedy}"),
         (
             "spec.model.rope",
-            f'is {{"type": "default", "theta": 10000.0}}, and {where} {{"type": "default", "theta": 500000.0}}: {remedy}',
+            f'is {{"type": "default", "theta": 10000.0}}, and {where} '
+            f'{{"type": "default", "theta": 500000.0}}: {remedy}',
         ),
     ]
 

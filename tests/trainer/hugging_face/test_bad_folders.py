@@ -19,6 +19,7 @@ SPEC = small_spec(ALL["llama, tied"])
 GPT2 = small_spec(ALL["gpt2"])
 NORM = "model.norm.weight"
 EMBED = "model.embed_tokens.weight"
+MLP = "model.layers.{}.mlp"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -69,22 +70,22 @@ def of_another_model(*problems: str) -> str:
         (
             lambda t: t.update({NORM: torch.ones(32).to(torch.float8_e4m3fn)}),
             [
-                f"tensor {NORM} (model.safetensors) is of type F8_E4M3: expected F64, F32, F16, BF16. A quantised model "
-                "has to be exported in bfloat16 first"
+                f"tensor {NORM} (model.safetensors) is of type F8_E4M3: expected F64, F32, F16, BF16. A quantised "
+                "model has to be exported in bfloat16 first"
             ],
         ),
         (
             lambda t: t.update({NORM: torch.ones(32, dtype=torch.int32)}),
             [
-                f"tensor {NORM} (model.safetensors) is of type I32: expected F64, F32, F16, BF16. A quantised model has "
-                "to be exported in bfloat16 first"
+                f"tensor {NORM} (model.safetensors) is of type I32: expected F64, F32, F16, BF16. A quantised model "
+                "has to be exported in bfloat16 first"
             ],
         ),
         (
-            lambda t: [t.pop(f"model.layers.{i}.{name}.weight") for i in range(3) for name in ("mlp.up_proj", "mlp.gate_proj")],
+            lambda t: [t.pop(f"{MLP.format(i)}.{name}.weight") for i in range(3) for name in ("up_proj", "gate_proj")],
             [
-                *(f"tensor model.layers.{i}.mlp.gate_proj.weight is missing: expected shape [48, 32]" for i in range(3)),
-                *(f"tensor model.layers.{i}.mlp.up_proj.weight is missing: expected shape [48, 32]" for i in range(2)),
+                *(f"tensor {MLP.format(i)}.gate_proj.weight is missing: expected shape [48, 32]" for i in range(3)),
+                *(f"tensor {MLP.format(i)}.up_proj.weight is missing: expected shape [48, 32]" for i in range(2)),
                 "and 1 more",
             ],
         ),
@@ -104,7 +105,8 @@ def test_a_tied_head_that_is_there_too_must_be_equal(folder):
     rewrite(folder, lambda tensors: tensors.update({"lm_head.weight": tensors[EMBED] + 1}))
     assert refusal(folder) == (
         f"FOLDER: tensors {EMBED} and lm_head.weight differ, and config.json ties them (tie_word_embeddings): expected "
-        "equal elements. Set it to false there, and spec.model.tieWordEmbeddings, if the output layer is one of its own."
+        "equal elements. Set it to false there, and spec.model.tieWordEmbeddings, if the output layer is one of its "
+        "own."
     )
 
 
