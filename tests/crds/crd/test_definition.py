@@ -63,7 +63,7 @@ def test_sections_left_out_get_their_defaults():
         for name, section in spec.items()
         if section.get("type") == "object" and "default" in section
     }
-    assert sorted(defaults) == ["checkpoint", "compute", "model", "optimizer", "recovery", "trainer"]
+    assert sorted(defaults) == ["checkpoint", "compute", "export", "model", "optimizer", "recovery", "trainer"]
     assert defaults["checkpoint"] == {"saveInterval": "15m"}
     # What differs between families is theirs: it would be put into a Llama of which only the type is written.
     assert defaults["model"] == {

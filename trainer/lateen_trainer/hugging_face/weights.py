@@ -31,7 +31,8 @@ _CONVERT = (
 )
 
 LOCAL_GAP = 4096
-"""Bytes between two runs that are read rather than left out: the system reads whole pages in any case."""
+"""Bytes between two runs that are read rather than left out: the system reads whole pages in any case, and a call for
+each row of a matrix takes five times as long."""
 
 REMOTE_GAP = 1 << 20
 """The same where each read is a request: less than a request's time is worth."""
