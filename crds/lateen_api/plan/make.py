@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
-from lateen_api.hugging_face.initial_model import check_states_model
+from lateen_api.hugging_face.initial_model import check_initial_model
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
@@ -41,7 +41,7 @@ def make_plan(
     spec = job.spec
     vocab_size, warnings, vocabulary_errors = _vocabulary(spec, vocab_size)
     errors = [
-        *check_states_model(spec),
+        *check_initial_model(spec),
         *vocabulary_errors,
         *check_available(spec),
         *check_data(spec.data),
