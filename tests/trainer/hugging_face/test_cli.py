@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.hugging_face.about import KEY, AboutRun
 from lateen_trainer.hugging_face.cli import export
+from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.models.families import init_model, make_config
 from safetensors.torch import load_file
 from trainer.models.small_specs import ALL, small_spec
@@ -90,6 +91,7 @@ def test_what_is_no_checkpoint_is_named(checkpoints, tmp_path):
 
 
 def test_what_a_checkpoint_says_of_its_run_comes_back():
-    started = replace(ABOUT, started_from="hf://org/name@v1")
+    imported = Imported("hf://org/name@v1", {"model_type": "llama"}, None, "BF16", {"a": "F32"}, ("lm_head.weight",))
+    started = replace(ABOUT, started_from="hf://org/name@v1", imported=imported)
 
     assert AboutRun.from_metadata({KEY: json.loads(json.dumps(started.to_json()))}, "there") == started
