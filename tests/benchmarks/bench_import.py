@@ -83,13 +83,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--billions", type=float, default=1.1, help="parameters")
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 4])
+    parser.add_argument(
+        "--folder", type=Path, help="write the model there, such as in the folder of an emulated bucket"
+    )
+    parser.add_argument("--url", help="read it from there: gs://bucket/model with STORAGE_EMULATOR_HOST set")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder = arguments.folder or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
         size = write_folder(folder, spec_of(arguments.billions))
         print(f"{size / 2:,.0f} parameters, {size / 1e9:.2f} GB of bfloat16 in {FILES} files")
         for count in arguments.processes:
-            for number, (took,) in enumerate(together(count, ["start", {"url": str(folder)}], seconds=1800)):
+            for number, (took,) in enumerate(
+                together(count, ["start", {"url": arguments.url or str(folder)}], seconds=1800)
+            ):
                 read, state, peak, before = (took[name] / 1e9 for name in ("bytes", "share", "peak", "before"))
                 print(
                     f"{count} processes, {number}: read {read:.2f} GB in {took['reads']:,} reads and "

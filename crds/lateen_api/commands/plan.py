@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
@@ -15,6 +16,7 @@ from lateen_api.load import load_job
 from lateen_api.outcome import ExitCode
 from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
 from lateen_api.plan.table import plan_table
+from lateen_api.spec import Section
 
 
 @click.command()
@@ -54,11 +56,20 @@ def plan(
     if compiled is not None:
         plain["compiled"] = compiled.model_dump(mode="json", by_alias=True)
     if output == "model":
-        model = loaded.spec.model.model_dump(mode="json", by_alias=True, exclude_none=True)
-        click.echo(yaml.safe_dump({"model": model}, sort_keys=False), nl=False)
+        click.echo(yaml.safe_dump({"model": _fields(loaded.spec.model)}, sort_keys=False), nl=False)
     elif output == "json":
         click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     elif output == "yaml":
         click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), nl=False)
     else:
         Console().print(plan_table(loaded, result, compiled))
+
+
+def _fields(section: Section) -> dict[str, Any]:
+    """The fields of a section, without those whose null is the default."""
+    nulls = {
+        field.alias or name: None
+        for name, field in type(section).model_fields.items()
+        if getattr(section, name) is None and field.default is not None
+    }
+    return {**section.model_dump(mode="json", by_alias=True, exclude_none=True), **nulls}

@@ -17,9 +17,15 @@ def states_model(spec: JobSpec) -> bool:
     return not spec.model.model_fields_set <= free_fields(spec.model) | {"type"}
 
 
-def check_states_model(spec: JobSpec) -> list[JobError]:
-    """The error for a job whose model is that of its folder, where nobody has read it."""
-    if spec.trainer.initialize_from is None or states_model(spec):
+def check_initial_model(spec: JobSpec) -> list[JobError]:
+    """The error for a job whose model is that of its folder, where nobody has read it, or that would export into it."""
+    start, target = spec.trainer.initialize_from, spec.export.hugging_face
+    if start is None:
+        return []
+    if target is not None and target.rstrip("/") == start.rstrip("/"):
+        message = f"{show(target)} is also {FIELD}, whose weights the export would delete. Name another folder."
+        return [JobError("spec.export.huggingFace", message)]
+    if states_model(spec):
         return []
     return [
         JobError(

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
-from lateen_api.hugging_face.initial_model import check_states_model
+from lateen_api.hugging_face.initial_model import check_initial_model
 from lateen_api.plan.architecture import architecture
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.exposed import exposed_secrets
@@ -45,7 +45,7 @@ def make_plan(
     vocab_size, warnings, vocabulary_errors = _vocabulary(spec, vocab_size)
     padded = padded_vocab_size(vocab_size, spec.trainer)
     errors = [
-        *check_states_model(spec),
+        *check_initial_model(spec),
         *vocabulary_errors,
         *check_available(spec),
         *check_data(spec.data),

@@ -34,6 +34,25 @@ def test_plan_as_yaml_is_the_plan(job_file: Path):
     assert Plan.model_validate(yaml.safe_load(run(job_file, "-o", "yaml").stdout)) == make_plan(nano())
 
 
+def test_the_model_of_a_folder_is_printed_as_a_job_states_it(tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    config = {"model_type": "mistral", "hidden_size": 64, "num_hidden_layers": 2, "sliding_window": None}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    body = yaml.safe_load(NANO)
+    del body["spec"]["model"]
+    body["spec"]["trainer"] = {"trainBatchSize": 32, "initializeFrom": str(tmp_path / "model")}
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(body))
+
+    model = yaml.safe_load(run(path, "-o", "model").stdout)["model"]
+
+    assert (model["type"], model["hiddenDim"], model["numHeads"], model["vocabSize"]) == ("mistral", 64, 32, 32000)
+    assert model["slidingWindow"] is None  # left out it would be 4,096
+    body["spec"]["model"] = model
+    path.write_text(yaml.safe_dump(body))
+    assert yaml.safe_load(run(path, "-o", "model").stdout)["model"] == model
+
+
 def test_table_has_the_figures_with_their_units(job_file: Path):
     lines = [" ".join(line.split()) for line in run(job_file).stdout.splitlines()]
     for line in (

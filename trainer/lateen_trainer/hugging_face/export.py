@@ -1,5 +1,6 @@
 """A model as a folder that transformers loads: weights, configuration, tokenizer, model card."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,8 @@ def _tensors(model: Any, about: ExportedModel):
             return DTYPES[about.dtype]
         return params if about.imported is None else about.imported.dtype_of(tensor)
 
-    return output_tensors(names, leaves, dtype_of, () if about.imported is None else about.imported.copies)
+    copies = () if about.imported is None else about.imported.copies
+    return output_tensors(names, leaves, dtype_of, copies, about.vocab_size)
 
 
 def _on_first(together: Together, action: Callable[[], None]) -> None:
@@ -141,7 +143,8 @@ def _settle(together: Together, error: Exception | None) -> None:
 def _write_texts(about: ExportedModel, destination: Destination, files: Sequence[OutputFile]) -> None:
     if (index := index_of(files)) is not None:
         destination.put_json(*index)
-    config = config_of(about)
+    usual = Counter(tensor.dtype for file in files for tensor in file.tensors).most_common(1)[0][0]
+    config = config_of(about, next(name for name, short in DTYPES.items() if short == usual))
     for name, content in tokenizer_files(about.tokenizer, about.spec.seq_len).items():
         destination.put(name, content)
     destination.put_json(GENERATION_CONFIG, _generation_config(about, config))
@@ -149,17 +152,15 @@ def _write_texts(about: ExportedModel, destination: Destination, files: Sequence
     destination.put_json(CONFIG, config)
 
 
-def config_of(about: ExportedModel) -> dict[str, Any]:
-    """Content of config.json."""
+def config_of(about: ExportedModel, dtype: str) -> dict[str, Any]:
+    """Content of config.json, for tensors of which most are of this type."""
     if about.imported is None:
         ends = {"bos_token_id": about.end_of_text, "eos_token_id": about.end_of_text}
-        dtype = about.dtype or "float32"
         # torch_dtype is what version 4 of transformers calls it, and 5 reads it too.
         return {**write_config(about.spec, about.vocab_size), **ends, "torch_dtype": dtype}
     config = write_config(about.spec, about.vocab_size, about.imported.config)
-    if about.dtype is not None and DTYPES[about.dtype] != about.imported.dtype:
-        key = "dtype" if "dtype" in config else "torch_dtype"
-        config[key] = about.dtype
+    if DTYPES[dtype] != about.imported.dtype:
+        config["dtype" if "dtype" in config else "torch_dtype"] = dtype
     return config
 
 

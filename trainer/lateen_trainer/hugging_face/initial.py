@@ -50,19 +50,19 @@ def initial_state(run: Run, url: str) -> tuple[TrainState, Imported | None]:
         rules.shardings(shapes),
     )
     leaves = named_leaves(template)
-    arrays, imported = read_initial(run.spec.model.type, url, leaves)
+    arrays, imported = read_initial(run.spec.model.type, url, leaves, run.config.vocab_size)
     model = jax.tree.unflatten(jax.tree.structure(template), arrays)
     return _state_of(run, model), imported
 
 
-def read_initial(kind: str, url: str, leaves: list[Leaf]) -> tuple[list[jax.Array], Imported | None]:
+def read_initial(kind: str, url: str, leaves: list[Leaf], vocab_size: int) -> tuple[list[jax.Array], Imported | None]:
     """The arrays of a model of the family `kind`, onto the shardings of `leaves`."""
     folder = ModelFolder(url, FIELD)
     config = folder.read_json(CONFIG)
     if config is None:
         return _read_checkpoint(folder, leaves)
     weights = Weights(folder)
-    sources = match(weights, FAMILIES[kind].tensors, leaves)
+    sources = match(weights, FAMILIES[kind].tensors, leaves, vocab_size)
     return load_arrays(weights, sources), Imported.of(weights, sources, config)
 
 

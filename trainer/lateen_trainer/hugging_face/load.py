@@ -9,7 +9,7 @@ from lateen_trainer.checkpoint.grid import Box
 from lateen_trainer.checkpoint.read import Reading, aligned_empty, finish_in_order
 from lateen_trainer.checkpoint.state import boxes_by_device
 from lateen_trainer.errors import UserError
-from lateen_trainer.hugging_face.match import Source
+from lateen_trainer.hugging_face.match import VOCAB, Source
 from lateen_trainer.hugging_face.weights import Weights
 
 _READERS = 4
@@ -36,6 +36,8 @@ def _begin(pool: ThreadPoolExecutor, weights: Weights, source: Source) -> Readin
     }
     jobs = []
     for box, part in parts.items():
+        if source.sizes.get(VOCAB) not in (None, dict(zip(leaf.axes or (), leaf.shape, strict=True))[VOCAB]):
+            part.fill(0)
         for name, tensor_box, target in tensor_parts(source, box, part):
             stored = source.names[name]
             jobs.append(pool.submit(_read, weights, source, (stored, *source.copies), tensor_box, target))
@@ -55,6 +57,14 @@ def tensor_parts(source: Source, box: Box, part: np.ndarray) -> Iterator[tuple[s
     """
     assert source.leaf.axes is not None
     place = {axis: number for number, axis in enumerate(source.leaf.axes)}
+    # What pads the vocabulary lies behind its entries, and is in no tensor.
+    box = tuple(
+        (start, max(start, min(stop, source.sizes[axis])))
+        for axis, (start, stop) in zip(source.leaf.axes, box, strict=True)
+    )
+    part = part[tuple(slice(0, stop - start) for start, stop in box)]
+    if part.size == 0:
+        return
     inside = [axis for axis in source.tensors.axes if axis in place]
     order = [place[axis] for axis in (*source.tensors.axes_in_name, *inside)]
     ordered = part.transpose(order)

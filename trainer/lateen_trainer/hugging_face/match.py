@@ -16,6 +16,9 @@ from lateen_trainer.errors import UserError
 from lateen_trainer.hugging_face.weights import Place, Weights
 from lateen_trainer.models.tensor_map import ArrayTensors, TensorMap
 
+VOCAB = "vocab"
+"""The axis that may be padded."""
+
 TAKEN = ("F64", "F32", "F16", "BF16")
 _SHOWN = 5
 
@@ -32,25 +35,29 @@ class Source:
     copies: Sequence[str]
     """Names of tensors that must have the same elements."""
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Of our axes, by name."""
-        return axis_sizes(self.leaf)
+    sizes: Mapping[str, int]
+    """Of our axes, by name, without padding."""
 
 
-def axis_sizes(leaf: Leaf) -> dict[str, int]:
-    """Sizes of an array's axes by their names."""
+def axis_sizes(leaf: Leaf, vocab_size: int | None) -> dict[str, int]:
+    """Sizes of an array's axes by their names, without what pads the vocabulary.
+
+    Args:
+        vocab_size: entries of the vocabulary; None: it is not padded.
+    """
     assert leaf.axes is not None, f"{leaf.name} has no named axes"
-    return dict(zip(leaf.axes, leaf.shape, strict=True))
+    sizes = dict(zip(leaf.axes, leaf.shape, strict=True))
+    return sizes | {VOCAB: vocab_size} if vocab_size is not None and VOCAB in sizes else sizes
 
 
-def match(weights: Weights, names: TensorMap, leaves: Sequence[Leaf]) -> list[Source]:
+def match(weights: Weights, names: TensorMap, leaves: Sequence[Leaf], vocab_size: int | None = None) -> list[Source]:
     """The sources of all arrays.
 
     Args:
         weights: of the folder.
         names: the family's map.
         leaves: the arrays of the model, by their names in it.
+        vocab_size: entries of the vocabulary, whose axis may be padded; None: it is not.
 
     Raises:
         UserError: the folder does not hold the model.
@@ -58,7 +65,7 @@ def match(weights: Weights, names: TensorMap, leaves: Sequence[Leaf]) -> list[So
     held = weights.tensors
     tensors_of = names.of(leaf.name for leaf in leaves)
     arrays = {leaf.name for leaf in leaves}
-    own = {name for leaf in leaves for name, _ in tensors_of[leaf.name].tensors(axis_sizes(leaf))}
+    own = {name for leaf in leaves for name, _ in tensors_of[leaf.name].tensors(axis_sizes(leaf, vocab_size))}
     # Of a bare model the files lack the beginning of the names: the GPT-2 of the hub is one.
     is_bare = not any(name.startswith(names.base) for name in held)
     copies: dict[str, list[str]] = {}
@@ -69,7 +76,7 @@ def match(weights: Weights, names: TensorMap, leaves: Sequence[Leaf]) -> list[So
     problems: list[str] = []
     sources = []
     for leaf in leaves:
-        tensors, sizes = tensors_of[leaf.name], axis_sizes(leaf)
+        tensors, sizes = tensors_of[leaf.name], axis_sizes(leaf, vocab_size)
         found: dict[str, str] = {}
         same = copies.get(leaf.name, [])
         for name, _ in tensors.tensors(sizes):
@@ -80,7 +87,7 @@ def match(weights: Weights, names: TensorMap, leaves: Sequence[Leaf]) -> list[So
             problems += _problems(stored, held.get(stored), tensors.shape(sizes))
         for copy in same:
             problems += _problems(copy, held[copy], tensors.shape(sizes))
-        sources.append(Source(leaf, tensors, found, same))
+        sources.append(Source(leaf, tensors, found, same, sizes))
     taken = {name for source in sources for name in (*source.names.values(), *source.copies)}
     prefix = names.base if is_bare else ""
     surplus = [name for name in held if name not in taken and not names.is_ignored(prefix + name)]

@@ -43,6 +43,9 @@ class OutputTensor:
     at: Mapping[str, int]
     """Index along the axes that are in the name."""
 
+    sizes: Mapping[str, int]
+    """Of our axes, by name, without padding."""
+
     @property
     def nbytes(self) -> int:
         """Bytes in the file."""
@@ -58,7 +61,11 @@ class OutputFile:
 
 
 def output_tensors(
-    names: TensorMap, leaves: Sequence[Leaf], dtype_of: Callable[[str], str], copies: Sequence[str] = ()
+    names: TensorMap,
+    leaves: Sequence[Leaf],
+    dtype_of: Callable[[str], str],
+    copies: Sequence[str] = (),
+    vocab_size: int | None = None,
 ) -> list[OutputTensor]:
     """The tensors of a model, layer by layer.
 
@@ -67,15 +74,16 @@ def output_tensors(
         leaves: the arrays of the model.
         dtype_of: type of a tensor, by its name.
         copies: of tied arrays, that are written too.
+        vocab_size: entries of the vocabulary, whose axis may be padded; None: it is not.
     """
     tensors = []
     by_name = {leaf.name: leaf for leaf in leaves}
     for name, array in names.of(by_name).items():
-        leaf, sizes = by_name[name], axis_sizes(by_name[name])
+        leaf, sizes = by_name[name], axis_sizes(by_name[name], vocab_size)
         for tensor, at in array.tensors(sizes):
-            tensors.append(OutputTensor(tensor, dtype_of(tensor), array.shape(sizes), leaf, array, at))
+            tensors.append(OutputTensor(tensor, dtype_of(tensor), array.shape(sizes), leaf, array, at, sizes))
             tensors += [
-                OutputTensor(copy, dtype_of(copy), array.shape(sizes), leaf, array, at)
+                OutputTensor(copy, dtype_of(copy), array.shape(sizes), leaf, array, at, sizes)
                 for copy in copies
                 if names.tied.get(copy) == name
             ]
@@ -136,7 +144,7 @@ def _blocks(tensor: OutputTensor) -> Iterator[tuple[jax.Array, int]]:
     from which it counts."""
     array, leaf = tensor.leaf.array, tensor.leaf
     assert isinstance(array, jax.Array) and leaf.axes is not None, f"{leaf.name} has no values"
-    sizes = axis_sizes(leaf)
+    sizes = tensor.sizes
     inside = tuple(axis for axis in tensor.tensors.axes if axis in sizes)
     order = tuple(leaf.axes.index(axis) for axis in (*tensor.at, *inside))
     index = tuple(np.int32(number) for number in tensor.at.values())
