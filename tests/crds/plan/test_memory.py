@@ -134,7 +134,7 @@ def test_a_llama_keeps_inputs_of_layers_and_what_a_block_at_work_computes():
     tokens, size = 8 * 1024, 2
     kept = 8 * tokens * 1024 * size
     queries, keys, mlp = 1024, 256, 2816
-    # Two norms, two outputs, residual; queries and keys before and behind the rotation, values, what they make; the MLP.
+    # Two norms, two outputs, residual; queries and keys before and behind the rotation, values and their sums; the MLP.
     block = tokens * (5 * 1024 + 2 * (queries + keys) + keys + queries + 3 * mlp) * size
     assert activations_of() == kept + block
 
