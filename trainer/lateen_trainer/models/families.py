@@ -9,6 +9,7 @@ from lateen_api.spec.model import ModelSpec
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.models.llama import Llama, LlamaConfig
+from lateen_trainer.models.mpt import Mpt, MptConfig
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ FAMILIES: dict[str, Family] = {
     "mistral": Family(LlamaConfig, Llama),
     "qwen2": Family(LlamaConfig, Llama),
     "qwen3": Family(LlamaConfig, Llama),
+    "mpt": Family(MptConfig, Mpt),
 }
 """All families, by `spec.model.type`."""
 
