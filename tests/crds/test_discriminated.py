@@ -159,8 +159,8 @@ def message_of(*overrides: str) -> str:
     [
         (
             "{type: llama, mlpScale: 4}",
-            "spec.model.mlpScale: the type llama has no such field: 'mlpScale' is for gpt2. Remove it, or change "
-            "spec.model.type.",
+            "spec.model.mlpScale: the type llama has no such field: 'mlpScale' is for gpt2 and mpt. Remove it, or "
+            "change spec.model.type.",
         ),
         (
             "{slidingWindow: 4096}",
@@ -175,18 +175,18 @@ def message_of(*overrides: str) -> str:
         ("{type: llama, numKVHeads: 4}", "spec.model.numKVHeads: unknown field. Did you mean 'numKvHeads'?"),
         (
             "{type: lama}",
-            "spec.model.type: 'lama' is not valid: expected one of gpt2, llama, mistral, qwen2 or qwen3. Did you mean "
-            "llama?",
+            "spec.model.type: 'lama' is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. Did "
+            "you mean llama?",
         ),
         (
             "{type: 3}",
-            "spec.model.type: 3 is not valid: expected one of gpt2, llama, mistral, qwen2 or qwen3. Write it in "
+            "spec.model.type: 3 is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. Write it in "
             "quotes.",
         ),
         (
             "{type: null}",
-            "spec.model.type: null is not valid: expected one of gpt2, llama, mistral, qwen2 or qwen3. The default is "
-            "gpt2.",
+            "spec.model.type: null is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. The "
+            "default is gpt2.",
         ),
         (
             "{type: qwen3, numLayers: 0}",
@@ -217,6 +217,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mistral": {"type": "mistral", "slidingWindow": None},
     "qwen2": {"type": "qwen2", "rope": {}},
     "qwen3": {"type": "qwen3", "headDim": None},
+    "mpt": {"type": "mpt", "clipQkv": None},
 }
 
 

@@ -2,10 +2,10 @@
 
 from lateen_api.errors import JobError, raise_all
 from lateen_api.hugging_face.config import differences, read_model
-from lateen_api.hugging_face.families import free_fields
+from lateen_api.hugging_face.families import FAMILIES, free_fields
 from lateen_api.hugging_face.folder import CONFIG, ModelFolder
 from lateen_api.spec import JobSpec, LMTrainingJob
-from lateen_api.wording import show
+from lateen_api.wording import listing, show
 
 FIELD = "spec.trainer.initializeFrom"
 
@@ -18,8 +18,14 @@ def states_model(spec: JobSpec) -> bool:
 
 
 def check_initial_model(spec: JobSpec) -> list[JobError]:
-    """The error for a job whose model is that of its folder, where nobody has read it, or that would export into it."""
+    """The error for a job whose model is that of its folder, where nobody has read it, or that would export into it, or
+    whose model has no form of Hugging Face's."""
     start, target = spec.trainer.initialize_from, spec.export.hugging_face
+    if target is not None and spec.model.type not in FAMILIES:
+        message = (
+            f"{show(target)} cannot be written for type {spec.model.type}: expected one of {listing(list(FAMILIES))}."
+        )
+        return [JobError("spec.export.huggingFace", f"{message} Leave it out: checkpoints hold the model.")]
     if start is None:
         return []
     if target is not None and target.rstrip("/") == start.rstrip("/"):

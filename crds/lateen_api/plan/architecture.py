@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lateen_api.spec.model import Gpt2Spec, LlamaLikeSpec, ModelSpec
+from lateen_api.spec.model import Gpt2Spec, LlamaLikeSpec, ModelSpec, MptSpec
 
 LAYERS = "layers"
 """Axis along which the parameters of all blocks are stacked."""
@@ -71,6 +71,8 @@ def architecture(model: ModelSpec, vocab_size: int) -> Architecture:
             return _gpt2(model, vocab_size)
         case LlamaLikeSpec():
             return _llama(model, vocab_size)
+        case MptSpec():
+            return _mpt(model, vocab_size)
 
 
 def _gpt2(model: Gpt2Spec, vocab_size: int) -> Architecture:
@@ -166,6 +168,48 @@ def _llama(model: LlamaLikeSpec, vocab_size: int) -> Architecture:
         whole_activations=5 * model.hidden_dim,
         # Queries and keys, values, what attention makes of them; gate, the other factor, and their product.
         divided_activations=versions * (query_width + key_width) + key_width + query_width + 3 * sizes["mlp"],
+    )
+
+
+def _mpt(model: MptSpec, vocab_size: int) -> Architecture:
+    sizes = {
+        "embed": model.hidden_dim,
+        "heads": model.num_heads,
+        "head_size": model.head_size,
+        "mlp": model.hidden_dim * model.mlp_scale,
+        "vocab": vocab_size,
+    }
+    naming = _Naming({**sizes, "qkv": 3, LAYERS: model.num_layers})
+    heads = ("heads", "head_size")
+    parameters = (
+        naming.array("wte", "vocab", "embed"),
+        *naming.in_blocks(
+            naming.array("norm_1.weight", "embed"),
+            *naming.linear("attn.wqkv", ("embed",), ("qkv", *heads), bias=False),
+            *naming.linear("attn.out_proj", heads, ("embed",), bias=False),
+            *(naming.array(f"attn.{name}.weight", "embed") for name in ("q_ln", "k_ln") if model.qk_ln),
+            naming.array("norm_2.weight", "embed"),
+            *naming.linear("ffn.up_proj", ("embed",), ("mlp",), bias=False),
+            *naming.linear("ffn.down_proj", ("mlp",), ("embed",), bias=False),
+        ),
+        naming.array("norm_f.weight", "embed"),
+    )
+    origins = {
+        "embed": "hiddenDim",
+        "heads": "numHeads",
+        "head_size": "hiddenDim / numHeads",
+        "mlp": "hiddenDim × mlpScale",
+        "vocab": "entries of the vocabulary",
+    }
+    # q, k, v, values; queries and keys before they are normalised; before and behind the activation.
+    versions = 6 if model.qk_ln else 4
+    return Architecture(
+        sizes,
+        origins,
+        parameters,
+        # Two norms, output of attention and MLP, residual.
+        whole_activations=5 * model.hidden_dim,
+        divided_activations=versions * model.hidden_dim + 2 * sizes["mlp"],
     )
 
 

@@ -24,6 +24,7 @@ from lateen_api.spec.model import (
     LlamaSpec,
     MistralSpec,
     ModelSpec,
+    MptSpec,
     Qwen2Spec,
     Qwen3Spec,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "LlamaSpec",
     "MistralSpec",
     "ModelSpec",
+    "MptSpec",
     "MuonSpec",
     "OptimizerSection",
     "OptimizerSpec",

@@ -60,8 +60,9 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         nano("model={type: mistral}"),
         nano("model={type: qwen2, slidingWindow: 128, layerTypes: [sliding_attention]}"),
         nano("model={type: qwen3, hiddenDim: 100, numHeads: 16}"),
+        nano("model={type: mpt, clipQkv: 8.0, qkLn: true}"),
     ],
-    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub", "llama", "mistral", "qwen2", "qwen3"],
+    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub", "llama", "mistral", "qwen2", "qwen3", "mpt"],
 )
 def test_right_jobs_break_no_rule(job: LMTrainingJob):
     assert broken_rules(job) == []
@@ -118,7 +119,7 @@ def test_wrong_jobs_break_one_rule_each(overrides: list[str], broken: str):
     ("model", "broken"),
     [
         ({"type": "gpt2", "numKvHeads": 2}, "numKvHeads is for type llama, mistral, qwen2 or qwen3 only"),
-        ({"type": "llama", "mlpScale": 4}, "mlpScale is for type gpt2 only"),
+        ({"type": "llama", "mlpScale": 4}, "mlpScale is for type gpt2 or mpt only"),
         ({"type": "llama", "slidingWindow": None}, "slidingWindow is for type mistral, qwen2 or qwen3 only"),
         ({"type": "mistral", "layerTypes": []}, "layerTypes is for type qwen2 or qwen3 only"),
         ({"type": "qwen2", "attentionBias": False}, "attentionBias is for type llama or qwen3 only"),

@@ -2,7 +2,7 @@
 
 import pytest
 from lateen_api.plan import parameter_count, training_flops_per_token
-from lateen_api.spec import Gpt2Spec, LlamaSpec, MistralSpec, ModelSpec, Qwen2Spec, Qwen3Spec
+from lateen_api.spec import Gpt2Spec, LlamaSpec, MistralSpec, ModelSpec, MptSpec, Qwen2Spec, Qwen3Spec
 
 NANO = Gpt2Spec(hidden_dim=128, num_heads=4, num_layers=4, seq_len=256)
 
@@ -52,8 +52,9 @@ LLAMA_3_8B = LlamaSpec(type="llama", intermediate_dim=14336, num_kv_heads=8, seq
         (MistralSpec(type="mistral"), 32_000, 7_241_732_096),
         (Qwen2Spec(type="qwen2"), 152_064, 7_615_616_512),
         (Qwen3Spec(type="qwen3"), 151_936, 8_190_735_360),
+        (MptSpec(type="mpt"), 50_432, 6_649_286_656),
     ],
-    ids=["Llama 2 7B", "Llama 3 8B", "Llama 3.2 1B", "Mistral 7B", "Qwen2 7B", "Qwen3 8B"],
+    ids=["Llama 2 7B", "Llama 3 8B", "Llama 3.2 1B", "Mistral 7B", "Qwen2 7B", "Qwen3 8B", "MPT-7B"],
 )
 def test_families_have_as_many_parameters_as_published(model: ModelSpec, vocab_size: int, parameters: int):
     assert parameter_count(model, vocab_size) == parameters

@@ -23,7 +23,7 @@ from trainer.hugging_face.folders import (
     reference_logits,
     sources_of,
 )
-from trainer.models.small_specs import ALL, GPT2, VOCAB, small_spec
+from trainer.models.small_specs import ALL, GPT2, IN_HUGGING_FACE_FORMAT, VOCAB, small_spec
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 LARGE = 1 << 30
@@ -98,7 +98,7 @@ def test_keys_of_the_imported_configuration_are_kept(tmp_path):
     assert json.loads((target / "generation_config.json").read_text()) == {"top_k": 7}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", IN_HUGGING_FACE_FORMAT)
 def test_transformers_loads_a_new_model_with_equal_logits(name, tmp_path):
     spec = small_spec(ALL[name])
     vocab = 257

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lateen_api.spec import JobSpec, ModelSpec
+from lateen_trainer.models.families import FAMILIES
 
 VOCAB = 65
 LLAMA = {
@@ -70,11 +71,25 @@ LLAMA_LIKE: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+MPT = {"type": "mpt", "seqLen": 24, "hiddenDim": 48, "numLayers": 2, "numHeads": 4}
+MPTS: dict[str, dict[str, Any]] = {
+    "mpt": MPT,
+    "mpt, heads that are no power of two": {**MPT, "numHeads": 6},
+    "mpt, one head": {**MPT, "numHeads": 1},
+    "mpt, clipped": {**MPT, "clipQkv": 0.4},
+    "mpt, norms of queries and keys": {**MPT, "qkLn": True, "clipQkv": 0.4, "numHeads": 3},
+    "mpt, steep": {**MPT, "alibiBiasMax": 4.0},
+}
+
 ALL: dict[str, dict[str, Any]] = {
     "gpt2": GPT2,
     "gpt2, wide MLP": {**GPT2, "mlpScale": 6},
     **LLAMA_LIKE,
+    **MPTS,
 }
+
+IN_HUGGING_FACE_FORMAT = {name: body for name, body in ALL.items() if FAMILIES[body["type"]].tensors is not None}
+"""Those that can be imported and exported."""
 
 
 def small_spec(body: dict[str, Any]) -> ModelSpec:

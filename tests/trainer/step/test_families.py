@@ -18,7 +18,7 @@ from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_train_step
-from trainer.models.small_specs import GPT2, LLAMA, LLAMA3, MISTRAL, QWEN2, QWEN3, VOCAB, small_spec
+from trainer.models.small_specs import GPT2, LLAMA, LLAMA3, MISTRAL, MPT, QWEN2, QWEN3, VOCAB, small_spec
 
 SPEC = OptimizerSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
@@ -33,6 +33,7 @@ FAMILIES = {
     "mistral": {**MISTRAL, **WIDTH},
     "qwen2": {**QWEN2, **WIDTH, "slidingWindow": 5, "maxWindowLayers": 1},
     "qwen3": {**QWEN3, **WIDTH, "tieWordEmbeddings": True},
+    "mpt": {**MPT, "hiddenDim": WIDTH["hiddenDim"], "qkLn": True, "clipQkv": 1.0},
 }
 
 
@@ -97,7 +98,7 @@ def test_every_width_gives_the_same_bits_with_grouped_heads(model, dtype, gather
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "mpt"])
 def test_biases_and_norms_of_heads_have_the_same_bits_at_every_width(family: str):
     """Of arrays that the Llama does not have: they are divided along other axes."""
     first, *others = (train(FAMILIES[family], width, 1, elastic=True) for width in (1, 8))

@@ -14,7 +14,7 @@ from lateen_trainer.hugging_face.destination import CONFIG, Destination
 from lateen_trainer.hugging_face.imported import GENERATION_CONFIG, Imported
 from lateen_trainer.hugging_face.tokenizer_files import tokenizer_files
 from lateen_trainer.hugging_face.write import OutputFile, cut_into_files, index_of, output_tensors, write_file
-from lateen_trainer.models.families import FAMILIES
+from lateen_trainer.models.families import tensor_map
 
 CARD = "README.md"
 DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -87,7 +87,7 @@ def export_model(
 
 
 def _tensors(model: Any, about: ExportedModel):
-    names, leaves = FAMILIES[about.spec.type].tensors, named_leaves(model)
+    names, leaves = tensor_map(about.spec.type), named_leaves(model)
     params = DTYPES[leaves[0].dtype]
 
     def dtype_of(tensor: str) -> str:

@@ -19,7 +19,7 @@ from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.hugging_face.load import load_arrays
 from lateen_trainer.hugging_face.match import match
 from lateen_trainer.hugging_face.weights import Weights
-from lateen_trainer.models.families import FAMILIES
+from lateen_trainer.models.families import tensor_map
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState
 
@@ -62,7 +62,7 @@ def read_initial(kind: str, url: str, leaves: list[Leaf], vocab_size: int) -> tu
     if config is None:
         return _read_checkpoint(folder, leaves)
     weights = Weights(folder)
-    sources = match(weights, FAMILIES[kind].tensors, leaves, vocab_size)
+    sources = match(weights, tensor_map(kind), leaves, vocab_size)
     return load_arrays(weights, sources), Imported.of(weights, sources, config)
 
 

@@ -17,7 +17,7 @@ from lateen_trainer.hugging_face.load import load_arrays
 from lateen_trainer.hugging_face.match import match
 from lateen_trainer.hugging_face.safetensors import DTYPES
 from lateen_trainer.hugging_face.weights import Weights
-from lateen_trainer.models.families import FAMILIES
+from lateen_trainer.models.families import tensor_map
 
 TOLERANCE = 1e-4
 """Greatest difference of two logits, as a part of the largest one (or of 1, if that is more)."""
@@ -69,7 +69,7 @@ def _read_back(folder: Path, spec: ModelSpec, model: Any) -> Any:
     """The model in the folder, whose parameters must be those of `model`, rounded to the types of the files."""
     weights = Weights(ModelFolder(str(folder), "FOLDER"))
     leaves = named_leaves(model)
-    sources = match(weights, FAMILIES[spec.type].tensors, leaves)
+    sources = match(weights, tensor_map(spec.type), leaves)
     arrays = load_arrays(weights, sources)
     for source, array in zip(sources, arrays, strict=True):
         dtypes = {weights.tensors[name].entry.dtype for name in source.names.values()}

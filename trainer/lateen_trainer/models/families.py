@@ -6,10 +6,12 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec.model import ModelSpec
 
+from lateen_trainer.errors import UserError
 from lateen_trainer.models import gpt2, llama
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.models.llama import Llama, LlamaConfig
+from lateen_trainer.models.mpt import Mpt, MptConfig
 from lateen_trainer.models.tensor_map import TensorMap
 
 
@@ -23,8 +25,8 @@ class Family:
     model: type[Any]
     """`model.init(config, key=…)` makes a new one."""
 
-    tensors: TensorMap
-    """How its arrays lie in transformers' tensors."""
+    tensors: TensorMap | None
+    """How its arrays lie in transformers' tensors; None: it is neither imported nor exported."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -33,6 +35,7 @@ FAMILIES: dict[str, Family] = {
     "mistral": Family(LlamaConfig, Llama, llama.TENSORS),
     "qwen2": Family(LlamaConfig, Llama, llama.TENSORS),
     "qwen3": Family(LlamaConfig, Llama, llama.TENSORS),
+    "mpt": Family(MptConfig, Mpt, None),
 }
 """All families, by `spec.model.type`."""
 
@@ -52,3 +55,22 @@ def make_config(
 def init_model(config: ModelConfig, *, key: PRNGKeyArray) -> LanguageModel:
     """A new model with random weights."""
     return FAMILIES[config.spec.type].model.init(config, key=key)
+
+
+def tensor_map(kind: str) -> TensorMap:
+    """How the arrays of a family's models lie in transformers' tensors.
+
+    Args:
+        kind: the family, by `spec.model.type`.
+
+    Raises:
+        UserError: lateen cannot read or write its models in Hugging Face's format.
+    """
+    found = FAMILIES[kind].tensors
+    if found is None:
+        able = ", ".join(name for name, family in FAMILIES.items() if family.tensors is not None)
+        raise UserError(
+            f"spec.model.type is {kind}: models in Hugging Face's format are read and written for {able}. "
+            "Start from a checkpoint of lateen, and leave export.huggingFace out."
+        )
+    return found

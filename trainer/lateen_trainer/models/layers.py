@@ -38,18 +38,19 @@ class LayerNorm(eqx.Module):
     """
 
     weight: NamedArray  # [axis]
-    bias: NamedArray  # [axis]
+    bias: NamedArray | None  # [axis]; None: 0
     axis: Axis = eqx.field(static=True)
     eps: float = eqx.field(static=True)
 
     @staticmethod
-    def init(axis: Axis, eps: float) -> "LayerNorm":
-        return LayerNorm(hax.ones(axis), hax.zeros(axis), axis, eps)
+    def init(axis: Axis, eps: float, *, bias: bool = True) -> "LayerNorm":
+        return LayerNorm(hax.ones(axis), hax.zeros(axis) if bias else None, axis, eps)
 
     @jax.named_scope("norm")
     def __call__(self, x: NamedArray) -> NamedArray:
         x = x.rearrange((..., self.axis))
-        return hax.named(layer_norm(x.array, self.weight.array, self.bias.array, self.eps), x.axes)
+        bias = jnp.zeros_like(self.weight.array) if self.bias is None else self.bias.array
+        return hax.named(layer_norm(x.array, self.weight.array, bias, self.eps), x.axes)
 
 
 class RmsNorm(eqx.Module):
