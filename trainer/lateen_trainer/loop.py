@@ -15,6 +15,7 @@ from lateen_api.spec.section import duration_seconds
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.made_by import made_by
+from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.cache import TokenCache
@@ -68,6 +69,7 @@ class Loop:
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
         self._origin = origin
+        self._optimizer_type = run.spec.optimizer.type
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules)
@@ -284,7 +286,13 @@ class Loop:
         """What a checkpoint of now keeps besides the state."""
         past = self._skips.before(self._trained)
         skipped = {str(batch): reason for batch, reason in past.reasons.items()}
-        return {**self._origin, "skipped": skipped, "trainLoss": self.last_loss, "madeBy": self._made_by}
+        return {
+            **self._origin,
+            OPTIMIZER_TYPE: self._optimizer_type,
+            "skipped": skipped,
+            "trainLoss": self.last_loss,
+            "madeBy": self._made_by,
+        }
 
     def _look_for_commit(self) -> None:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed

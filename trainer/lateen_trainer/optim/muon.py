@@ -15,6 +15,7 @@ from lateen_trainer.mesh import DATA, MODEL, ShardingRules
 from lateen_trainer.optim.adam import scale_by_adam
 from lateen_trainer.optim.matrices import MatrixLayout
 from lateen_trainer.optim.parameters import map_rules
+from lateen_trainer.ordered import sum_of_squares
 from lateen_trainer.rounding import never_contracted
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -119,9 +120,12 @@ def orthogonalize(matrix: jax.Array, steps: int) -> jax.Array:
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if is_tall else matrix
-    x = x / (jnp.sqrt(jnp.sum(x * x)) + _EPSILON)
+    norm = jnp.sqrt(sum_of_squares(x))
+    x = x / (norm + _EPSILON)
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        # In a sum of two products a compiler may take either with the sum: here it may take the second only.
+        polynomial = never_contracted(b * gram, norm) + c * (gram @ gram)
+        x = never_contracted(a * x, norm) + polynomial @ x
     return x.T if is_tall else x
