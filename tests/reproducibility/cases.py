@@ -31,8 +31,13 @@ class Numerics:
     tensor: int
     """Devices that share a layer."""
 
+    family: str = "gpt2"
+    """`spec.model.type`."""
+
     def __str__(self) -> str:
-        return f"{self.dtype}-tp{self.tensor}"
+        # Results that are kept from before there were several families are those of GPT-2.
+        suffix = "" if self.family == "gpt2" else f"-{self.family}"
+        return f"{self.dtype}-tp{self.tensor}{suffix}"
 
 
 class Scenario(StrEnum):
@@ -66,7 +71,12 @@ class Case:
         return f"{self.numerics}-{self.layout}-{self.scenario}"
 
 
-ALL_NUMERICS = tuple(Numerics(dtype, tensor) for dtype in ("float32", "bfloat16") for tensor in (1, 2))
+ALL_NUMERICS = tuple(
+    Numerics(dtype, tensor, family)
+    for family in ("gpt2", "llama")
+    for dtype in ("float32", "bfloat16")
+    for tensor in (1, 2)
+)
 
 LAYOUTS = tuple(
     Layout(*numbers) for numbers in ((1, 1), (1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8), (4, 4), (4, 8))

@@ -16,10 +16,20 @@ THREADS = 8
 """Of XLA's pool in a process: the devices of the process that has most. Each layout must have the same."""
 
 
+_SIZE = {"hiddenDim": 64, "numHeads": 4, "numLayers": 2, "seqLen": 64, "gradientCheckpointing": False}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "gpt2": {**_SIZE, "residPdrop": 0.1, "embedPdrop": 0.1},
+    "llama": {**_SIZE, "type": "llama", "numKvHeads": 2, "intermediateDim": 172},
+}
+"""By family: GPT-2 with dropout, Llama with heads of keys that two heads of queries share each."""
+
+
 def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
     """The job on a layout.
 
-    Dropout is on, the gradient is clipped in every step, and there is an evaluation after the last one.
+    Dropout is on where the family has it, the gradient is clipped in every step, and there is an evaluation after the
+    last one.
 
     Args:
         run: folder of the run; its checkpoints go below it.
@@ -31,10 +41,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
         "kind": "LMTrainingJob",
         "metadata": {"name": "bits"},
         "spec": {
-            "model": {
-                "hiddenDim": 64, "numHeads": 4, "numLayers": 2, "seqLen": 64,
-                "residPdrop": 0.1, "embedPdrop": 0.1, "gradientCheckpointing": False,
-            },
+            "model": MODELS[numerics.family],
             "data": {
                 "tokenizer": "bytes",
                 "trainUrls": ["python-stdlib://json/*.py", "python-stdlib://email/*.py"],

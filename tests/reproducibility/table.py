@@ -44,11 +44,11 @@ def render(results: Results) -> str:
 
 
 def _cells(results: Results) -> Iterator[str]:
-    yield _row(["type", "TP", "processes", "devices", *HEADINGS.values()])
-    yield _row(["---"] * (4 + len(HEADINGS)))
+    yield _row(["model", "type", "TP", "processes", "devices", *HEADINGS.values()])
+    yield _row(["---"] * (5 + len(HEADINGS)))
     for numerics in ALL_NUMERICS:
         for layout in layouts(numerics):
-            place = [numerics.dtype, numerics.tensor, layout.processes, layout.devices]
+            place = [numerics.family, numerics.dtype, numerics.tensor, layout.processes, layout.devices]
             yield _row([*place, *(results.verdict(Case(numerics, layout, scenario)) for scenario in HEADINGS)])
 
 
@@ -64,10 +64,12 @@ def _count(results: Results) -> str:
 
 
 def _references(results: Results) -> Iterator[str]:
-    yield _row(["type", "TP", "first loss", "last loss", "validation loss", "parameters", "parameters and optimizer"])
-    yield _row(["---"] * 7)
+    yield _row(
+        ["model", "type", "TP", "first loss", "last loss", "validation loss", "parameters", "parameters and optimizer"]
+    )
+    yield _row(["---"] * 8)
     for numerics in ALL_NUMERICS:
-        yield _row([numerics.dtype, numerics.tensor, *_reference(results, numerics)])
+        yield _row([numerics.family, numerics.dtype, numerics.tensor, *_reference(results, numerics)])
 
 
 def _reference(results: Results, numerics: Numerics) -> list[object]:

@@ -54,6 +54,16 @@ def test_the_bits_are_those_of_the_undisturbed_run(run, undisturbed, processes, 
     assert bits == undisturbed, bits.difference(undisturbed)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_llama_with_grouped_heads_has_the_same_bits_on_two_processes(run):
+    numerics = Numerics("float32", 1, "llama")
+
+    one, two = run(reference(numerics)), run(Case(numerics, Layout(2, 4), Scenario.UNDISTURBED))
+
+    assert two == one, two.difference(one)
+
+
 def test_a_last_bit_anywhere_is_a_difference():
     one = Bits([1.0, 2.0], [0.5, 0.25], 3.0, "ab", "cd")
 

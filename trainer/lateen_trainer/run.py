@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from lateen_api.plan import Plan
 from lateen_api.plan.lanes import TRIPS
-from lateen_api.spec import Gpt2Spec, JobSpec
+from lateen_api.spec import JobSpec
 
 from lateen_trainer.mesh import ShardingRules, make_mesh
-from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.models.families import init_model, make_config
+from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.state import TrainState, init_state, state_shapes
 from lateen_trainer.step.train_step import Curvature, StepSettings
@@ -26,7 +27,7 @@ class Run:
 
     spec: JobSpec
     plan: Plan
-    config: Gpt2Config
+    config: ModelConfig
     settings: StepSettings
 
     @staticmethod
@@ -38,10 +39,9 @@ class Run:
             tuple(spec.trainer.tensor_parallel_axes),
             most_data=None if plan.lanes is None else max(1, plan.lanes // TRIPS),
         )
-        assert isinstance(spec.model, Gpt2Spec), "the trainer has GPT-2 only"
         # Kernels of attention have no second derivative, which Hutchinson's estimator takes.
         kernels = "cpu" if spec.optimizer.type == "sophia-h" else rules.platform
-        config = Gpt2Config(spec.model, vocab_size, kernels)
+        config = make_config(spec.model, vocab_size, kernels)
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps, rules),
@@ -57,9 +57,9 @@ class Run:
         )
         return Run(spec, plan, config, settings)
 
-    def make_model(self) -> Gpt2:
+    def make_model(self) -> LanguageModel:
         """A new model, the same for every mesh."""
-        return Gpt2.init(self.config, key=jax.random.key(self.spec.trainer.seed))
+        return init_model(self.config, key=jax.random.key(self.spec.trainer.seed))
 
     def init_state(self) -> TrainState:
         """A new state on the mesh."""

@@ -1,5 +1,7 @@
 """The estimate of memory."""
 
+import json
+
 import pytest
 from crds.jobs import small
 from lateen_api.plan import make_plan
@@ -145,3 +147,36 @@ def test_averaged_weights_are_as_many_as_the_parameters():
 def test_sophia_holds_a_gradient_more_while_it_estimates():
     assert memory_of("optimizer.type=sophia-g").gradients == memory_of().gradients + 4 * PARAMETERS
     assert memory_of("optimizer.type=sophia-h").activations > 2 * memory_of("optimizer.type=sophia-g").activations
+
+
+LLAMA = {"type": "llama", "hiddenDim": 1024, "intermediateDim": 2816, "numLayers": 8, "numHeads": 16, "numKvHeads": 4}
+
+
+def activations_of(*overrides: str, gpus: int = 1, **fields: object) -> int:
+    model = {**LLAMA, "seqLen": 1024, **fields}
+    return memory_of("data.tokenizer=bytes", f"model={json.dumps(model)}", *overrides, gpus=gpus).activations
+
+
+def test_a_llama_keeps_inputs_of_layers_and_what_a_block_at_work_computes():
+    tokens, size = 8 * 1024, 2
+    kept = 8 * tokens * 1024 * size
+    queries, keys, mlp = 1024, 256, 2816
+    # Two norms, two outputs, residual; queries and keys before and behind the rotation, values and their sums; the MLP.
+    block = tokens * (5 * 1024 + 2 * (queries + keys) + keys + queries + 3 * mlp) * size
+    assert activations_of() == kept + block
+
+
+def test_fewer_heads_of_keys_take_less_and_normalised_ones_more():
+    tokens, size, head_size = 8 * 1024, 2, 64
+    assert activations_of(numKvHeads=16) - activations_of(numKvHeads=4) == tokens * 3 * 12 * head_size * size
+    plain, normed = (activations_of(type=name, headDim=head_size) for name in ("qwen2", "qwen3"))
+    assert normed - plain == tokens * (16 + 4) * head_size * size
+
+
+def test_a_large_llama_is_gathered_block_by_block_with_both_of_its_large_tables():
+    """Of 8 devices; the output layer is another table than the embedding unless they are tied."""
+    large = {"hiddenDim": 2048, "numHeads": 32, "intermediateDim": 8192}
+    untied, tied = (
+        activations_of("data.tokenizer=gpt2", gpus=8, **large, tieWordEmbeddings=is_tied) for is_tied in (False, True)
+    )
+    assert untied - tied == 50_257 * 2048 * (2 + 4)

@@ -1,4 +1,4 @@
-"""Layer norm and GELU with derivatives of their own, which keep little and recompute the rest.
+"""Norms and activations with derivatives of their own, which keep little and recompute the rest.
 
 Automatic differentiation keeps every intermediate result of these formulas, and on a CPU writing and reading them
 costs more than computing them again.
@@ -6,9 +6,11 @@ costs more than computing them again.
 
 import functools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from haliax import NamedArray
 
 _SLOPE = math.sqrt(2 / math.pi)
 _CUBE = 0.044715
@@ -66,3 +68,43 @@ def _layer_norm_backward(eps, kept, gradient):
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
+    """x / √(mean of x² + eps) · weight over the last axis, in float32 inside.
+
+    Keeps x, and the deviation of each row.
+    """
+    return _rms_norm_forward(x, weight, eps)[0]
+
+
+def _rms_norm_forward(x, weight, eps):
+    precise = x.astype(jnp.float32)
+    inverse = jax.lax.rsqrt((precise * precise).mean(-1, keepdims=True) + eps)
+    return (precise * inverse).astype(x.dtype) * weight, (x, inverse, weight)
+
+
+def _rms_norm_backward(eps, residuals, g):
+    x, inverse, weight = residuals
+    g = g.astype(jnp.float32)
+    normed = x * inverse
+    inner = g * weight
+    dx = inverse * (inner - normed * (inner * normed).mean(-1, keepdims=True))
+    return dx.astype(x.dtype), (g * normed).sum(tuple(range(x.ndim - 1))).astype(weight.dtype)
+
+
+rms_norm.defvjp(_rms_norm_forward, _rms_norm_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def gated(activation: Callable[[NamedArray], NamedArray], gate: NamedArray, up: NamedArray) -> NamedArray:
+    """activation(gate) · up, element by element (Shazeer, https://arxiv.org/abs/2002.05202); keeps gate and up."""
+    return activation(gate) * up
+
+
+def _gated_backward(activation, residuals, g):
+    return jax.vjp(lambda gate, up: activation(gate) * up, *residuals)[1](g)
+
+
+gated.defvjp(lambda activation, gate, up: (gated(activation, gate, up), (gate, up)), _gated_backward)

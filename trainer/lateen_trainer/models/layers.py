@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from haliax import Axis, AxisSpec, NamedArray
 from jaxtyping import PRNGKeyArray
 
-from lateen_trainer.models.elementwise import gelu_tanh, layer_norm
+from lateen_trainer.models.elementwise import gated, gelu_tanh, layer_norm, rms_norm
 
 
 def _gelu_exact(x: NamedArray) -> NamedArray:
@@ -51,9 +51,52 @@ class LayerNorm(eqx.Module):
         return hax.named(layer_norm(x.array, self.weight.array, self.bias.array, self.eps), x.axes)
 
 
-def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray) -> hnn.Linear:
-    """A linear layer with normal weights of the given standard deviation and zero bias."""
-    layer = hnn.Linear.init(In, Out, key=key, out_first=False)
+class RmsNorm(eqx.Module):
+    """x / √(mean of x² + eps) · weight over one axis: Zhang and Sennrich, https://arxiv.org/abs/1910.07467.
+
+    The mean is computed in float32 whatever the type of x.
+    """
+
+    weight: NamedArray  # [axis]
+    axis: Axis = eqx.field(static=True)
+    eps: float = eqx.field(static=True)
+
+    @staticmethod
+    def init(axis: Axis, eps: float) -> "RmsNorm":
+        return RmsNorm(hax.ones(axis), axis, eps)
+
+    def __call__(self, x: NamedArray) -> NamedArray:
+        x = x.rearrange((..., self.axis))
+        return hax.named(rms_norm(x.array, self.weight.array, self.eps), x.axes)
+
+
+class GatedMlp(eqx.Module):
+    """down(activation(gate(x)) · up(x)): SwiGLU and its relatives (Shazeer, https://arxiv.org/abs/2002.05202)."""
+
+    gate_proj: hnn.Linear  # Embed → Mlp
+    up_proj: hnn.Linear  # Embed → Mlp
+    down_proj: hnn.Linear  # Mlp → Embed
+    activation: str = eqx.field(static=True)
+
+    @staticmethod
+    def init(Embed: Axis, Mlp: Axis, activation: str, *, std: float, bias: bool, key: PRNGKeyArray) -> "GatedMlp":
+        """Weights are normal with the given standard deviation; `bias`: whether the three projections have one."""
+        k_gate, k_up, k_down = jax.random.split(key, 3)
+        return GatedMlp(
+            linear(Embed, Mlp, std=std, bias=bias, key=k_gate),
+            linear(Embed, Mlp, std=std, bias=bias, key=k_up),
+            linear(Mlp, Embed, std=std, bias=bias, key=k_down),
+            activation,
+        )
+
+    def __call__(self, x: NamedArray) -> NamedArray:
+        """x: [..., Embed] → [..., Embed]"""
+        return self.down_proj(gated(ACTIVATIONS[self.activation], self.gate_proj(x), self.up_proj(x)))
+
+
+def linear(In: AxisSpec, Out: AxisSpec, *, std: float, key: PRNGKeyArray, bias: bool = True) -> hnn.Linear:
+    """A linear layer with normal weights of the given standard deviation, and zero bias if any."""
+    layer = hnn.Linear.init(In, Out, key=key, out_first=False, use_bias=bias)
     weight = hax.random.normal(key, layer.weight.axes) * std
     return eqx.tree_at(lambda m: m.weight, layer, weight)
 

@@ -57,10 +57,12 @@ def scale_by_muon(spec: MuonSpec, rules: ShardingRules) -> optax.GradientTransfo
         adam_updates, adam_state = adam.update(select(gradients, params, matrices=False), state.adam)
         count = state.adam.count
         matrices = select(gradients, params, matrices=True)
-        momentum = jax.tree.map(lambda g, m: spec.momentum * m + g, matrices, state.momentum)
-        ahead = momentum
-        if spec.nesterov:
-            ahead = jax.tree.map(lambda g, m: g + spec.momentum * m, matrices, momentum)
+
+        def add(g, m):
+            return g + never_contracted(spec.momentum * m, count)
+
+        momentum = jax.tree.map(add, matrices, state.momentum)
+        ahead = jax.tree.map(add, matrices, momentum) if spec.nesterov else momentum
 
         def combine(rule, parameter, matrix, other):
             return other if matrix is None else _orthogonalized(spec, matrix, rules, count)

@@ -1,6 +1,6 @@
 """What the spec of every family of models has."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,9 @@ class ModelSection(Section):
 
     A family gives them defaults of its own where those of GPT-2 are not its usual ones.
     """
+
+    type: Any
+    """The family of the model. Declared here so that it comes first; each family says what it may be."""
 
     seq_len: int = Field(default=1024, ge=1)
     """Tokens in a training sequence. GPT-2 has no positions beyond them."""

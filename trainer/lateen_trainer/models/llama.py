@@ -1,0 +1,208 @@
+"""Llama, and the families that differ from it by a few options.
+
+- Llama 1, 2 and 3: Touvron et al., https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2307.09288; Grattafiori et
+  al., https://arxiv.org/abs/2407.21783
+- Mistral: Jiang et al., https://arxiv.org/abs/2310.06825: a sliding window
+- Qwen2: Yang et al., https://arxiv.org/abs/2407.10671: biases on queries, keys and values; a window in some layers
+- Qwen3: https://arxiv.org/abs/2505.09388: queries and keys are normalised head by head
+
+Pre-norm blocks of causal attention and gated MLP, RMS norms, rotary positions. Several heads of queries share one of
+keys and values (Ainslie et al., https://arxiv.org/abs/2305.13245). Weights, names and values agree with
+`transformers`' LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM and Qwen3ForCausalLM.
+"""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import haliax as hax
+import haliax.nn as hnn
+import jax
+import jax.numpy as jnp
+from haliax import Axis, NamedArray
+from jaxtyping import PRNGKeyArray
+from lateen_api.spec import LlamaLikeSpec
+
+from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.language_model import Resolve
+from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear
+from lateen_trainer.models.rotary import RotaryTables, rotary_tables
+from lateen_trainer.models.stack import Stack
+
+
+@dataclass(frozen=True)
+class LlamaConfig:
+    """The spec of a Llama or a relative, and its axes, each named once."""
+
+    spec: LlamaLikeSpec
+    vocab_size: int
+    platform: str = "cpu"
+    """Of the devices that the model is compiled for: attention has kernels of its own on each."""
+
+    @property
+    def longest_context(self) -> None:
+        """Rotary positions have no end."""
+
+    Pos = property(lambda self: Axis("position", self.spec.seq_len))
+    Vocab = property(lambda self: Axis("vocab", self.vocab_size))
+    Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
+    Layers = property(lambda self: Axis("layers", self.spec.num_layers))
+    Heads = property(lambda self: Axis("heads", self.spec.kv_heads))
+    Group = property(lambda self: Axis("group", self.spec.group_size))
+    HeadSize = property(lambda self: Axis("head_size", self.spec.head_size))
+    Mlp = property(lambda self: Axis("mlp", self.spec.intermediate_dim))
+
+    @property
+    def window(self) -> int | None:
+        """Positions that a token attends to in the layers that have a window; None: none has."""
+        return next((window for window in self.spec.windows if window is not None), None)
+
+    def windowed(self, layer: jax.Array) -> jax.Array | None:
+        """Whether a layer has the window; None: all have, or none."""
+        has_window = [window is not None for window in self.spec.windows]
+        return jnp.asarray(has_window)[layer] if len(set(has_window)) > 1 else None
+
+
+class Attention(eqx.Module):
+    """Causal self-attention in which `group` heads of queries share one of keys and values.
+
+    Heads are those of keys and values; transformers' head number is head · group size + number in the group.
+    """
+
+    q_proj: hnn.Linear  # Embed → (Heads, Group, HeadSize)
+    k_proj: hnn.Linear  # Embed → (Heads, HeadSize)
+    v_proj: hnn.Linear  # Embed → (Heads, HeadSize)
+    o_proj: hnn.Linear  # (Heads, Group, HeadSize) → Embed
+    q_norm: RmsNorm | None
+    k_norm: RmsNorm | None
+    config: LlamaConfig = eqx.field(static=True)
+
+    @staticmethod
+    def init(config: LlamaConfig, *, key: PRNGKeyArray) -> "Attention":
+        k_query, k_key, k_value, k_output = jax.random.split(key, 4)
+        spec, std = config.spec, config.spec.initializer_range
+        queries, keys = (config.Heads, config.Group, config.HeadSize), (config.Heads, config.HeadSize)
+        qkv_bias, output_bias = spec.qkv_has_bias, spec.attention_output_has_bias
+        norm = lambda: RmsNorm.init(config.HeadSize, spec.layer_norm_epsilon) if spec.normalizes_heads else None  # noqa: E731
+        return Attention(
+            linear(config.Embed, queries, std=std, bias=qkv_bias, key=k_query),
+            linear(config.Embed, keys, std=std, bias=qkv_bias, key=k_key),
+            linear(config.Embed, keys, std=std, bias=qkv_bias, key=k_value),
+            linear(queries, config.Embed, std=std, bias=output_bias, key=k_output),
+            norm(),
+            norm(),
+            config,
+        )
+
+    def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
+        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        out = causal_attention(
+            rotary.rotate(q),
+            rotary.rotate(k),
+            v,
+            scale=self.config.HeadSize.size**-0.5,
+            window=self.config.window,
+            windowed=self.config.windowed(layer),
+            platform=self.config.platform,
+            upcast=self.config.spec.upcast_attn,
+        )
+        return self.o_proj(out)
+
+
+class Block(eqx.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    input_layernorm: RmsNorm
+    self_attn: Attention
+    post_attention_layernorm: RmsNorm
+    mlp: GatedMlp
+
+    @staticmethod
+    def init(config: LlamaConfig, *, key: PRNGKeyArray) -> "Block":
+        k_attn, k_mlp = jax.random.split(key)
+        spec = config.spec
+        return Block(
+            RmsNorm.init(config.Embed, spec.layer_norm_epsilon),
+            Attention.init(config, key=k_attn),
+            RmsNorm.init(config.Embed, spec.layer_norm_epsilon),
+            GatedMlp.init(
+                config.Embed,
+                config.Mlp,
+                spec.activation_function,
+                std=spec.initializer_range,
+                bias=spec.mlp_has_bias,
+                key=k_mlp,
+            ),
+        )
+
+    def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
+        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
+        x = x + self.self_attn(self.input_layernorm(x), layer, rotary)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Llama(eqx.Module):
+    """Token embedding, a stack of blocks, a last norm, and an output layer unless the embedding is it."""
+
+    embed_tokens: NamedArray  # [Vocab, Embed]
+    blocks: Stack[Block]
+    norm: RmsNorm
+    untied_head: NamedArray | None  # [Vocab, Embed]
+    config: LlamaConfig = eqx.field(static=True)
+
+    @staticmethod
+    def init(config: LlamaConfig, *, key: PRNGKeyArray) -> "Llama":
+        """Weights are normal with `initializerRange`, norms 1 and biases 0, as in transformers."""
+        k_embed, k_head, k_blocks = jax.random.split(key, 3)
+        spec = config.spec
+        table = (config.Vocab, config.Embed)
+        return Llama(
+            hax.random.normal(k_embed, table) * spec.initializer_range,
+            Stack.init(
+                config.Layers,
+                lambda key: Block.init(config, key=key),
+                key=k_blocks,
+                gradient_checkpointing=spec.gradient_checkpointing,
+            ),
+            RmsNorm.init(config.Embed, spec.layer_norm_epsilon),
+            None if spec.tie_word_embeddings else hax.random.normal(k_head, table) * spec.initializer_range,
+            config,
+        )
+
+    @property
+    def lm_head(self) -> NamedArray:
+        """[Vocab, Embed]: logits are hidden · lm_headᵀ."""
+        return self.embed_tokens if self.untied_head is None else self.untied_head
+
+    def hidden(
+        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+    ) -> NamedArray:
+        """The last hidden states, from which `lm_head` makes logits.
+
+        Args:
+            tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be of any length.
+            key: not used: nothing is dropped.
+            resolve: makes a block whole before it is used; all other parameters are whole already.
+
+        Returns:
+            [Batch, Pos, Embed]
+        """
+        del key
+        rotary = self._rotary_tables(tokens.resolve_axis("position"))
+        x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
+
+        def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
+            return resolve(block)(x, layer, rotary)
+
+        x = self.blocks.fold(apply, x)
+        return self.norm(x)
+
+    def _rotary_tables(self, Pos: Axis) -> RotaryTables:
+        spec = self.config.spec
+        return rotary_tables(spec.rope, self.config.HeadSize, hax.arange(Pos), length=Pos.size, context=spec.seq_len)
+
+    def logits(self, tokens: NamedArray) -> NamedArray:
+        """[Batch, Pos] → [Batch, Pos, Vocab]: all logits at once, for generation and tests."""
+        return hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
