@@ -15,6 +15,7 @@ from lateen_api.spec.section import duration_seconds
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.made_by import made_by
+from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.cache import TokenCache
@@ -75,6 +76,7 @@ class Loop:
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
         self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
         self._origin, self._about, self._exports = origin, about, exports
+        self._optimizer_type = run.spec.optimizer.type
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules)
@@ -307,6 +309,7 @@ class Loop:
         skipped = {str(batch): reason for batch, reason in past.reasons.items()}
         return {
             **self._origin,
+            OPTIMIZER_TYPE: self._optimizer_type,
             "skipped": skipped,
             "trainLoss": self.last_loss,
             "madeBy": self._made_by,

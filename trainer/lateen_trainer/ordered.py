@@ -112,6 +112,11 @@ def global_norm(tree, rules: ShardingRules) -> jax.Array:
     return jnp.sqrt(total)
 
 
+def sum_of_squares(array: jax.Array) -> jax.Array:
+    """The sum of the squares of all numbers of an array that is not divided: a float32 scalar."""
+    return _sums_of_squares(array, 0, 1, range(array.ndim))[0]
+
+
 def mean_of_squares(array: NamedArray, over: Collection[str], rules: ShardingRules, offset: float = 0.0) -> NamedArray:
     """The mean along the named axes `over` of the array's squares, `offset` added to each. float32, without these axes.
 

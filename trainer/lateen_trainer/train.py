@@ -22,6 +22,7 @@ from lateen_api.wording import listing
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.made_by import changes, made_by
+from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
@@ -172,7 +173,7 @@ def restore_or_init(
             run would skip some sequences and repeat others, or have other bits.
 
     Raises:
-        UserError: the checkpoint's origin is another.
+        UserError: the checkpoint's origin is another, or its optimizer.
     """
     restored = checkpoints.restore(run.state_shapes())
     if restored is None and run.spec.trainer.initialize_from is not None:
@@ -184,6 +185,9 @@ def restore_or_init(
     state, metadata = restored
     what = f"a checkpoint of step {int(state.step)} ({checkpoints.last_committed_url}) that was trained"
     check_origin(what, metadata, origin, tokens)
+    trained_with = metadata.get(OPTIMIZER_TYPE)
+    if trained_with not in (None, run.spec.optimizer.type):
+        raise another_optimizer(str(checkpoints.last_committed_url), trained_with)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
     if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))

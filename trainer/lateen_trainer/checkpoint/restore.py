@@ -1,14 +1,14 @@
 """Which checkpoint to take up: the newest that is whole, and of this model."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import jax
 
 from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, Found, State
-from lateen_trainer.checkpoint.manifest import ArrayEntry, Manifest
+from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.checkpoint.read import read_arrays
 from lateen_trainer.checkpoint.state import Leaf
 from lateen_trainer.digest import DamagedError
@@ -17,6 +17,12 @@ from lateen_trainer.errors import CorruptCheckpointError, LostPeerError, UserErr
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 START_OVER = "`lateen run --fresh`, or on Kubernetes delete the job and apply it with an empty folder"
+OPTIMIZER, EMA = "opt_state", "ema"
+"""Parts of the training state besides the model, as arrays are named after them."""
+
+OPTIMIZER_TYPE = "optimizer"
+"""Key of a checkpoint's metadata: `spec.optimizer.type`."""
+
 _SHOWN = 5
 """Differing parameters that a message names."""
 
@@ -54,7 +60,7 @@ class Restoring:
             if found is not None and found.state is State.DISCARDED:
                 continue
             if found is not None and found.manifest is not None:
-                check_same_model(self.folder.where(step), self.leaves, found.manifest.arrays)
+                check_same_model(self.folder.where(step), self.leaves, found.manifest)
                 arrays, damage = self._read(found.manifest)
                 if arrays is not None:
                     if not lost and not torn:
@@ -138,6 +144,21 @@ class Restoring:
         return told
 
 
+def another_optimizer(where: str, before: str | None) -> UserError:
+    """The optimizer's state is of another algorithm.
+
+    Args:
+        where: the checkpoint lies.
+        before: the type of the optimizer that it was trained with, if that is known.
+    """
+    was = f"spec.optimizer.type {before}" if before else "another spec.optimizer.type"
+    remedy = f"Set spec.optimizer.type to {before}" if before else "Set spec.optimizer.type as it was"
+    return UserError(
+        f"{FIELD}: {where} was trained with {was}, whose state is no use to the job's: expected the same. {remedy}, "
+        f"or choose another {FIELD}."
+    )
+
+
 def check_known(folder: CheckpointFolder, known_step: int) -> None:
     """Looks whether a folder that is known to have had a checkpoint has any trace of one.
 
@@ -157,17 +178,28 @@ def _missing(folder: CheckpointFolder, known_step: int) -> CorruptCheckpointErro
     )
 
 
-def check_same_model(where: str, leaves: Sequence[Leaf], entries: Mapping[str, ArrayEntry]) -> None:
+def check_same_model(where: str, leaves: Sequence[Leaf], manifest: Manifest) -> None:
     """Compares names, shapes and dtypes of what is expected and what a checkpoint holds.
 
     Raises:
-        UserError: they differ; the message names the first differing parameters.
+        UserError: they differ; the message names the first differing parameters, or says that the optimizer is another
+            or that averaged weights are kept on one side only.
     """
     expected = {leaf.name: f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves}
-    held = {name: f"{entry.layout.dtype}{list(entry.layout.shape)}" for name, entry in entries.items()}
+    held = {name: f"{entry.layout.dtype}{list(entry.layout.shape)}" for name, entry in manifest.arrays.items()}
     different = [name for name in [*expected, *sorted(held.keys() - expected)] if expected.get(name) != held.get(name)]
     if not different:
         return
+    if all(name.startswith(f"{EMA}.") for name in different):
+        has = "has no averaged weights, and the job asks for them" if different[0] in expected else (
+            "has averaged weights, and the job asks for none"
+        )  # fmt: skip
+        raise UserError(
+            f"{FIELD}: {where} {has} (spec.trainer.ema): expected the same. "
+            f"Set spec.trainer.ema as it was, or choose another {FIELD}."
+        )
+    if all(name.startswith((f"{OPTIMIZER}.", f"{EMA}.")) for name in different):
+        raise another_optimizer(where, manifest.metadata.get(OPTIMIZER_TYPE))
     lines = [
         f"  {name}: the job's model has {expected.get(name, 'no such parameter')}, "
         f"the checkpoint {held.get(name, 'no such parameter')}"

@@ -81,19 +81,23 @@ def add_decayed_weights(spec: OptimizerSpec) -> optax.GradientTransformation:
         del params
         return optax.EmptyState()
 
-    def update(updates, state, params=None):
+    def update(updates, state, params=None, **extra):
         def decayed(rule, parameter: NamedArray, step: NamedArray) -> NamedArray:
             if rule.weight_decay == 0:
                 return step
-            return NamedArray(step.array + rule.weight_decay * parameter.array, step.axes)
+            decay = never_contracted(rule.weight_decay * parameter.array, extra["grad_norm"])
+            return NamedArray(step.array + decay, step.axes)
 
         return map_rules(spec, decayed, params, updates), state
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def scale_by_learning_rates(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformation:
-    """Multiplies each update by minus its learning rate: the schedule's, in the proportion of the parameter's peak."""
+    """Multiplies each update by minus its learning rate: the schedule's, in the proportion of the parameter's peak.
+
+    What comes of it is added to the parameters.
+    """
     schedule = learning_rate_schedule(spec, num_steps)
 
     def init(params):
@@ -104,7 +108,7 @@ def scale_by_learning_rates(spec: OptimizerSpec, num_steps: int) -> optax.Gradie
         def scaled(rule, _, step: NamedArray) -> NamedArray:
             # Behind a barrier, for the reason given in `adam`.
             rate = optimization_barrier(schedule(state.count) * (rule.learning_rate / spec.learning_rate))
-            return NamedArray(-rate * step.array, step.axes)
+            return NamedArray(never_contracted(-rate * step.array, state.count), step.axes)
 
         count = optax.safe_increment(state.count)
         return map_rules(spec, scaled, params, updates), optax.ScaleByScheduleState(count)

@@ -15,6 +15,7 @@ from lateen_trainer.mesh import DATA, MODEL, ShardingRules
 from lateen_trainer.optim.adam import scale_by_adam
 from lateen_trainer.optim.matrices import MatrixLayout
 from lateen_trainer.optim.parameters import map_rules
+from lateen_trainer.ordered import sum_of_squares
 from lateen_trainer.rounding import never_contracted
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -56,10 +57,12 @@ def scale_by_muon(spec: MuonSpec, rules: ShardingRules) -> optax.GradientTransfo
         adam_updates, adam_state = adam.update(select(gradients, params, matrices=False), state.adam)
         count = state.adam.count
         matrices = select(gradients, params, matrices=True)
-        momentum = jax.tree.map(lambda g, m: spec.momentum * m + g, matrices, state.momentum)
-        ahead = momentum
-        if spec.nesterov:
-            ahead = jax.tree.map(lambda g, m: g + spec.momentum * m, matrices, momentum)
+
+        def add(g, m):
+            return g + never_contracted(spec.momentum * m, count)
+
+        momentum = jax.tree.map(add, matrices, state.momentum)
+        ahead = jax.tree.map(add, matrices, momentum) if spec.nesterov else momentum
 
         def combine(rule, parameter, matrix, other):
             return other if matrix is None else _orthogonalized(spec, matrix, rules, count)
@@ -119,9 +122,12 @@ def orthogonalize(matrix: jax.Array, steps: int) -> jax.Array:
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if is_tall else matrix
-    x = x / (jnp.sqrt(jnp.sum(x * x)) + _EPSILON)
+    norm = jnp.sqrt(sum_of_squares(x))
+    x = x / (norm + _EPSILON)
     a, b, c = COEFFICIENTS
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
+        # In a sum of two products a compiler may take either with the sum: here it may take the second only.
+        polynomial = never_contracted(b * gram, norm) + c * (gram @ gram)
+        x = never_contracted(a * x, norm) + polynomial @ x
     return x.T if is_tall else x
