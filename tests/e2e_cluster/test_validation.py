@@ -83,9 +83,8 @@ def test_right_job_is_taken(cluster: Cluster, place: str, job: dict[str, Any]):
 
 def test_defaults_of_sections_that_are_left_out_are_filled_in(cluster: Cluster, place: str):
     stored = json.loads(sent(cluster, place, "create", JOB, "--dry-run=server", "-o", "json"))["spec"]
-    assert (stored["optimizer"]["learningRate"], stored["compute"]["accelerator"], stored["compute"]["hosts"]) == (
-        6e-4, "cpu", 1,
-    )  # fmt: skip
+    assert (stored["optimizer"]["type"], stored["optimizer"]["warmup"]) == ("adamw", 0.01)
+    assert (stored["compute"]["accelerator"], stored["compute"]["hosts"]) == ("cpu", 1)
     assert (stored["recovery"]["maxPreemptions"], stored["trainer"]["seed"], stored["suspend"]) == (1000, 0, False)
 
 

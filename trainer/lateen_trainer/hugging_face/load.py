@@ -9,7 +9,7 @@ from lateen_trainer.checkpoint.grid import Box
 from lateen_trainer.checkpoint.read import Reading, aligned_empty, finish_in_order
 from lateen_trainer.checkpoint.state import boxes_by_device
 from lateen_trainer.errors import UserError
-from lateen_trainer.hugging_face.match import VOCAB, Source
+from lateen_trainer.hugging_face.match import Source
 from lateen_trainer.hugging_face.weights import Weights
 
 _READERS = 4
@@ -36,7 +36,7 @@ def _begin(pool: ThreadPoolExecutor, weights: Weights, source: Source) -> Readin
     }
     jobs = []
     for box, part in parts.items():
-        if source.sizes.get(VOCAB) not in (None, dict(zip(leaf.axes or (), leaf.shape, strict=True))[VOCAB]):
+        if source.is_padded:
             part.fill(0)
         for name, tensor_box, target in tensor_parts(source, box, part):
             stored = source.names[name]

@@ -38,6 +38,12 @@ class Source:
     sizes: Mapping[str, int]
     """Of our axes, by name, without padding."""
 
+    @property
+    def is_padded(self) -> bool:
+        """Does the array have elements that are in no tensor?"""
+        assert self.leaf.axes is not None
+        return tuple(self.sizes[axis] for axis in self.leaf.axes) != tuple(self.leaf.shape)
+
 
 def axis_sizes(leaf: Leaf, vocab_size: int | None) -> dict[str, int]:
     """Sizes of an array's axes by their names, without what pads the vocabulary.
