@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
 	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
-	bench-checkpoint crd lock clean
+	bench-checkpoint bench-import crd lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -91,6 +91,9 @@ bench-checkpoint: $(VENV)/.test ## Save and restore beside Orbax
 crd: $(VENV)/.test ## Generate the CRD and the reference page from the models
 	$(BIN)/lateen crd > crds/lmtrainingjobs.yaml
 	$(BIN)/lateen crd --reference > docs/reference.md
+
+bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
+	$(BIN)/python tests/benchmarks/bench_import.py
 
 lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their hashes
 	$(BIN)/pip install --quiet uv

@@ -19,6 +19,7 @@ from lateen_trainer.hugging_face.safetensors import DTYPES, TensorEntry, make_he
 from lateen_trainer.hugging_face.weights import INDEX
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.llama import TENSORS
+from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -88,6 +89,7 @@ def main() -> None:
     )
     parser.add_argument("--url", help="read it from there: gs://bucket/model with STORAGE_EMULATOR_HOST set")
     arguments = parser.parse_args()
+    print(machine())
     with tempfile.TemporaryDirectory() as place:
         folder = arguments.folder or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
