@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -q
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
 	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
-	bench-checkpoint bench-import crd lock clean
+	bench-checkpoint bench-import bench-optimizers crd lock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -84,6 +84,9 @@ bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the clust
 
 bench-train: $(VENV)/.test ## A training step beside PyTorch's
 	$(BIN)/python tests/benchmarks/bench_train.py
+
+bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano corpus, with a picture
+	$(BIN)/python tests/benchmarks/bench_optimizers.py
 
 bench-checkpoint: $(VENV)/.test ## Save and restore beside Orbax
 	$(BIN)/python tests/benchmarks/bench_checkpoint.py

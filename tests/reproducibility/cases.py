@@ -34,10 +34,13 @@ class Numerics:
     family: str = "gpt2"
     """`spec.model.type`."""
 
+    optimizer: str = "adamw"
+    """`spec.optimizer.type`."""
+
     def __str__(self) -> str:
-        # Results that are kept from before there were several families are those of GPT-2.
-        suffix = "" if self.family == "gpt2" else f"-{self.family}"
-        return f"{self.dtype}-tp{self.tensor}{suffix}"
+        # Results that are kept from before there were several families and optimizers are those of GPT-2 and AdamW.
+        others = [name for name in (self.family, self.optimizer) if name not in ("gpt2", "adamw")]
+        return "-".join([self.dtype, f"tp{self.tensor}", *others])
 
 
 class Scenario(StrEnum):
@@ -71,9 +74,12 @@ class Case:
         return f"{self.numerics}-{self.layout}-{self.scenario}"
 
 
+OPTIMIZERS = ("adamw", "sophia-h", "sophia-g", "lion", "adafactor", "muon")
+"""Types of `spec.optimizer`; those besides the first train GPT-2 only."""
+
 ALL_NUMERICS = tuple(
-    Numerics(dtype, tensor, family)
-    for family in ("gpt2", "llama")
+    Numerics(dtype, tensor, family, optimizer)
+    for family, optimizer in (("llama", "adamw"), *(("gpt2", optimizer) for optimizer in OPTIMIZERS))
     for dtype in ("float32", "bfloat16")
     for tensor in (1, 2)
 )

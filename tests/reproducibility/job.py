@@ -25,6 +25,17 @@ MODELS: dict[str, dict[str, Any]] = {
 """By family: GPT-2 with dropout, Llama with heads of keys that two heads of queries share each."""
 
 
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adamw": {"learningRate": 3e-3},
+    "sophia-h": {"type": "sophia-h", "learningRate": 3e-3, "updateInterval": 5},
+    "sophia-g": {"type": "sophia-g", "learningRate": 3e-3, "updateInterval": 5},
+    "lion": {"type": "lion", "learningRate": 6e-4},
+    "adafactor": {"type": "adafactor", "learningRate": 3e-2},
+    "muon": {"type": "muon", "learningRate": 3e-3},
+}
+"""By type. Sophia estimates the curvature in three of the steps."""
+
+
 def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
     """The job on a layout.
 
@@ -48,7 +59,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
                 "validationUrls": ["python-stdlib://asyncio/base_*.py"],
                 "cacheDir": str(cache),
             },
-            "optimizer": {"learningRate": 3e-3, "weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3},
+            "optimizer": {"weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3, **OPTIMIZERS[numerics.optimizer]},
             "trainer": {
                 "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
                 "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,

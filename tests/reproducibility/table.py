@@ -44,11 +44,12 @@ def render(results: Results) -> str:
 
 
 def _cells(results: Results) -> Iterator[str]:
-    yield _row(["model", "type", "TP", "processes", "devices", *HEADINGS.values()])
-    yield _row(["---"] * (5 + len(HEADINGS)))
+    yield _row(["model", "optimizer", "type", "TP", "processes", "devices", *HEADINGS.values()])
+    yield _row(["---"] * (6 + len(HEADINGS)))
     for numerics in ALL_NUMERICS:
         for layout in layouts(numerics):
-            place = [numerics.family, numerics.dtype, numerics.tensor, layout.processes, layout.devices]
+            what = [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor]
+            place = [*what, layout.processes, layout.devices]
             yield _row([*place, *(results.verdict(Case(numerics, layout, scenario)) for scenario in HEADINGS)])
 
 
@@ -65,11 +66,16 @@ def _count(results: Results) -> str:
 
 def _references(results: Results) -> Iterator[str]:
     yield _row(
-        ["model", "type", "TP", "first loss", "last loss", "validation loss", "parameters", "parameters and optimizer"]
+        [
+            *("model", "optimizer", "type", "TP", "first loss", "last loss", "validation loss"),
+            *("parameters", "parameters and optimizer"),
+        ]
     )
-    yield _row(["---"] * 8)
+    yield _row(["---"] * 9)
     for numerics in ALL_NUMERICS:
-        yield _row([numerics.family, numerics.dtype, numerics.tensor, *_reference(results, numerics)])
+        yield _row(
+            [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor, *_reference(results, numerics)]
+        )
 
 
 def _reference(results: Results, numerics: Numerics) -> list[object]:
