@@ -107,4 +107,4 @@ def _gated_backward(activation, residuals, g):
     return jax.vjp(lambda gate, up: activation(gate) * up, *residuals)[1](g)
 
 
-gated.defvjp(lambda activation, gate, up: (gated(activation, gate, up), (gate, up)), _gated_backward)
+gated.defvjp(lambda activation, gate, up: (activation(gate) * up, (gate, up)), _gated_backward)
