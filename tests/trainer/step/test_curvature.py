@@ -1,5 +1,6 @@
 """Sophia's two estimators against Hessians in closed form."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,11 +34,19 @@ class Blocks(eqx.Module):
     gradient_checkpointing: bool = eqx.field(static=True, default=False)
 
 
+@dataclass(frozen=True)
+class Config:
+    """What the loss asks of it."""
+
+    vocab_size: int
+
+
 class Softmax(eqx.Module):
     """Softmax regression of the next token on fixed features of this one: its Hessian has a closed form."""
 
     lm_head: NamedArray  # [Vocab, Embed]
     blocks: Blocks
+    config: Config = eqx.field(static=True, default=Config(Vocab.size))
 
     def hidden(self, tokens: NamedArray, *, key=None, resolve=None) -> NamedArray:
         del key, resolve
