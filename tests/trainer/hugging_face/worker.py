@@ -17,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.hugging_face.config import read_model
 from lateen_api.hugging_face.folder import ModelFolder
-from lateen_api.spec import OptimizerSpec
+from lateen_api.spec import AdamWSpec
 from lateen_trainer.checkpoint.state import named_leaves
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import ExportedModel, Together, export_model
@@ -74,7 +74,7 @@ def read(url: str, gap: int | None = None) -> dict:
 def start(url: str) -> dict:
     """Makes the state of a training run that begins with a model. `share`: bytes of the state on this process."""
     model, _, _, took = load(url)
-    optimizer = make_optimizer(OptimizerSpec(), 100)
+    optimizer = make_optimizer(AdamWSpec(), 100)
     shardings = ShardingRules(make_mesh(jax.device_count(), 1)).shardings(jax.eval_shape(optimizer.init, model))
     state = jax.block_until_ready(jax.jit(optimizer.init, out_shardings=shardings)(model))
     share = sum(shard.data.nbytes for array in jax.tree.leaves(state) for shard in array.addressable_shards)

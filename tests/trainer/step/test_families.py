@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lateen_api.spec import OptimizerSpec
+from lateen_api.spec import AdamWSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -20,7 +20,7 @@ from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_train_step
 from trainer.models.small_specs import GPT2, LLAMA, LLAMA3, MISTRAL, MPT, QWEN2, QWEN3, VOCAB, small_spec
 
-SPEC = OptimizerSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
+SPEC = AdamWSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
 SCHEDULE = learning_rate_schedule(SPEC, num_steps=10)
 LANES = 16
