@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lateen_api.masking import masked
+from lateen_api.spec import LMTrainingJob
+from pydantic import ValidationError
 
 # What neither the model nor the order in which it sees the data depends on.
 _FREE = (
@@ -29,8 +31,16 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str
 
     More steps, other hosts, other budgets or other places for metrics make the same job.
     """
-    fields = {"spec": before.get("spec")}, {"spec": after.get("spec")}
+    fields = {"spec": _with_new_fields(before).get("spec")}, {"spec": after.get("spec")}
     return [change for change in _changes("", *fields) if not _is_free(change[0])]
+
+
+def _with_new_fields(job: dict[str, Any]) -> dict[str, Any]:
+    """The job with the defaults of fields that the version which stored it did not have."""
+    try:
+        return LMTrainingJob.model_validate(job).model_dump(mode="json", by_alias=True)
+    except ValidationError:
+        return job
 
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -128,6 +128,12 @@ class TestSameRun:
         after = make_job(**spec).model_dump(mode="json", by_alias=True)
         return differences(before, after)
 
+    def test_a_job_of_a_version_without_some_field_has_its_default(self):
+        after = make_job().model_dump(mode="json", by_alias=True)
+        before = make_job().model_dump(mode="json", by_alias=True)
+        del before["spec"]["optimizer"]["groups"]
+        assert differences(before, after) == []
+
     def test_another_model_seed_or_learning_rate_is_another_job(self):
         model = {"hiddenDim": 64, "numHeads": 2, "numLayers": 2, "seqLen": 128}
         assert self.changed(model=model) == [("spec.model.hiddenDim", 32, 64)]
