@@ -23,6 +23,7 @@ from jaxtyping import PRNGKeyArray
 from lateen_api.spec import LlamaLikeSpec
 
 from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear, token_table
 from lateen_trainer.models.rotary import RotaryTables, rotary_tables
@@ -31,28 +32,17 @@ from lateen_trainer.models.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
-class LlamaConfig:
+class LlamaConfig(TransformerConfig):
     """The spec of a Llama or a relative, and its axes, each named once."""
 
     spec: LlamaLikeSpec
-    vocab_size: int
-    platform: str = "cpu"
-    """Of the devices that the model is compiled for: attention has kernels of its own on each."""
-
-    padded_vocab_size: int | None = None
-    """Length of the vocabulary's axis, so that it can be divided; None: `vocab_size`. What is padded is zero."""
 
     @property
     def longest_context(self) -> None:
         """Rotary positions have no end."""
 
-    Pos = property(lambda self: Axis("position", self.spec.seq_len))
-    Vocab = property(lambda self: Axis("vocab", self.padded_vocab_size or self.vocab_size))
-    Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
-    Layers = property(lambda self: Axis("layers", self.spec.num_layers))
     Heads = property(lambda self: Axis("heads", self.spec.kv_heads))
     Group = property(lambda self: Axis("group", self.spec.group_size))
-    HeadSize = property(lambda self: Axis("head_size", self.spec.head_size))
     Mlp = property(lambda self: Axis("mlp", self.spec.intermediate_dim))
 
     @property

@@ -17,33 +17,23 @@ from lateen_api.spec import MptSpec
 
 from lateen_trainer.models.alibi import alibi_slopes
 from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, linear, token_table, unbind
 from lateen_trainer.models.stack import Stack
 
 
 @dataclass(frozen=True)
-class MptConfig:
+class MptConfig(TransformerConfig):
     """The spec of an MPT, and its axes, each named once."""
 
     spec: MptSpec
-    vocab_size: int
-    platform: str = "cpu"
-    """Of the devices that the model is compiled for: attention has kernels of its own on each."""
-
-    padded_vocab_size: int | None = None
-    """Length of the vocabulary's axis, so that it can be divided; None: `vocab_size`. What is padded is zero."""
 
     @property
     def longest_context(self) -> None:
         """Linear biases have no end."""
 
-    Pos = property(lambda self: Axis("position", self.spec.seq_len))
-    Vocab = property(lambda self: Axis("vocab", self.padded_vocab_size or self.vocab_size))
-    Embed = property(lambda self: Axis("embed", self.spec.hidden_dim))
-    Layers = property(lambda self: Axis("layers", self.spec.num_layers))
     Heads = property(lambda self: Axis("heads", self.spec.num_heads))
-    HeadSize = property(lambda self: Axis("head_size", self.spec.head_size))
     Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
 
 
