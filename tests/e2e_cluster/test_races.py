@@ -3,10 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from e2e_cluster.harness.api import Api
-from e2e_cluster.harness.fixtures import Start, api, behind, kubelet, own_namespace, proxy, start_operator
+from e2e_cluster.harness.fixtures import Start, api, behind, behind_proxy, kubelet, own_namespace, proxy, start_operator
 from e2e_cluster.harness.kubelet import Kubelet
 from e2e_cluster.harness.operator_process import OperatorProcess
 from e2e_cluster.harness.proxy import Proxy
@@ -62,6 +63,18 @@ def test_a_config_map_deleted_by_hand_comes_back(operator: OperatorProcess, api:
         before["data"]["job.json"],
     )
     assert world(api, namespace)["count"] == 1
+
+
+def test_a_config_map_deleted_while_no_watch_was_open_comes_back(
+    api: Api, kubelet: Kubelet, namespace: str, tmp_path: Path
+) -> None:
+    """Slow: real controllers. The operator has just begun to watch."""
+    with behind_proxy(api, tmp_path) as (proxy, start):
+        start(namespace)
+        api.create(JOBS, job(namespace))
+        settled(api, namespace, runs(1), within=SECONDS)
+        proxy.expire_watches(lambda: api.delete(CONFIG_MAPS, namespace, "job-a1"))
+        settled(api, namespace, lambda seen: seen["configmaps"] == ["job-a1"], within=10.0)
 
 
 def test_a_network_policy_deleted_by_hand_comes_back(operator: OperatorProcess, api: Api, namespace: str) -> None:

@@ -9,17 +9,11 @@ import kopf
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import WATCHED, Resource
 from lateen_operator.cluster.store import Key, Store
-from lateen_operator.cluster.watches import Watches
-
-FIRST_LISTS_SECONDS = 60.0
-"""kopf starts every watch with a list; one that comes later than this is a new start."""
 
 
 def make_registry(
     store: Store,
     wake: Callable[[Key], None],
-    listed_again: Callable[[], None],
-    watches: Watches,
     metrics: Metrics,
     session: aiohttp.ClientSession,
     url: str,
@@ -29,8 +23,6 @@ def make_registry(
     Args:
         store: gets the objects.
         wake: is called with jobs of which something changed.
-        listed_again: is called when a watch started over, so that deletions may have been missed.
-        watches: say since when they are.
         metrics: counts events.
         session: with which kopf makes its requests, those of the watches among them.
         url: of the API server.
@@ -43,7 +35,7 @@ def make_registry(
         return kopf.AiohttpSession(server=url, aiohttp_session=session)
 
     for resource in WATCHED:
-        _add_handler(registry, resource, store, wake, listed_again, watches, metrics)
+        _add_handler(registry, resource, store, wake, metrics)
     return registry
 
 
@@ -52,8 +44,6 @@ def _add_handler(
     resource: Resource,
     store: Store,
     wake: Callable[[Key], None],
-    listed_again: Callable[[], None],
-    watches: Watches,
     metrics: Metrics,
 ) -> None:
     counter = metrics.watch_events.labels(resource.plural)
@@ -64,7 +54,5 @@ def _add_handler(
         thing = event["object"]
         take = store.remove if event["type"] == "DELETED" else store.put
         key = take(resource, thing)
-        if event["type"] is None and watches.uptime > FIRST_LISTS_SECONDS:
-            listed_again()
         if key is not None:
             wake(key)

@@ -12,7 +12,6 @@ from lateen_operator.cluster.client import ApiError, Client, NotFound
 from lateen_operator.cluster.resources import WATCHED, Resource, missing
 from lateen_operator.cluster.store import Key, Store
 
-FIRST_SWEEP_SECONDS = 60.0
 SWEEP_SECONDS = 600.0
 _FIRST_TRIES = 12
 _FIRST_WAIT_SECONDS = 5.0
@@ -61,21 +60,19 @@ class Listing:
         raise AssertionError("the last try returns or raises")
 
     def soon(self) -> None:
-        """Asks for a sweep: a watch was broken."""
+        """Asks for a sweep: a watch starts, and what was deleted before it did is told by no watch."""
         self._asked.set()
 
     async def sweep(self) -> None:
         """Lists everything now and then, for ever."""
-        wait = FIRST_SWEEP_SECONDS
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), wait)
-                # Watches break together; one list is enough for all of them.
+                await asyncio.wait_for(self._asked.wait(), SWEEP_SECONDS)
+                # Watches start together; one list is enough for all of them.
                 await asyncio.sleep(1.0)
             except TimeoutError:
                 pass
             self._asked.clear()
-            wait = SWEEP_SECONDS
             # A kind that cannot be listed does not keep the others from it.
             for resource in WATCHED:
                 try:

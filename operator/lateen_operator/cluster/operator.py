@@ -104,9 +104,9 @@ async def run_operator(settings: OperatorSettings) -> None:
             for key in waiting:
                 queue.put(key)
 
-        through = open_session(server, metrics, WatchRequests(watches, accepted_again))
+        through = open_session(server, metrics, WatchRequests(watches, listing.soon, accepted_again))
         watching = await stack.enter_async_context(through)
-        registry = make_registry(store, queue.put, listing.soon, watches, metrics, watching, server.url)
+        registry = make_registry(store, queue.put, metrics, watching, server.url)
         parts = {
             asyncio.create_task(watch(settings.namespaces, registry, stop), name="watches"),
             asyncio.create_task(controller.run(settings.workers), name="workers"),

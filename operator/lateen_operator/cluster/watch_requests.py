@@ -30,14 +30,21 @@ class WatchRequests:
 
     Args:
         watches: are told of signs of life and of refusals.
+        listed: is called when a list was answered, with which kopf starts every watch and starts it over.
         accepted_again: is called when a watch was refused and is not any more.
         retry_seconds: between two requests for a refused watch.
     """
 
     def __init__(
-        self, watches: Watches, accepted_again: Callable[[], None], *, retry_seconds: float = RETRY_SECONDS
+        self,
+        watches: Watches,
+        listed: Callable[[], None],
+        accepted_again: Callable[[], None],
+        *,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._watches = watches
+        self._listed = listed
         self._accepted_again = accepted_again
         self._retry_seconds = retry_seconds
 
@@ -56,7 +63,10 @@ class WatchRequests:
         if response.status < 400 and self._watches.accepted(path):
             log.info("the API server accepts the watch of %s again", path)
             self._accepted_again()
-        if response.status == 200 and "watch=true" in request.url.raw_query_string:
+        is_watch = "watch=true" in request.url.raw_query_string
+        if response.status == 200 and not is_watch:
+            self._listed()
+        elif response.status == 200:
             noted = _NotedStream(response.content, lambda: self._watches.alive(path))
             response.content = cast(StreamReader, noted)
         return response

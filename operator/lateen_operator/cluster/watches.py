@@ -19,17 +19,11 @@ class Watches:
 
     def __init__(self, clock: Callable[[], float], namespaces: Sequence[str] = ()):
         self._clock = clock
-        self._started = clock()
         self._resources = {
             resource.path(namespace): resource for resource in WATCHED for namespace in namespaces or (None,)
         }
-        self._last = dict.fromkeys(self._resources, self._started)
+        self._last = dict.fromkeys(self._resources, clock())
         self._refusals: dict[str, str] = {}
-
-    @property
-    def uptime(self) -> float:
-        """Seconds since the watches were started."""
-        return self._clock() - self._started
 
     def path_of(self, url_path: str) -> str | None:
         """The path of the watch that a request with this path belongs to; None: to none of them."""

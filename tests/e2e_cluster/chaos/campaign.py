@@ -192,7 +192,7 @@ def _within(seconds: float, found: Callable[[], list[Any]], wanted: list[Any]) -
     deadline = time.monotonic() + seconds
     while (last := found()) != wanted and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert last == wanted
+    assert last == wanted, f"found {last} instead of {wanted} after {seconds} s"
 
 
 def _is_over(training: Training, attempt: int) -> bool:

@@ -31,12 +31,16 @@ class Watching:
     namespaces: Sequence[str] = ()
     now: float = 0.0
     store: Store = field(default_factory=lambda: Store(time.time))
+    lists: int = 0
     accepted_again: int = 0
 
     def __post_init__(self) -> None:
         self.watches = Watches(lambda: self.now, self.namespaces)
         self.health = Health(self.watches, lambda: 0.0, listed=True)
         self.paths = list(self.watches.ages())
+
+    def note_list(self) -> None:
+        self.lists += 1
 
     def note_accepted(self) -> None:
         self.accepted_again += 1
@@ -45,11 +49,9 @@ class Watching:
     async def running(self) -> AsyncIterator["Watching"]:
         stop, metrics = asyncio.Event(), Metrics()
         server = Server(self.server.url, ssl.create_default_context(), lambda: None)
-        requests = WatchRequests(self.watches, self.note_accepted, retry_seconds=0.05)
+        requests = WatchRequests(self.watches, self.note_list, self.note_accepted, retry_seconds=0.05)
         async with open_session(server, metrics, requests) as session:
-            registry = make_registry(
-                self.store, lambda _: None, lambda: None, self.watches, metrics, session, self.server.url
-            )
+            registry = make_registry(self.store, lambda _: None, metrics, session, self.server.url)
             self.task = asyncio.create_task(watch(self.namespaces, registry, stop))
             try:
                 await until(lambda: set(self.server.watches) == set(self.paths))
@@ -106,6 +108,19 @@ def test_a_watch_that_is_opened_again_is_alive() -> None:
         watching.now += STALE_SECONDS + 1
         watching.server.end_watches(watching.paths)
         await until(lambda: watching.health.problems() == [])
+
+    run(then)
+
+
+def test_a_watch_that_starts_over_asks_for_a_list_however_young_the_operator_is() -> None:
+    """What was deleted meanwhile is told by no watch, and kopf does not tell it either."""
+
+    async def then(watching: Watching) -> None:
+        assert watching.lists == len(WATCHED)
+        path = JOB_SETS.path()
+        expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+        watching.server.send(path, "ERROR", expired)
+        await until(lambda: watching.lists == len(WATCHED) + 1)
 
     run(then)
 
