@@ -67,7 +67,7 @@ class SmallRuns:
     def losses(self, name: str) -> list[float]:
         """By step, each of which stands once."""
         steps = self.lines(name, "loss")
-        assert [step for step, _ in steps] == list(range(len(steps)))
+        assert [step for step, _ in steps] == list(range(1, len(steps) + 1))
         return [loss for _, loss in steps]
 
     def summary(self, name: str) -> dict[str, Any]:

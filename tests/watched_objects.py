@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from lateen_operator.attempt_codec import timestamp
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS
 from lateen_operator.cluster.store import Key, Store
-from lateen_operator.record import timestamp
 
 KEY = Key("team", "nano")
 UID = "11111111-aaaa"

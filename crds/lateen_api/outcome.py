@@ -75,10 +75,16 @@ class Outcome:
     """One sentence for people."""
 
     step: int | None = None
-    """Steps trained when it ended (the number of the next step); None: it never started."""
+    """Steps trained when it ended; None: it never started."""
 
     checkpoint: str | None = None
     """Last committed checkpoint."""
+
+    checkpoint_step: int | None = None
+    """Steps trained at that checkpoint."""
+
+    loss: float | None = None
+    """Training loss of the last step, in nats per token; None: it trained none, or it is not finite."""
 
     lost_process: int | None = None
     """The process that is gone, where this one ends because of that; None: it ends for another reason, or nobody
@@ -102,7 +108,12 @@ class Outcome:
                 "step": self.step,
                 "checkpoint": self.checkpoint and escaped(self.checkpoint),
                 "startStep": self.start_step,
-                **_known(lostProcess=self.lost_process, signalledProcess=self.signalled_process),
+                **_known(
+                    checkpointStep=self.checkpoint_step,
+                    loss=self.loss,
+                    lostProcess=self.lost_process,
+                    signalledProcess=self.signalled_process,
+                ),
             }
             text = json.dumps(fields, ensure_ascii=False)
             if len(text.encode()) <= LONGEST_MESSAGE or not message:
@@ -124,6 +135,8 @@ class Outcome:
                 message=masked(message),
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
+                checkpoint_step=_number(fields.get("checkpointStep")),
+                loss=None if fields.get("loss") is None else float(fields["loss"]),
                 lost_process=_number(fields.get("lostProcess")),
                 start_step=fields.get("startStep"),
                 signalled_process=_number(fields.get("signalledProcess")),
@@ -132,7 +145,7 @@ class Outcome:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error
 
 
-def _known(**fields: int | None) -> dict[str, int]:
+def _known(**fields: float | None) -> dict[str, float]:
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -3,11 +3,14 @@
 Everything in it can be rebuilt from the cluster and the checkpoint path; nothing is kept here alone.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
+
+from lateen_api.progress import Phase
 
 ATTEMPTS_KEPT = 20
 """Entries of the ledger: the newest attempts. Older ones live on in `attemptCount` and the budgets."""
@@ -20,6 +23,20 @@ WARNINGS_KEPT = 16
 
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """A point in time by RFC 3339, as Kubernetes writes it: `2030-01-31T12:00:00Z`."""
+
+
+STATES = (
+    "Refused",
+    "Blocked",
+    "Queued",
+    *(phase.value for phase in Phase if phase is not Phase.DONE),
+    "Stopping",
+    "Restarting",
+    "Suspended",
+    "Complete",
+    "Failed",
+)
+"""What `status.state` may be; while an attempt runs, the phase of process 0."""
 
 
 class ConditionType(StrEnum):
@@ -147,14 +164,20 @@ class AttemptStatus(_Part):
     ended: Timestamp | None = None
     """When its last process was gone; null: it runs."""
 
+    failure_class: str | None = None
+    """Class of its end: Done, Requested, Planned, Infrastructure, User, Data, Numerical; null: it runs."""
+
     cause: str | None = None
-    """Kind of its end: Done, Requested, Planned, Infrastructure, User, Data, Numerical."""
+    """What older versions call `failureClass`. It is read, and never written."""
 
     reason: str | None = Field(default=None, max_length=128)
     """Why it ended, as one word for programs: SIGKILL, EvictionByEvictionAPI, NodeLost, Suspended, …"""
 
     exit_code: int | None = None
     """Exit code of the process that ended first, or whose end explains the others'."""
+
+    process: int | None = Field(default=None, ge=0)
+    """Number of that process; null: no single one."""
 
     node: str | None = None
     """Node of that process."""
@@ -167,6 +190,9 @@ class AttemptStatus(_Part):
 
     step: int | None = Field(default=None, ge=0)
     """Steps trained when last heard of."""
+
+    loss: float | None = None
+    """Training loss of the last step, in nats per token."""
 
     checkpoint_step: int | None = Field(default=None, ge=0)
     """Step of the last checkpoint then."""
@@ -188,6 +214,13 @@ class AttemptStatus(_Part):
 
     seconds_to_next_step: float | None = Field(default=None, ge=0)
     """Seconds from its end to the next step that was trained, in whichever attempt."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping) or fields.get("cause") is None:
+            return fields
+        return {"failureClass": fields["cause"], **fields, "cause": None}
 
 
 class AvoidedNodeStatus(_Part):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lateen_api.spec import RecoverySpec
 
-from lateen_operator.verdict import Kind, Verdict, signal_name
+from lateen_operator.verdict import FailureClass, Verdict, signal_name
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LONGEST_SECONDS = 60.0
@@ -39,6 +39,9 @@ class Attempt:
 
     step: int | None = None
     """Steps trained when last heard of."""
+
+    loss: float | None = None
+    """Training loss of the last step, in nats per token."""
 
     checkpoint_step: int | None = None
     """Step of the last committed checkpoint, of this attempt or an earlier one."""
@@ -103,7 +106,7 @@ def next_action(
     now: float,
     *,
     first: int = 1,
-    forgotten: Mapping[Kind, int] | None = None,
+    forgotten: Mapping[FailureClass, int] | None = None,
 ) -> Action:
     """What follows the last attempt, which has ended (or none was made).
 
@@ -122,14 +125,14 @@ def next_action(
     last = attempts[-1]
     if last.verdict is None or last.ended_at is None:
         raise ValueError(f"attempt {last.number} has not ended")
-    if last.verdict.kind is Kind.DONE:
+    if last.verdict.failure_class is FailureClass.DONE:
         return Finish()
     if not last.verdict.retry:
         return GiveUp(last.verdict, "another attempt would end the same way")
     budget = charged_to(attempts, len(attempts) - 1)
     field, limit = _limit(budget, recovery)
     used = spent(attempts, budget) + (forgotten or {}).get(budget, 0)
-    if budget is not Kind.DONE and used > limit:
+    if budget is not FailureClass.DONE and used > limit:
         return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
     until = last.ended_at + backoff_seconds(attempts)
     return Start(last.number + 1) if now >= until else Wait(until)
@@ -154,12 +157,12 @@ def steps_lost(attempts: Sequence[Attempt], index: int) -> int:
     return attempt.steps_lost if resumed is None else max(0, (attempt.step or 0) - resumed)
 
 
-def spent(attempts: Sequence[Attempt], budget: Kind) -> int:
+def spent(attempts: Sequence[Attempt], budget: FailureClass) -> int:
     """How many of the attempts are charged to this budget."""
     return sum(charged_to(attempts, index) is budget for index in range(len(attempts)))
 
 
-def charged_to(attempts: Sequence[Attempt], index: int) -> Kind:
+def charged_to(attempts: Sequence[Attempt], index: int) -> FailureClass:
     """The budget that the attempt at `index` draws on: `PLANNED`, `INFRASTRUCTURE`, `USER`, or `DONE` for
     none.
 
@@ -167,19 +170,19 @@ def charged_to(attempts: Sequence[Attempt], index: int) -> Kind:
     same place: the machine is to blame for the first, the program for the second.
     """
     verdict = attempts[index].verdict
-    if verdict is None or verdict.kind in (Kind.DONE, Kind.REQUESTED):
-        return Kind.DONE
-    if verdict.kind is Kind.PLANNED:
-        return Kind.PLANNED
-    if verdict.kind is Kind.INFRASTRUCTURE and not _repeats_crash(attempts, index):
-        return Kind.INFRASTRUCTURE
-    return Kind.USER
+    if verdict is None or verdict.failure_class in (FailureClass.DONE, FailureClass.REQUESTED):
+        return FailureClass.DONE
+    if verdict.failure_class is FailureClass.PLANNED:
+        return FailureClass.PLANNED
+    if verdict.failure_class is FailureClass.INFRASTRUCTURE and not _repeats_crash(attempts, index):
+        return FailureClass.INFRASTRUCTURE
+    return FailureClass.USER
 
 
 def backoff_seconds(attempts: Sequence[Attempt]) -> float:
     """How long to wait after the last attempt: nothing when it got further than all before it, else 1 s, 2 s,
     4 s, … with each further one that did not, up to a minute."""
-    if charged_to(attempts, len(attempts) - 1) is Kind.DONE:
+    if charged_to(attempts, len(attempts) - 1) is FailureClass.DONE:
         return 0.0
     stuck = 0
     for index in reversed(range(len(attempts))):
@@ -211,11 +214,11 @@ def _repeats_crash(attempts: Sequence[Attempt], index: int) -> bool:
     )
 
 
-def _limit(budget: Kind, recovery: RecoverySpec) -> tuple[str, int]:
+def _limit(budget: FailureClass, recovery: RecoverySpec) -> tuple[str, int]:
     match budget:
-        case Kind.PLANNED:
+        case FailureClass.PLANNED:
             return "maxPreemptions", recovery.max_preemptions
-        case Kind.INFRASTRUCTURE:
+        case FailureClass.INFRASTRUCTURE:
             return "maxInfrastructureFailures", recovery.max_infrastructure_failures
         case _:
             return "maxFailures", recovery.max_failures

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import NODE_LOST, Kind, Verdict
+from lateen_operator.verdict import NODE_LOST, FailureClass, Verdict
 
 LOST_SECONDS = 60.0
 """How long a lost node is avoided: Kubernetes has marked it by then (40 s by default), or it is back."""
@@ -83,5 +83,5 @@ def _failing(attempts: Sequence[Attempt], now: float) -> Iterator[AvoidedNode]:
 def _failures(attempts: Sequence[Attempt]) -> Iterator[tuple[Attempt, Verdict]]:
     """Attempts that ended by a failure of machines, oldest first."""
     for attempt in attempts:
-        if attempt.verdict is not None and attempt.verdict.kind is Kind.INFRASTRUCTURE:
+        if attempt.verdict is not None and attempt.verdict.failure_class is FailureClass.INFRASTRUCTURE:
             yield attempt, attempt.verdict

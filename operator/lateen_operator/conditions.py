@@ -4,10 +4,10 @@ import math
 
 from lateen_api.status import Condition, ConditionType, JobStatus
 
+from lateen_operator.attempt_codec import timestamp
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.observation import Blocked, Observation
 from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
-from lateen_operator.record import timestamp
 
 
 def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> tuple[str, str]:

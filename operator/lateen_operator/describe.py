@@ -18,13 +18,13 @@ from lateen_api.status import (
     ProgressStatus,
 )
 
+from lateen_operator.attempt_codec import ledger_to_status, timestamp
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, of_last_text, spent, steps_lost
 from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.conditions import conditions_of, state_of
 from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Close, Decision
-from lateen_operator.record import ledger_to_status, timestamp
-from lateen_operator.verdict import Kind
+from lateen_operator.verdict import FailureClass
 
 _LOSS_DIGITS = 4
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -123,10 +123,11 @@ def _progress(
         if of is None or last is None or last.step is None or last.verdict is None:
             return old
         # The attempt's last words (its termination message) are newer than the last report, or all that there is.
-        step = min(last.step, of)
+        step, loss = min(last.step, of), _rounded(last.loss)
         if old is None:
-            return ProgressStatus(step=step, of=of, percent=_percent(step, of))
-        return old.model_copy(update={"step": step, "percent": _percent(step, old.of), "eta": None, "phase": None})
+            return ProgressStatus(step=step, of=of, percent=_percent(step, of), loss=loss)
+        ended = {"step": step, "percent": _percent(step, old.of), "loss": loss or old.loss, "eta": None, "phase": None}
+        return old.model_copy(update=ended)
     eta = None if last is None or last.verdict is not None else _eta(progress)
     return ProgressStatus(
         step=progress.step,
@@ -176,22 +177,24 @@ def _budgets(attempts: Sequence[Attempt], seen: Observation) -> BudgetStatus:
     # What is forgotten was spent on the text of the attempts that were observed.
     is_changed = bool(attempts and seen.attempts) and attempts[-1].digest != seen.attempts[-1].digest
     forgotten = {} if is_changed else seen.forgotten
-    used = {kind: spent(counted, kind) + forgotten.get(kind, 0) for kind in Kind}
+    used = {one: spent(counted, one) + forgotten.get(one, 0) for one in FailureClass}
     return BudgetStatus(
-        preemptions=used[Kind.PLANNED], infrastructure_failures=used[Kind.INFRASTRUCTURE], failures=used[Kind.USER]
+        preemptions=used[FailureClass.PLANNED],
+        infrastructure_failures=used[FailureClass.INFRASTRUCTURE],
+        failures=used[FailureClass.USER],
     )
 
 
-def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[Kind, int]:
+def forgotten(stored: JobStatus, attempts: Sequence[Attempt]) -> dict[FailureClass, int]:
     """What attempts of the last one's text that are no longer in the stored ledger have taken from each budget: the
     stored sums less what the ledger's own entries account for."""
     counted = of_last_text(attempts)
     sums = {
-        Kind.PLANNED: stored.budgets.preemptions,
-        Kind.INFRASTRUCTURE: stored.budgets.infrastructure_failures,
-        Kind.USER: stored.budgets.failures,
+        FailureClass.PLANNED: stored.budgets.preemptions,
+        FailureClass.INFRASTRUCTURE: stored.budgets.infrastructure_failures,
+        FailureClass.USER: stored.budgets.failures,
     }
-    return {kind: max(0, total - spent(counted, kind)) for kind, total in sums.items()}
+    return {one: max(0, total - spent(counted, one)) for one, total in sums.items()}
 
 
 def _lanes(seen: Observation, decision: Decision, previous: JobStatus, plan: PlanStatus | None) -> int | None:
@@ -242,7 +245,7 @@ def _goodput(attempts: Sequence[Attempt], now: float) -> float | None:
         starting = 0.0
         if number and waited is not None:
             starting = max(0.0, (attempts[number - 1].ended_at or 0.0) + waited - attempt.started_at)
-        is_cut_off = attempt.verdict is not None and attempt.verdict.kind is not Kind.DONE
+        is_cut_off = attempt.verdict is not None and attempt.verdict.failure_class is not FailureClass.DONE
         lost = steps_lost(attempts, number) if is_cut_off else 0
         useful += max(0.0, length - starting) * max(0, trained - lost) / trained
     return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None

@@ -9,11 +9,13 @@ from typing import Literal
 
 from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
 
-from lateen_operator.verdict import Kind
+from lateen_operator.verdict import FailureClass
 from lateen_operator.wording import hosts
 
-_WARNINGS = frozenset({Kind.INFRASTRUCTURE, Kind.USER, Kind.DATA, Kind.NUMERICAL})
-_TOLD_CONDITIONS = {
+EventType = Literal["Normal", "Warning"]
+
+_WARNINGS = frozenset({FailureClass.INFRASTRUCTURE, FailureClass.USER, FailureClass.DATA, FailureClass.NUMERICAL})
+_TOLD_CONDITIONS: dict[ConditionType, EventType] = {
     ConditionType.SUSPENDED: "Normal",
     ConditionType.COMPLETE: "Normal",
     ConditionType.FAILED: "Warning",
@@ -29,7 +31,7 @@ TOLD = frozenset(_TOLD_CONDITIONS)
 class Event:
     """An event of Kubernetes, to be written about the job."""
 
-    type: Literal["Normal", "Warning"]
+    type: EventType
     reason: str
     message: str
 
@@ -52,13 +54,13 @@ def _attempts(before: Sequence[AttemptStatus], after: Sequence[AttemptStatus]) -
         if old is None:
             told.append(Event("Normal", "AttemptStarted", f"Attempt {entry.number} starts on {hosts(entry.hosts)}."))
         if entry.ended is not None and (old is None or old.ended is None):
-            kind = Kind(entry.cause) if entry.cause else Kind.INFRASTRUCTURE
+            failure = FailureClass(entry.failure_class or FailureClass.INFRASTRUCTURE)
             at = f" at step {entry.step:,}" if entry.step else ""
             lost = f", {entry.steps_lost} steps are trained again" if entry.steps_lost else ""
             told.append(
                 Event(
-                    "Warning" if kind in _WARNINGS else "Normal",
-                    f"Attempt{kind.value}",
+                    "Warning" if failure in _WARNINGS else "Normal",
+                    f"Attempt{failure.value}",
                     f"Attempt {entry.number} ended{at}{lost}: {entry.message}.",
                 )
             )
@@ -75,5 +77,4 @@ def _condition(before: Condition | None, after: Condition) -> list[Event]:
         return [Event("Warning", after.reason, after.message)] if after.status == "True" and changed else []
     if after.type not in _TOLD_CONDITIONS or after.status != "True" or (before and before.status == "True"):
         return []
-    kind = _TOLD_CONDITIONS[after.type]
-    return [Event("Warning" if kind == "Warning" else "Normal", after.reason, after.message)]
+    return [Event(_TOLD_CONDITIONS[after.type], after.reason, after.message)]

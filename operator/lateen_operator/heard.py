@@ -42,7 +42,8 @@ def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
         # A trainer of an earlier version does not say where it began; if this comes late, the checkpoint does.
         first = progress.last_checkpoint_step or 0 if progress.phase is Phase.TRAINING else progress.step
         first = first if progress.start_step is None else progress.start_step
-    attempt = replace(attempt, first_step=first, step=progress.step)
+    loss = attempt.loss if progress.loss is None else progress.loss
+    attempt = replace(attempt, first_step=first, step=progress.step, loss=loss)
     if progress.last_checkpoint_step is not None:
         attempt = replace(attempt, checkpoint_step=progress.last_checkpoint_step, checkpoint=progress.last_checkpoint)
     return attempt
@@ -56,21 +57,17 @@ def left(attempt: Attempt, end: End) -> Attempt:
     first = attempt.first_step
     if first is None:
         first = attempt.checkpoint_step or 0 if outcome.start_step is None else outcome.start_step
-    attempt = replace(
-        attempt,
-        first_step=first,
-        step=max(outcome.step, attempt.step or 0),
-    )
+    loss = attempt.loss if outcome.loss is None else outcome.loss
+    attempt = replace(attempt, first_step=first, step=max(outcome.step, attempt.step or 0), loss=loss)
     if outcome.checkpoint is None:
         return attempt
-    return replace(
-        attempt,
-        checkpoint=outcome.checkpoint,
-        checkpoint_step=_step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step),
-    )
+    step = outcome.checkpoint_step
+    if step is None:
+        step = _step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step)
+    return replace(attempt, checkpoint=outcome.checkpoint, checkpoint_step=step)
 
 
 def _step_of(checkpoint: str, *, otherwise: int | None) -> int | None:
-    """The step of a checkpoint from its name, `…/step-00000020`: termination messages do not say it elsewhere."""
+    """The step of a checkpoint from its name, `…/step-00000020`: older trainers do not say it elsewhere."""
     match = _CHECKPOINT_NAME.search(checkpoint)
     return int(match[1]) if match else otherwise

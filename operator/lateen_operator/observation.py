@@ -8,7 +8,7 @@ from lateen_api.progress import Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import End, Kind, Verdict
+from lateen_operator.verdict import End, FailureClass, Verdict
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Observation:
     attempts: tuple[Attempt, ...] = ()
     """The ledger, oldest first; the last one has no verdict while it runs."""
 
-    forgotten: dict[Kind, int] = field(default_factory=dict)
+    forgotten: dict[FailureClass, int] = field(default_factory=dict)
     """What attempts that are no longer in the ledger have taken from each budget."""
 
     processes: tuple[Process, ...] = ()

@@ -15,7 +15,7 @@ from lateen_api.spec.section import duration_seconds
 from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action, of_last_text
 from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
-from lateen_operator.verdict import Kind, Verdict, classify
+from lateen_operator.verdict import FailureClass, Verdict, classify
 from lateen_operator.width import RESIZED, fewer_hosts, more_hosts, next_hosts
 from lateen_operator.wording import asked_for, hosts
 
@@ -111,12 +111,12 @@ def _verdict(seen: Observation) -> Verdict:
     """What the ends say; or, when we ended the attempt, why, with what the ends say of the save."""
     if not seen.ends:
         return seen.cause or Verdict(
-            Kind.PLANNED, ExitCode.NOT_SAVED, "all its processes disappeared at once", reason="Deleted"
+            FailureClass.PLANNED, ExitCode.NOT_SAVED, "all its processes disappeared at once", reason="Deleted"
         )
     judged = classify(seen.ends)
-    if seen.cause is None or judged.kind is Kind.DONE:
+    if seen.cause is None or judged.failure_class is FailureClass.DONE:
         return judged
-    if seen.cause.kind is Kind.REQUESTED:
+    if seen.cause.failure_class is FailureClass.REQUESTED:
         return replace(seen.cause, exit_code=judged.exit_code)
     return seen.cause
 
@@ -124,12 +124,14 @@ def _verdict(seen: Observation) -> Verdict:
 def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     target, attempts = seen.target, seen.attempts
     last = attempts[-1] if attempts else None
-    if last and last.verdict and last.verdict.kind is Kind.DONE and not _has_more_steps(seen):
+    if last and last.verdict and last.verdict.failure_class is FailureClass.DONE and not _has_more_steps(seen):
         return _at_the_end(seen, Finish(), now)
     if seen.refusal is not None:
         return Refuse(seen.refusal)
     # A changed job gets its restarts anew, and may run again although it failed as it was before.
-    is_counted = last and last.digest == target.digest and last.verdict and last.verdict.kind is not Kind.DONE
+    is_counted = (
+        last and last.digest == target.digest and last.verdict and last.verdict.failure_class is not FailureClass.DONE
+    )
     counted = of_last_text(attempts) if is_counted else ()
     fresh = last.number + 1 if last else first
     action = next_action(counted, target.recovery, now, first=fresh, forgotten=seen.forgotten if counted else None)
@@ -158,14 +160,14 @@ def _at_the_end(seen: Observation, ending: Finish | GiveUp, now: float) -> Decis
 
 
 def _own_fault(verdict: Verdict) -> bool:
-    return verdict.kind in (Kind.USER, Kind.DATA, Kind.NUMERICAL)
+    return verdict.failure_class in (FailureClass.USER, FailureClass.DATA, FailureClass.NUMERICAL)
 
 
 def _while_running(seen: Observation, now: float, patience: Patience) -> Decision:
     recovery = seen.target.recovery
     if seen.stop_requests or (seen.told_at is not None and seen.cause is not None):
         grace = recovery.grace_seconds + patience.margin
-        stopped = Verdict(Kind.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
+        stopped = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
         return _tell_then_kill(seen, now, tell_at=now, grace=grace, cause=stopped)
     failed = [end.at for end in seen.ends if end.exit_code not in (ExitCode.DONE, ExitCode.SAVED)]
     if failed:
@@ -225,7 +227,7 @@ def _starting(seen: Observation, now: float) -> Decision | None:
         at = min(since) + duration_seconds(deadline)
         if now >= at:
             cause = f"not all processes ran within {deadline} (spec.recovery.startDeadline): {_late(late)}"
-            return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, cause, reason="StartDeadline"))
+            return Kill(Verdict(FailureClass.INFRASTRUCTURE, ExitCode.HANG, cause, reason="StartDeadline"))
         looks.append(at)
     return Wait(min(looks, default=UNTIL_SOMETHING_HAPPENS))
 
@@ -249,11 +251,11 @@ def _watch(seen: Observation, now: float) -> Decision:
         return Wait(UNTIL_SOMETHING_HAPPENS)
     if now < until:
         return Wait(until)
-    return Kill(Verdict(Kind.INFRASTRUCTURE, ExitCode.HANG, said, process=process, reason="Hang", node=node))
+    return Kill(Verdict(FailureClass.INFRASTRUCTURE, ExitCode.HANG, said, process=process, reason="Hang", node=node))
 
 
 def _requested(reason: str, message: str) -> Verdict:
-    return Verdict(Kind.REQUESTED, ExitCode.SAVED, message, reason=reason)
+    return Verdict(FailureClass.REQUESTED, ExitCode.SAVED, message, reason=reason)
 
 
 def _resize(reason: str, message: str, hosts: int) -> Verdict:

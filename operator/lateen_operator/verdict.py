@@ -16,8 +16,9 @@ from lateen_api.outcome import MEANING, ExitCode, Outcome
 from lateen_operator.blame import first_lost, first_signalled
 
 
-class Kind(StrEnum):
-    """What an end says about the job. Budgets of `spec.recovery` pay for `PLANNED`, `INFRASTRUCTURE` and the rest."""
+class FailureClass(StrEnum):
+    """What an end says about the job: `failureClass`, wherever it is shown. Budgets of `spec.recovery` pay for
+    `PLANNED`, `INFRASTRUCTURE` and the rest."""
 
     DONE = "Done"
     REQUESTED = "Requested"
@@ -71,7 +72,7 @@ class End:
 class Verdict:
     """Why an attempt ended and what follows from it."""
 
-    kind: Kind
+    failure_class: FailureClass
     exit_code: int
     """0 to 255: what a command that gives up because of this should exit with."""
 
@@ -144,17 +145,17 @@ _INFRASTRUCTURE_REASONS = frozenset(
     {"OOMKilled", NODE_LOST, "ContainerStatusUnknown", "DeletionByPodGC", "DeletionByTaintManager"}
 )
 
-_KINDS = {
-    ExitCode.DONE: Kind.DONE,
-    ExitCode.ERROR: Kind.USER,
-    ExitCode.USER_ERROR: Kind.USER,
-    ExitCode.BAD_DATA: Kind.DATA,
-    ExitCode.SAVED: Kind.PLANNED,
-    ExitCode.NAN: Kind.NUMERICAL,
-    ExitCode.LOST_PEER: Kind.INFRASTRUCTURE,
-    ExitCode.HANG: Kind.INFRASTRUCTURE,
-    ExitCode.CORRUPT_CHECKPOINT: Kind.DATA,
-    ExitCode.NOT_SAVED: Kind.PLANNED,
+_CLASSES = {
+    ExitCode.DONE: FailureClass.DONE,
+    ExitCode.ERROR: FailureClass.USER,
+    ExitCode.USER_ERROR: FailureClass.USER,
+    ExitCode.BAD_DATA: FailureClass.DATA,
+    ExitCode.SAVED: FailureClass.PLANNED,
+    ExitCode.NAN: FailureClass.NUMERICAL,
+    ExitCode.LOST_PEER: FailureClass.INFRASTRUCTURE,
+    ExitCode.HANG: FailureClass.INFRASTRUCTURE,
+    ExitCode.CORRUPT_CHECKPOINT: FailureClass.DATA,
+    ExitCode.NOT_SAVED: FailureClass.PLANNED,
 }
 
 # What has the same end every time: the job's text, its numbers, and checkpoints that are all corrupt.
@@ -169,7 +170,7 @@ _COULD_NOT_START = range(125, 128)
 _LOST_BY_RUNTIME = 255
 
 
-def kind_of(end: End) -> Kind:
+def failure_class_of(end: End) -> FailureClass:
     """What one end says by itself.
 
     Sources: exit codes of `lateen_api.outcome`; 128 + signal by POSIX shells; 125 to 127 by container
@@ -177,19 +178,19 @@ def kind_of(end: End) -> Kind:
     """
     reason = _explained_by(end)
     if reason in _PLANNED_REASONS:
-        return Kind.PLANNED
+        return FailureClass.PLANNED
     if reason in _INFRASTRUCTURE_REASONS:
-        return Kind.INFRASTRUCTURE
+        return FailureClass.INFRASTRUCTURE
     if reason in _REQUESTED_REASONS:
-        return Kind.REQUESTED
+        return FailureClass.REQUESTED
     code = shell_exit_code(end.exit_code)
-    if code in _KINDS:
-        return _KINDS[ExitCode(code)]
+    if code in _CLASSES:
+        return _CLASSES[ExitCode(code)]
     if signal_name(code) in _ASKING_SIGNALS:
-        return Kind.PLANNED
+        return FailureClass.PLANNED
     if signal_name(code) or code == _LOST_BY_RUNTIME:
-        return Kind.INFRASTRUCTURE
-    return Kind.USER
+        return FailureClass.INFRASTRUCTURE
+    return FailureClass.USER
 
 
 def _explained_by(end: End) -> str | None:
@@ -197,9 +198,10 @@ def _explained_by(end: End) -> str | None:
     return None if end.exit_code in _OWN_ENDS else end.reason
 
 
-def may_retry(kind: Kind, exit_code: int) -> bool:
+def may_retry(failure_class: FailureClass, exit_code: int) -> bool:
     """False where another attempt would end the same way."""
-    return kind in (Kind.REQUESTED, Kind.PLANNED, Kind.INFRASTRUCTURE) or exit_code not in _FINAL
+    is_nobodys_fault = failure_class in (FailureClass.REQUESTED, FailureClass.PLANNED, FailureClass.INFRASTRUCTURE)
+    return is_nobodys_fault or exit_code not in _FINAL
 
 
 def is_echo(end: End, others: Sequence[End] = ()) -> bool:
@@ -288,11 +290,11 @@ def _may_follow(end: End) -> int:
 def _verdict(end: End) -> Verdict:
     code = shell_exit_code(end.exit_code)
     return Verdict(
-        kind=kind_of(end),
+        failure_class=failure_class_of(end),
         exit_code=code,
         message=f"process {end.process} {_ending(end)}",
         process=end.process,
-        retry=may_retry(kind_of(end), code),
+        retry=may_retry(failure_class_of(end), code),
         reason=_explained_by(end) or _word(code),
         node=end.node,
     )
@@ -300,7 +302,7 @@ def _verdict(end: End) -> Verdict:
 
 def _word(code: int) -> str:
     """`SIGKILL`, `UserError`, `Exit3`: an exit code as one word."""
-    if code in _KINDS:
+    if code in _CLASSES:
         return "".join(part.capitalize() for part in ExitCode(code).name.split("_"))
     return signal_name(code) or f"Exit{code}"
 
@@ -328,7 +330,7 @@ def _ending(end: End) -> str:
         return f"crashed by {name}"
     if code in _COULD_NOT_START:
         return f"could not be started (exit code {code})"
-    meaning = MEANING.get(ExitCode(code)) if code in _KINDS else None
+    meaning = MEANING.get(ExitCode(code)) if code in _CLASSES else None
     said = f": {_one_line(end.outcome.message)}" if end.outcome and end.outcome.message.strip() else ""
     return f"ended with exit code {code}" + (f" ({meaning})" if meaning else "") + said
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from lateen_operator.attempts import Attempt
 from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Target
-from lateen_operator.verdict import Kind
+from lateen_operator.verdict import FailureClass
 
 RESIZED = "Resized"
 """Reason of an end that made room for the number of hosts that is asked for."""
@@ -36,7 +36,7 @@ def _had_to_take_an_avoided_node(attempts: Sequence[Attempt], target: Target) ->
     return (
         target.avoids_nodes
         and last.verdict is not None
-        and last.verdict.kind is Kind.INFRASTRUCTURE
+        and last.verdict.failure_class is FailureClass.INFRASTRUCTURE
         and last.verdict.node in nodes_to_avoid(former, last.started_at)
     )
 

@@ -102,7 +102,7 @@ class Bench:
 
     def buckets(self) -> dict[float, float]:
         """Rounds by upper bound of their seconds, cumulative."""
-        found = re.findall(r'reconcile_seconds_bucket\{le="([^"]+)"\} (\S+)', self.operator.metrics())
+        found = re.findall(r'reconcile_duration_seconds_bucket\{le="([^"]+)"\} (\S+)', self.operator.metrics())
         return {float(edge): float(number) for edge, number in found}
 
     def wait(self, what: str, is_there: Callable[[], bool], every: float = 0.5) -> None:

@@ -8,7 +8,7 @@ from lateen_api.outcome import MEANING, ExitCode, Outcome
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_outcome_survives_the_round_trip(code: ExitCode):
-    outcome = Outcome(code, "as it was", step=120, checkpoint="gs://runs/nano/step-120")
+    outcome = Outcome(code, "as it was", step=120, checkpoint="gs://runs/nano/step-120", checkpoint_step=120, loss=2.5)
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 

@@ -41,7 +41,14 @@ STATUS = JobStatus(
     attempt_count=2,
     attempts=[
         AttemptStatus(
-            number=1, hosts=2, started=TIME, ended=TIME, cause="Planned", exit_code=42, steps_lost=0, node="node-1"
+            number=1,
+            hosts=2,
+            started=TIME,
+            ended=TIME,
+            failure_class="Planned",
+            exit_code=42,
+            steps_lost=0,
+            node="node-1",
         ),
         AttemptStatus(number=2, hosts=2, started=TIME),
     ],
@@ -65,6 +72,11 @@ def test_what_is_not_known_is_left_out_when_written_without_nulls():
         "avoidedNodes": [],
         "budgets": {"preemptions": 0, "infrastructureFailures": 0, "failures": 0},
     }
+
+
+def test_a_failure_class_of_an_older_operator_is_read():
+    entry = AttemptStatus.model_validate({"number": 1, "hosts": 2, "started": TIME, "cause": "Planned"})
+    assert (entry.failure_class, entry.cause) == ("Planned", None)
 
 
 def test_fields_of_a_newer_operator_are_passed_over():

@@ -51,14 +51,14 @@ def test_the_state_is_saved_elsewhere_and_the_run_says_why_it_ended(tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 40, done.stderr
     result = json.loads((tmp_path / "copied" / "result.json").read_text())
-    assert (result["outcome"], result["attempts"]) == ("Failed", 1)
+    assert (result["state"], result["attemptCount"]) == ("Failed", 1)
     metrics = tmp_path / "runs" / "small" / "metrics.jsonl"
-    assert f"{metrics}: the disk is full: " in result["cause"]
-    assert "Make room, or name a place elsewhere. The step was finished and its state saved" in result["cause"]
+    assert f"{metrics}: the disk is full: " in result["message"]
+    assert "Make room, or name a place elsewhere. The step was finished and its state saved" in result["message"]
     assert (tmp_path / result["checkpoint"] / "manifest.json").exists()
-    assert result["ledger"][0]["checkpointStep"] == result["steps"] >= 10
+    assert result["attempts"][0]["checkpointStep"] == result["step"] >= 10
     steps = [json.loads(line)["step"] for line in (tmp_path / "copied" / "metrics.jsonl").read_text().splitlines()]
-    assert steps[:10] == list(range(10))
+    assert steps[:10] == list(range(1, 11))
     assert "Traceback" not in done.stderr + "".join(
         path.read_text() for path in (tmp_path / "copied" / "logs").glob("*.log")
     )

@@ -18,7 +18,7 @@ def test_nano_learns_python(lateen_run):
     result = run.result()
     assert result["validationLoss"] < 2.2
     assert result["unigramEntropy"] == pytest.approx(3.07, abs=0.3)
-    assert result["attempts"] == 1
+    assert result["attemptCount"] == 1
     assert f"validation loss: {result['validationLoss']:.4f}" in run.output
     assert "unigram entropy" in run.output
 

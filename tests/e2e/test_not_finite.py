@@ -53,7 +53,7 @@ def test_a_kill_right_after_a_rollback_leaves_out_the_same_batch_and_changes_no_
     os.kill(run.trainers()[0], signal.SIGKILL)
 
     assert run.finish() == 0, run.output
-    assert list(run.steps()) == list(range(STEPS))
+    assert list(run.steps()) == list(range(1, STEPS + 1))
     assert run.steps() == undisturbed.steps()
     assert validations(run) == validations(undisturbed)
     assert ledger(run) == ledger(undisturbed)
@@ -64,7 +64,7 @@ def test_a_kill_right_after_a_rollback_leaves_out_the_same_batch_and_changes_no_
         for ended, attempt in ((undisturbed, 1), (run, 2)):
             assert last_word(ended, attempt, number) == f"All steps are trained. {LEFT_OUT}"
     assert (undisturbed.result()["attempts"], run.result()["attempts"]) == (1, 2)
-    assert run.result()["ledger"][1]["firstStep"] == 20
+    assert run.result()["attempts"][1]["firstStep"] == 20
 
 
 def test_skip_and_rollback_give_the_same_losses_on_two_processes(lateen_run, job):
@@ -73,7 +73,7 @@ def test_skip_and_rollback_give_the_same_losses_on_two_processes(lateen_run, job
     skipped = lateen_run("--run-dir", "skipped", "--set", "recovery.onNaN=skip", job=job)
     assert skipped.finish() == 0, skipped.output
 
-    assert list(skipped.steps()) == list(range(STEPS))
+    assert list(skipped.steps()) == list(range(1, STEPS + 1))
     assert skipped.steps() == rolled_back.steps()
     assert validations(skipped) == validations(rolled_back)
     assert ledger(skipped) == ledger(rolled_back)
@@ -83,14 +83,14 @@ def test_stop_ends_both_processes_with_its_own_exit_code_and_rollback_goes_on_fr
     stopped = lateen_run("--set", "recovery.onNaN=stop", job=job)
 
     assert stopped.finish() == 43, stopped.output
-    cause = stopped.result()["cause"]
-    assert "The loss of step 25 is nan, the norm of its gradient nan: expected finite numbers" in cause
+    cause = stopped.result()["message"]
+    assert "The loss of step 26 is nan, the norm of its gradient nan: expected finite numbers" in cause
     assert cause.endswith("checkpoints/step-00000020")
 
     resumed = lateen_run(job=job)
     assert resumed.finish() == 0, resumed.output
-    assert list(resumed.steps()) == list(range(STEPS))
-    assert resumed.result()["ledger"][-1]["firstStep"] == 20
+    assert list(resumed.steps()) == list(range(1, STEPS + 1))
+    assert resumed.result()["attempts"][-1]["firstStep"] == 20
 
 
 def wait_for(path: Path, run) -> None:

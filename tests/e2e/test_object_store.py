@@ -80,8 +80,8 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(lateen_run, bucket):
     resumed = lateen_run(*in_bucket)
 
     assert resumed.finish() == 0, resumed.output
-    assert resumed.result()["ledger"][-1]["firstStep"] > 0
-    assert list(resumed.steps()) == list(range(STEPS))
+    assert resumed.result()["attempts"][-1]["firstStep"] > 0
+    assert list(resumed.steps()) == list(range(1, STEPS + 1))
     assert resumed.steps() == local.steps()
     assert resumed.result()["validationLoss"] == local.result()["validationLoss"]
     assert [name for name in bucket.list().result() if b"probe" in name] == []

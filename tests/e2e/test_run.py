@@ -24,14 +24,14 @@ def test_a_killed_process_costs_no_step_and_changes_no_loss(lateen_run):
 
     assert run.finish() == 0, run.output
     result = run.result()
-    assert (result["attempts"], result["steps"]) == (2, STEPS)
-    assert "SIGKILL" in result["ledger"][0]["cause"]
-    assert list(run.steps()) == list(range(STEPS))
+    assert (result["attemptCount"], result["step"]) == (2, STEPS)
+    assert "SIGKILL" in result["attempts"][0]["message"]
+    assert list(run.steps()) == list(range(1, STEPS + 1))
     assert run.steps() == undisturbed.steps()
     assert result["validationLoss"] == undisturbed.result()["validationLoss"]
     attempts = {line["step"]: line["attempt"] for line in run.lines()}
-    assert {attempts[step] for step in range(20)} == {1}
-    assert {attempts[step] for step in range(30, STEPS)} == {2}
+    assert {attempts[step] for step in range(1, 21)} == {1}
+    assert {attempts[step] for step in range(31, STEPS + 1)} == {2}
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(lateen_run):
@@ -49,8 +49,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(lateen_run):
 
     assert resumed.finish() == 0, resumed.output
     lines = [line for line in resumed.lines() if "loss" in line]
-    assert [line["step"] for line in lines] == list(range(STEPS))
-    assert resumed.result()["ledger"][-1]["firstStep"] == trained
+    assert [line["step"] for line in lines] == list(range(1, STEPS + 1))
+    assert resumed.result()["attempts"][-1]["firstStep"] == trained
     assert resumed.steps() == undisturbed.steps()
 
 
@@ -65,7 +65,7 @@ def test_a_run_goes_on_at_another_width(lateen_run):
     resumed = lateen_run("--hosts", "1", "--run-dir", "resized")
 
     assert resumed.finish() == 0, resumed.output
-    assert list(resumed.steps()) == list(range(STEPS))
+    assert list(resumed.steps()) == list(range(1, STEPS + 1))
     assert resumed.steps() == undisturbed.steps()
 
 

@@ -23,7 +23,7 @@ def undisturbed(cluster, operator) -> dict[int, float]:
     with own_namespace(cluster) as namespace:
         training = Training.apply(cluster, namespace, cluster.shared_folder(namespace), "small")
         training.finish()
-        assert [entry["cause"] for entry in training.ledger] == ["Done"]
+        assert [entry["failureClass"] for entry in training.ledger] == ["Done"]
         return training.losses()
 
 

@@ -148,8 +148,8 @@ class Training:
             self.wait_for(f"attempt {attempt}", lambda t: len(t.ledger) >= attempt, seconds=seconds)
             # The file may still hold steps of the attempt before, which this one trains once more.
             self.wait_for(f"training of attempt {attempt}", Training._trains, seconds=seconds)
-        target = max(self.losses(), default=-1) + more
-        self.wait_for(f"step {target}", lambda t: max(t.losses(), default=-1) >= target, seconds=seconds)
+        target = max(self.losses(), default=0) + more
+        self.wait_for(f"step {target}", lambda t: max(t.losses(), default=0) >= target, seconds=seconds)
 
     def _trains(self) -> bool:
         entry = self.ledger[-1]
@@ -158,4 +158,4 @@ class Training:
     def finish(self, *, seconds: float = 240) -> None:
         """Returns when the job is complete, each step trained once."""
         self.wait_for_state("Complete", seconds=seconds)
-        assert sorted(self.losses()) == list(range(self.status["progress"]["of"]))
+        assert sorted(self.losses()) == list(range(1, self.status["progress"]["of"] + 1))

@@ -3,7 +3,7 @@
 import pytest
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, backoff_seconds, next_action, spent
-from lateen_operator.verdict import End, Kind, classify
+from lateen_operator.verdict import End, FailureClass, classify
 
 ENDED = 1000.0
 
@@ -78,17 +78,17 @@ def test_preemptions_do_not_use_up_the_budget_of_failures():
 
 def test_the_first_crash_is_the_machines_and_its_repetition_at_the_same_step_the_programs():
     ledger = [attempt(1, -6, step=5), attempt(2, -6, step=5), attempt(3, -6, step=5)]
-    assert (spent(ledger, Kind.INFRASTRUCTURE), spent(ledger, Kind.USER)) == (1, 2)
+    assert (spent(ledger, FailureClass.INFRASTRUCTURE), spent(ledger, FailureClass.USER)) == (1, 2)
 
 
 def test_crashes_at_other_steps_are_the_machines():
     ledger = [attempt(1, -11, step=5), attempt(2, -11, step=9)]
-    assert (spent(ledger, Kind.INFRASTRUCTURE), spent(ledger, Kind.USER)) == (2, 0)
+    assert (spent(ledger, FailureClass.INFRASTRUCTURE), spent(ledger, FailureClass.USER)) == (2, 0)
 
 
 def test_being_killed_twice_at_the_same_step_proves_nothing_against_the_program():
     ledger = [attempt(1, -9, step=5), attempt(2, -9, step=5)]
-    assert (spent(ledger, Kind.INFRASTRUCTURE), spent(ledger, Kind.USER)) == (2, 0)
+    assert (spent(ledger, FailureClass.INFRASTRUCTURE), spent(ledger, FailureClass.USER)) == (2, 0)
 
 
 def test_an_attempt_that_got_further_is_followed_at_once():

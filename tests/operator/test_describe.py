@@ -8,14 +8,14 @@ from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus
+from lateen_operator.attempt_codec import from_status, seconds, timestamp, to_status
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.describe import describe, forgotten, short_duration
 from lateen_operator.events import Event, events
 from lateen_operator.heard import heard, left
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.reconcile import Close, Refuse, Stop, Tell
-from lateen_operator.record import from_status, seconds, timestamp, to_status
-from lateen_operator.verdict import End, Kind, Verdict, classify
+from lateen_operator.verdict import End, FailureClass, Verdict, classify
 
 T0 = seconds("2030-01-31T12:00:00Z")
 TARGET = Target(RecoverySpec(), hosts=2, host_counts=(1, 2))
@@ -25,7 +25,7 @@ TRAINING = Progress(
 )
 TWO = Observation(TARGET, (RUNNING,), processes=(Process(0), Process(1)), progress=TRAINING)
 QUIET = Wait(float("inf"))
-LOST = Verdict(Kind.INFRASTRUCTURE, 137, "process 1 is lost", reason="NodeLost", node="n1")
+LOST = Verdict(FailureClass.INFRASTRUCTURE, 137, "process 1 is lost", reason="NodeLost", node="n1")
 
 
 def status_of(seen: Observation, decision=QUIET, previous: JobStatus | None = None, now: float = T0 + 60) -> JobStatus:
@@ -87,7 +87,7 @@ class TestStates:
         )
 
     def test_stopping(self):
-        asked = Verdict(Kind.REQUESTED, 42, "it was asked to stop", reason="Stopped")
+        asked = Verdict(FailureClass.REQUESTED, 42, "it was asked to stop", reason="Stopped")
         assert status_of(TWO, Tell(asked)).state == "Stopping"
 
     def test_fewer_hosts_than_wanted_are_degraded(self):
@@ -136,7 +136,7 @@ class TestLedger:
     def test_a_start_is_an_entry(self):
         ended = replace(RUNNING, verdict=LOST, ended_at=T0 + 50, checkpoint="c/step-9", checkpoint_step=9)
         status = status_of(Observation(TARGET, (ended,)), Start(2, 1))
-        assert [(entry.number, entry.hosts, entry.cause) for entry in status.attempts] == [
+        assert [(entry.number, entry.hosts, entry.failure_class) for entry in status.attempts] == [
             (1, 2, "Infrastructure"),
             (2, 1, None),
         ]
@@ -181,7 +181,7 @@ class TestLedger:
         assert [entry.number for entry in status.attempts] == list(range(11, 31))
         assert status.budgets.infrastructure_failures == 30
         kept = tuple(from_status(entry) for entry in status.attempts)
-        assert forgotten(status, kept)[Kind.INFRASTRUCTURE] == 10
+        assert forgotten(status, kept)[FailureClass.INFRASTRUCTURE] == 10
 
     def test_an_entry_is_read_as_it_was_written(self):
         attempt = replace(RUNNING, verdict=replace(LOST, next_hosts=1), ended_at=T0 + 1, first_step=1, digest="d")

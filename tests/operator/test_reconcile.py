@@ -13,7 +13,7 @@ from lateen_operator.avoidance import avoided_nodes, nodes_to_avoid
 from lateen_operator.describe import describe
 from lateen_operator.observation import Observation, Process, Target
 from lateen_operator.reconcile import Close, Expire, Kill, Patience, Refuse, Stop, Tell, reconcile
-from lateen_operator.verdict import NODE_LOST, End, Kind, Verdict, classify
+from lateen_operator.verdict import NODE_LOST, End, FailureClass, Verdict, classify
 from lateen_operator.width import scouts_wanted
 
 RECOVERY = RecoverySpec(grace_seconds=15, hang_after="10m", start_deadline="30m")
@@ -115,7 +115,7 @@ class TestStopping:
         decision = at(50.0, self.asked)
         assert isinstance(decision, Tell)
         assert decision.cause is not None
-        assert (decision.cause.kind, decision.cause.reason) == (Kind.REQUESTED, "Stopped")
+        assert (decision.cause.failure_class, decision.cause.reason) == (FailureClass.REQUESTED, "Stopped")
 
     def test_waits_for_the_grace_time_and_a_margin(self):
         told = replace(self.asked, told_at=50.0)
@@ -152,7 +152,7 @@ class TestSilence:
         assert isinstance(decision, Kill)
         assert decision.cause is not None
         assert (decision.cause.process, decision.cause.node) == (0, "n0")
-        assert (decision.cause.kind, decision.cause.exit_code) == (Kind.INFRASTRUCTURE, 45)
+        assert (decision.cause.failure_class, decision.cause.exit_code) == (FailureClass.INFRASTRUCTURE, 45)
         assert decision.cause.message == "process 0 gave no answer for 10m (spec.recovery.hangAfter)"
 
     def test_before_the_first_answer_may_last_the_start_deadline(self):
@@ -200,7 +200,7 @@ class TestSpecChanges:
         decision = at(10.0, self.seen(digest="new"))
         assert isinstance(decision, Tell)
         assert decision.cause is not None
-        assert (decision.cause.kind, decision.cause.reason) == (Kind.REQUESTED, "SpecChanged")
+        assert (decision.cause.failure_class, decision.cause.reason) == (FailureClass.REQUESTED, "SpecChanged")
 
     def test_another_number_of_hosts_too_and_the_next_attempt_has_it(self):
         decision = at(10.0, self.seen(hosts=1, host_counts=(1, 2)))
@@ -272,7 +272,7 @@ class TestCapacity:
         )
 
     def test_a_resized_job_keeps_its_size_in_the_attempts_after(self):
-        verdict = Verdict(Kind.REQUESTED, 42, "less", next_hosts=2)
+        verdict = Verdict(FailureClass.REQUESTED, 42, "less", next_hosts=2)
         small = replace(self.attempt, verdict=verdict, ended_at=100.0)
         crashed = replace(closed(-9), number=2, hosts=2, wanted_hosts=4)
         assert at(100.0, Observation(self.target, (small,))) == Start(2, 2)
@@ -295,7 +295,7 @@ class TestCapacity:
 
 class TestAvoidance:
     def failed(self, node: str, *, reason: str, step: int = 0, ended_at: float = 100.0) -> Attempt:
-        verdict = Verdict(Kind.INFRASTRUCTURE, 137, "lost", reason=reason, node=node)
+        verdict = Verdict(FailureClass.INFRASTRUCTURE, 137, "lost", reason=reason, node=node)
         return replace(RUNNING, verdict=verdict, ended_at=ended_at, first_step=0, step=step)
 
     def test_a_lost_node_is_avoided_for_a_minute(self):
@@ -356,7 +356,7 @@ class TestTimeToLive:
 def test_an_attempt_whose_processes_all_disappeared_is_closed():
     decision = at(10.0, Observation(TARGET, (RUNNING,)))
     assert isinstance(decision, Close)
-    assert (decision.verdict.kind, decision.verdict.reason) == (Kind.PLANNED, "Deleted")
+    assert (decision.verdict.failure_class, decision.verdict.reason) == (FailureClass.PLANNED, "Deleted")
 
 
 def test_processes_that_saved_since_one_was_evicted_are_its_echo():
@@ -366,14 +366,14 @@ def test_processes_that_saved_since_one_was_evicted_are_its_echo():
     assert decision.verdict.message == (
         "process 1 had to leave on node n2 (EvictionByEvictionAPI), after it had saved its state"
     )
-    assert (decision.verdict.kind, decision.verdict.node) == (Kind.PLANNED, "n2")
+    assert (decision.verdict.failure_class, decision.verdict.node) == (FailureClass.PLANNED, "n2")
 
 
 def test_what_older_attempts_took_from_a_budget_counts():
     recovery = RecoverySpec(max_infrastructure_failures=2)
-    seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={Kind.INFRASTRUCTURE: 1})
+    seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={FailureClass.INFRASTRUCTURE: 1})
     assert isinstance(at(200.0, seen), Start)
-    assert isinstance(at(200.0, replace(seen, forgotten={Kind.INFRASTRUCTURE: 2})), GiveUp)
+    assert isinstance(at(200.0, replace(seen, forgotten={FailureClass.INFRASTRUCTURE: 2})), GiveUp)
 
 
 class TestBudgetsOfAChangedJob:
@@ -390,7 +390,7 @@ class TestBudgetsOfAChangedJob:
         return replace(closed(42), number=number, digest=digest)
 
     def test_start_at_zero(self):
-        seen = self.look(forgotten={Kind.PLANNED: 6})
+        seen = self.look(forgotten={FailureClass.PLANNED: 6})
         decision = at(200.0, seen)
         assert decision == Start(27, 2)
         started = describe(seen, decision, None, plan=None, generation=2, now=200.0)

@@ -2,7 +2,7 @@
 
 import pytest
 from lateen_api.outcome import ExitCode, Outcome
-from lateen_operator.verdict import End, Kind, classify, shell_exit_code, signal_name
+from lateen_operator.verdict import End, FailureClass, classify, shell_exit_code, signal_name
 
 
 def end(process: int, code: int, at: float = 0.0, **more) -> End:
@@ -10,41 +10,41 @@ def end(process: int, code: int, at: float = 0.0, **more) -> End:
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "retry"),
+    ("code", "failure_class", "retry"),
     [
-        (0, Kind.DONE, True),
-        (1, Kind.USER, True),
-        (2, Kind.USER, True),
-        (40, Kind.USER, False),
-        (41, Kind.DATA, True),
-        (42, Kind.PLANNED, True),
-        (43, Kind.NUMERICAL, False),
-        (44, Kind.INFRASTRUCTURE, True),
-        (45, Kind.INFRASTRUCTURE, True),
-        (46, Kind.DATA, False),
-        (47, Kind.PLANNED, True),
-        (77, Kind.USER, True),
-        (125, Kind.USER, False),
-        (126, Kind.USER, False),
-        (127, Kind.USER, False),
-        (130, Kind.PLANNED, True),
-        (134, Kind.INFRASTRUCTURE, True),
-        (135, Kind.INFRASTRUCTURE, True),
-        (137, Kind.INFRASTRUCTURE, True),
-        (139, Kind.INFRASTRUCTURE, True),
-        (143, Kind.PLANNED, True),
-        (255, Kind.INFRASTRUCTURE, True),
+        (0, FailureClass.DONE, True),
+        (1, FailureClass.USER, True),
+        (2, FailureClass.USER, True),
+        (40, FailureClass.USER, False),
+        (41, FailureClass.DATA, True),
+        (42, FailureClass.PLANNED, True),
+        (43, FailureClass.NUMERICAL, False),
+        (44, FailureClass.INFRASTRUCTURE, True),
+        (45, FailureClass.INFRASTRUCTURE, True),
+        (46, FailureClass.DATA, False),
+        (47, FailureClass.PLANNED, True),
+        (77, FailureClass.USER, True),
+        (125, FailureClass.USER, False),
+        (126, FailureClass.USER, False),
+        (127, FailureClass.USER, False),
+        (130, FailureClass.PLANNED, True),
+        (134, FailureClass.INFRASTRUCTURE, True),
+        (135, FailureClass.INFRASTRUCTURE, True),
+        (137, FailureClass.INFRASTRUCTURE, True),
+        (139, FailureClass.INFRASTRUCTURE, True),
+        (143, FailureClass.PLANNED, True),
+        (255, FailureClass.INFRASTRUCTURE, True),
     ],
 )
-def test_each_exit_code_has_its_kind(code, kind, retry):
+def test_each_exit_code_has_its_kind(code, failure_class, retry):
     verdict = classify([end(0, code)])
-    assert (verdict.kind, verdict.retry, verdict.exit_code) == (kind, retry, code)
+    assert (verdict.failure_class, verdict.retry, verdict.exit_code) == (failure_class, retry, code)
 
 
 def test_every_exit_code_of_the_contract_is_known():
-    kinds = {code: classify([end(0, code)]).kind for code in ExitCode}
-    assert len(kinds) == len(ExitCode)
-    assert Kind.DONE not in [kind for code, kind in kinds.items() if code != ExitCode.DONE]
+    classes = {code: classify([end(0, code)]).failure_class for code in ExitCode}
+    assert len(classes) == len(ExitCode)
+    assert FailureClass.DONE not in [failure_class for code, failure_class in classes.items() if code != ExitCode.DONE]
 
 
 @pytest.mark.parametrize(("subprocess_code", "shell_code"), [(-9, 137), (-15, 143), (-6, 134), (-11, 139), (3, 3)])
@@ -66,11 +66,11 @@ def test_the_first_bad_end_decides():
 
 def test_a_lost_peer_is_an_echo_even_when_it_was_seen_first():
     verdict = classify([end(0, 44, at=1.0), end(1, 40, at=1.1)])
-    assert (verdict.process, verdict.kind) == (1, Kind.USER)
+    assert (verdict.process, verdict.failure_class) == (1, FailureClass.USER)
 
 
 def test_lost_peers_alone_are_infrastructure():
-    assert classify([end(0, 44, at=1.0), end(1, 44, at=1.1)]).kind is Kind.INFRASTRUCTURE
+    assert classify([end(0, 44, at=1.0), end(1, 44, at=1.1)]).failure_class is FailureClass.INFRASTRUCTURE
 
 
 def lost(process: int, peer: int | None, said: str = "Process 1 has been silent for 31 s.", **more) -> End:
@@ -81,7 +81,7 @@ def lost(process: int, peer: int | None, said: str = "Process 1 has been silent 
 def test_a_frozen_process_is_blamed_and_not_the_one_that_reports_it():
     frozen = end(1, 137, at=20.0, asked=True, node="bad")
     verdict = classify([lost(0, 1, at=10.0, node="good"), frozen])
-    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, 1, "bad")
+    assert (verdict.failure_class, verdict.process, verdict.node) == (FailureClass.INFRASTRUCTURE, 1, "bad")
     assert verdict.message == "process 1 was lost, process 0 says: Process 1 has been silent for 31 s"
 
 
@@ -93,7 +93,7 @@ def test_a_process_0_that_was_frozen_is_blamed_also_when_it_reports_its_peer_onc
 @pytest.mark.parametrize("peers", [(None, None), (1, 0)], ids=["nobody is named", "they accuse each other"])
 def test_where_all_lost_a_peer_and_none_is_named_nobody_is_blamed(peers):
     verdict = classify([lost(0, peers[0], at=1.0, node="a"), lost(1, peers[1], at=1.0, node="b")])
-    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, None, None)
+    assert (verdict.failure_class, verdict.process, verdict.node) == (FailureClass.INFRASTRUCTURE, None, None)
 
 
 def test_lost_peers_of_trainers_that_name_nobody_blame_nobody():
@@ -119,82 +119,82 @@ def test_of_two_bad_ends_in_one_second_the_one_that_was_lost_is_the_cause():
 def test_a_hang_of_several_processes_blames_nobody():
     """Whoever notices it first may have waited for any of the others."""
     verdict = classify([end(1, 45, at=1.0, node="b"), lost(0, 1, "Process 1 left (hung).", at=1.1, node="a")])
-    assert (verdict.kind, verdict.process, verdict.node) == (Kind.INFRASTRUCTURE, None, None)
+    assert (verdict.failure_class, verdict.process, verdict.node) == (FailureClass.INFRASTRUCTURE, None, None)
     assert classify([end(0, 45, node="a")]).node == "a"
 
 
 def test_a_process_that_was_asked_to_leave_does_not_decide():
     verdict = classify([end(0, -9, at=1.0, asked=True), end(1, 1, at=2.0)])
-    assert (verdict.process, verdict.kind) == (1, Kind.USER)
+    assert (verdict.process, verdict.failure_class) == (1, FailureClass.USER)
 
 
 def test_a_process_that_was_asked_decides_when_it_is_the_only_one():
-    assert classify([end(0, 42, asked=True)]).kind is Kind.PLANNED
+    assert classify([end(0, 42, asked=True)]).failure_class is FailureClass.PLANNED
 
 
 def test_a_done_process_0_makes_the_attempt_done_whatever_its_peers_do_later():
-    assert classify([end(1, 139, at=2.0), end(0, 0, at=1.0)]).kind is Kind.DONE
+    assert classify([end(1, 139, at=2.0), end(0, 0, at=1.0)]).failure_class is FailureClass.DONE
 
 
 def test_a_done_peer_does_not_make_the_attempt_done():
     verdict = classify([end(1, 0, at=1.0), end(0, 1, at=2.0)])
-    assert (verdict.process, verdict.kind) == (0, Kind.USER)
+    assert (verdict.process, verdict.failure_class) == (0, FailureClass.USER)
 
 
 @pytest.mark.parametrize(
-    ("reason", "kind"),
+    ("reason", "failure_class"),
     [
-        ("OOMKilled", Kind.INFRASTRUCTURE),
-        ("Evicted", Kind.PLANNED),
-        ("PreemptionByScheduler", Kind.PLANNED),
-        ("TerminationByKubelet", Kind.PLANNED),
-        ("DeletionByTaintManager", Kind.INFRASTRUCTURE),
-        (None, Kind.INFRASTRUCTURE),
+        ("OOMKilled", FailureClass.INFRASTRUCTURE),
+        ("Evicted", FailureClass.PLANNED),
+        ("PreemptionByScheduler", FailureClass.PLANNED),
+        ("TerminationByKubelet", FailureClass.PLANNED),
+        ("DeletionByTaintManager", FailureClass.INFRASTRUCTURE),
+        (None, FailureClass.INFRASTRUCTURE),
     ],
 )
-def test_a_reason_of_the_platform_outweighs_sigkill(reason, kind):
-    assert classify([end(0, 137, reason=reason)]).kind is kind
+def test_a_reason_of_the_platform_outweighs_sigkill(reason, failure_class):
+    assert classify([end(0, 137, reason=reason)]).failure_class is failure_class
 
 
 @pytest.mark.parametrize(
     "reason", ["EvictionByEvictionAPI", "Evicted", "NodeShutdown", "PreemptionByScheduler", "PodDeleted", "NodeLost"]
 )
 @pytest.mark.parametrize(
-    ("code", "kind", "word"),
+    ("code", "failure_class", "word"),
     [
-        (40, Kind.USER, "UserError"),
-        (41, Kind.DATA, "BadData"),
-        (43, Kind.NUMERICAL, "Nan"),
-        (46, Kind.DATA, "CorruptCheckpoint"),
+        (40, FailureClass.USER, "UserError"),
+        (41, FailureClass.DATA, "BadData"),
+        (43, FailureClass.NUMERICAL, "Nan"),
+        (46, FailureClass.DATA, "CorruptCheckpoint"),
     ],
 )
-def test_what_the_trainer_found_outweighs_a_reason_of_the_platform(reason, code, kind, word):
+def test_what_the_trainer_found_outweighs_a_reason_of_the_platform(reason, code, failure_class, word):
     verdict = classify([end(0, code, reason=reason)])
-    assert (verdict.kind, verdict.reason) == (kind, word)
+    assert (verdict.failure_class, verdict.reason) == (failure_class, word)
     assert verdict.message.startswith(f"process 0 ended with exit code {code} (")
     assert verdict.retry is (code == 41)
 
 
 @pytest.mark.parametrize("code", [1, 42, 44, 47, 137, 143])
 def test_what_follows_from_an_eviction_does_not(code):
-    assert classify([end(0, code, reason="Evicted")]).kind is Kind.PLANNED
+    assert classify([end(0, code, reason="Evicted")]).failure_class is FailureClass.PLANNED
 
 
 def test_in_one_second_an_error_of_the_job_comes_before_an_eviction():
     verdict = classify([end(0, 42, at=5.0, reason="Evicted"), end(1, 43, at=5.0)])
-    assert (verdict.kind, verdict.process) == (Kind.NUMERICAL, 1)
+    assert (verdict.failure_class, verdict.process) == (FailureClass.NUMERICAL, 1)
 
 
 @pytest.mark.parametrize(("code", "word"), [(1, "Error"), (134, "SIGABRT"), (45, "Hang")])
 def test_in_one_second_a_kill_comes_before_errors_that_may_follow_from_it(code, word):
     verdict = classify([end(0, code, at=5.0), end(1, 137, at=5.0)])
-    assert (verdict.kind, verdict.process) == (Kind.INFRASTRUCTURE, 1)
+    assert (verdict.failure_class, verdict.process) == (FailureClass.INFRASTRUCTURE, 1)
     assert classify([end(0, code, at=4.0), end(1, 137, at=5.0)]).reason == word
 
 
 def test_a_job_set_that_was_suspended_by_hand_says_where_to_suspend_a_job():
     verdict = classify([end(0, 42, reason="JobSetSuspended")])
-    assert (verdict.kind, verdict.retry) == (Kind.REQUESTED, True)
+    assert (verdict.failure_class, verdict.retry) == (FailureClass.REQUESTED, True)
     assert verdict.message.endswith("suspended, and not by lateen. To suspend a job, set its spec.suspend")
 
 
@@ -247,4 +247,4 @@ def test_no_ends_cannot_be_judged():
 def test_who_saved_because_a_peer_cannot_go_on_is_not_the_cause(asked):
     """All of them save and leave together when the disk of one is full; which is seen first is chance."""
     verdict = classify([end(1, 42, at=1.0), end(0, 40, at=1.2, asked=asked)])
-    assert (verdict.process, verdict.kind, verdict.retry) == (0, Kind.USER, False)
+    assert (verdict.process, verdict.failure_class, verdict.retry) == (0, FailureClass.USER, False)

@@ -55,7 +55,7 @@ def read_bits(run: Path, steps: int) -> Bits:
         AssertionError: a step is missing or stands twice, or the last checkpoint is not whole.
     """
     lines = [line for line in metrics(run) if "loss" in line]
-    assert [line["step"] for line in lines] == list(range(steps)), "not every step once"
+    assert [line["step"] for line in lines] == list(range(1, steps + 1)), "not every step once"
     summary = json.loads((run / "summary.json").read_text())
     arrays = read_arrays(run / "checkpoints", steps)
     return Bits(
@@ -76,7 +76,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 def steps_trained(run: Path) -> int:
     """Steps that metrics.jsonl knows of."""
-    return max((line["step"] + 1 for line in metrics(run) if "loss" in line), default=0)
+    return max((line["step"] for line in metrics(run) if "loss" in line), default=0)
 
 
 def read_arrays(checkpoints: Path, step: int) -> dict[str, np.ndarray]:

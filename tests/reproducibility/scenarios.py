@@ -106,7 +106,7 @@ def _check_start(case: Case, run: Path, number: int, before: int) -> None:
     """Where an attempt began: a stopped run repeats no step, a killed one goes back to its last checkpoint."""
     if number == 1:
         return
-    first = min(line["step"] for line in metrics(run) if "loss" in line and line["attempt"] == number)
+    first = min(line["step"] - 1 for line in metrics(run) if "loss" in line and line["attempt"] == number)
     if case.scenario in (Scenario.KILLED, Scenario.KILLED_SAVING):
         assert 0 < first <= before and first % STEPS_PER_SAVE == 0, f"attempt {number} began at step {first}"
     else:

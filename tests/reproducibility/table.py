@@ -37,7 +37,7 @@ def render(results: Results) -> str:
     blocks = [
         "\n".join(_cells(results)),
         _count(results) + f" jax {version('jax')}, jaxlib {version('jaxlib')}, CPU devices.",
-        f"What each row is equal to (SHA-256, first 16 digits; losses of steps 0 and {STEPS - 1} in nats a token):",
+        f"What each row is equal to (SHA-256, first 16 digits; losses of steps 1 and {STEPS} in nats per token):",
         "\n".join(_references(results)),
     ]
     return "\n\n".join(blocks)

@@ -20,7 +20,7 @@ def test_an_evaluation_that_a_kill_cut_off_is_made_by_whoever_goes_on(tmp_path):
     )  # fmt: skip
     runs.run("undisturbed", *options)
     evaluations = runs.lines("undisturbed", "validation_loss")
-    assert [step for step, _ in evaluations] == [3, 7, 9]
+    assert [step for step, _ in evaluations] == [4, 8, 10]
 
     # Killed in the second evaluation; then in the first, whose line stands there from before.
     for killed_at in (8, 4):
@@ -32,7 +32,7 @@ def test_an_evaluation_that_a_kill_cut_off_is_made_by_whoever_goes_on(tmp_path):
         assert max(runs.checkpoints(run.name).steps()) == killed_at
         if killed_at == 8:
             metrics = run / "metrics.jsonl"
-            kept = [line for line in metrics.read_text().splitlines() if '"step": 7' not in line or '"loss"' in line]
+            kept = [line for line in metrics.read_text().splitlines() if '"step": 8' not in line or '"loss"' in line]
             metrics.write_text("\n".join(kept) + "\n")
         runs.run(run.name, *options)
         assert runs.lines(run.name, "validation_loss") == evaluations

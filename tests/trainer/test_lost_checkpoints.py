@@ -93,4 +93,4 @@ def test_the_last_loss_is_known_where_no_step_is_left_to_train(runs):
     outcome = runs.run("run", known_step=2)
 
     assert (outcome.exit_code, outcome.start_step, outcome.step) == (ExitCode.DONE, 4, 4)
-    assert runs.summary("run")["trainLoss"] == before["trainLoss"] == runs.losses("run")[-1]
+    assert runs.summary("run")["loss"] == before["loss"] == runs.losses("run")[-1]

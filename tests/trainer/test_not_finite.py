@@ -44,7 +44,7 @@ def bench(tmp_path_factory) -> Bench:
 
 ROLLBACK, SKIP = "recovery.onNaN=rollback", "recovery.onNaN=skip"
 OFTEN = "checkpoint.keep=[{every: 4}]"
-SEEN = "the loss of step 5 is nan, the norm of its gradient nan"
+SEEN = "the loss of step 6 is nan, the norm of its gradient nan"
 
 
 def test_a_reference_that_knows_is_finite_and_learns(bench):
@@ -92,7 +92,7 @@ def test_stop_names_the_step_and_keeps_the_checkpoint_before_it_from_which_rollb
     checkpoint = f"{bench.folder}/stop/checkpoints/step-00000004"
     assert (stopped.exit_code, stopped.step, stopped.checkpoint) == (ExitCode.NAN, 6, checkpoint)
     assert stopped.message == (
-        "The loss of step 5 is nan, the norm of its gradient nan: expected finite numbers, which did not come. Lower "
+        "The loss of step 6 is nan, the norm of its gradient nan: expected finite numbers, which did not come. Lower "
         "spec.optimizer.learningRate, lengthen spec.optimizer.warmup or use float32 (spec.trainer.mp). The last "
         f"checkpoint from before it: {checkpoint}."
     )
@@ -133,7 +133,7 @@ def test_several_bad_batches_at_one_step_and_at_the_last_are_all_left_out(worse,
     assert worse.checkpoints(name).skipped()[0] == {
         5: SEEN,
         6: SEEN,
-        11: "the loss of step 9 is nan, the norm of its gradient nan",
+        11: "the loss of step 10 is nan, the norm of its gradient nan",
     }
 
 

@@ -59,7 +59,13 @@ def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()
         job = with_initial_model(load_job(environment.job_file, overrides))
         plan = make_plan(job, hosts=environment.process_count)
         on_cpu = plan.accelerator_kind == "cpu"
-        with Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report:
+        with Reporter(
+            life,
+            environment,
+            steps=job.spec.trainer.num_train_steps,
+            job=job.metadata.name,
+            namespace=job.metadata.namespace or "",
+        ) as report:
             peers = life.join(
                 job.spec.recovery,
                 devices_per_host=plan.devices_per_host if on_cpu else None,

@@ -33,7 +33,7 @@ class DataError(TrainerError):
 
 
 class NotFiniteError(TrainerError):
-    """The loss, or its gradient, of `step` (from 0) became NaN or infinite.
+    """The loss, or its gradient, of `step` (from 1 on) became NaN or infinite.
 
     Args:
         seen: the numbers, in a few words, for those who go on without the step's batch.

@@ -13,7 +13,7 @@ import numpy as np
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
 
-from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.checkpoint.checkpoints import Checkpoints, SaveFigures
 from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
@@ -100,6 +100,7 @@ class Loop:
         self._unread: _Unread | None = None
         self._read_at = time.perf_counter()
         self._saved_step: int | None = None
+        self._reported_save: SaveFigures | None = None
         self._take_up(skips)
         self.last_loss = last_loss
         """Training loss of the last step that was read: nats a token."""
@@ -112,9 +113,9 @@ class Loop:
         return self._skips
 
     def leave_out(self, step: int, reason: str) -> None:
-        """Leaves the batch of a step out from now on; whoever goes on with this run does so too."""
-        log.warning("%s: batch %d is left out", reason, self._skips.batch_of(step))
-        skips = self._skips.with_step(step, reason)
+        """Leaves the batch of a step (from 1 on) out from now on; whoever goes on with this run does so too."""
+        log.warning("%s: batch %d is left out", reason, self._skips.batch_of(step - 1))
+        skips = self._skips.with_step(step - 1, reason)
         # Before a checkpoint knows of it: none that was trained without a batch may be gone on from with it.
         self._checkpoints.note_skipped(skips.reasons, self._origin)
         self._take_up(skips)
@@ -203,26 +204,26 @@ class Loop:
         unread, self._unread = self._unread, None
         numbers: dict[str, float] = {name: float(value) for name, value in unread.metrics.items()}
         now = time.perf_counter()
-        step = self._trained - 1
         # The gradient too: a loss can be finite and its gradient not, and then the parameters no longer are.
         if math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM]):
             self.last_loss, self._skipped_in_a_row = numbers[names.LOSS], 0
             timed = {**unread.noted, names.STEP_SECONDS: now - self._read_at}
-            self._report.trained(step, {**numbers, **timed})
+            self._report.trained(self._trained, {**numbers, **timed})
         else:
-            self._not_finite(step, numbers)
+            self._not_finite(numbers)
         self._read_at = now
         return bool(unread.vote)
 
-    def _not_finite(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Takes a step back that the compiled step left without effect; raises NotFiniteError where that is not asked
-        for, or happened too often in a row."""
+    def _not_finite(self, numbers: Mapping[str, float]) -> None:
+        """Takes the last step back, which the compiled step left without effect; raises NotFiniteError where that is
+        not asked for, or happened too often in a row."""
+        step = self._trained
         seen = f"the loss of step {step} is {numbers[names.LOSS]}, the norm of its gradient {numbers[names.GRAD_NORM]}"
         # What is being saved is from before it, and to be gone back to.
         self._wait_for_save()
         if self._recovery.on_nan == "skip" and self._skipped_in_a_row < self._recovery.max_failures:
             self._skipped_in_a_row += 1
-            self._trained = step
+            self._trained = step - 1
             self._report.phase(Phase.SAVING)
             self.leave_out(step, seen)
             self._report.phase(Phase.TRAINING)
@@ -257,7 +258,7 @@ class Loop:
             if self._life.should_stop():
                 return False
         self.validation_loss = total / sequences
-        self._report.evaluated(self._trained - 1, self.validation_loss)
+        self._report.evaluated(self._trained, self.validation_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
         return True
@@ -282,7 +283,7 @@ class Loop:
         except NotSavedError as error:
             log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
         self._policy = self._policy.saved(time.time())
-        self._report.noted(self._trained - 1, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
+        self._report.noted(self._trained, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
 
@@ -320,6 +321,11 @@ class Loop:
         url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed
         if url is not None and step is not None:
             self._report.committed(url, step)
+        save = self._checkpoints.last_save
+        if save is not None and save != self._reported_save:
+            self._reported_save = save
+            figures = {names.CHECKPOINT_SECONDS: save.seconds, names.CHECKPOINT_BYTES: save.nbytes}
+            self._report.noted(self._trained, figures)
 
 
 class Evaluation:

@@ -105,7 +105,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         summary = {
             "step": int(state.step),
             "tokens": int(state.step) * plan.tokens_per_step,
-            "trainLoss": loop.last_loss,
+            "loss": loop.last_loss,
             "validationLoss": loop.validation_loss,
             "skippedBatches": loop.skips.batches,
             "unigramEntropy": unigram_entropy(shown.blocks()),

@@ -7,7 +7,6 @@ that the cluster does not tell, but for what saves work (the plan) or tells peop
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -67,9 +66,6 @@ class Controller:
     clock: Callable[[], float]
     """Seconds since the epoch."""
 
-    states: dict[Key, str] = field(default_factory=dict)
-    """State of each job as it was written last, for the metrics."""
-
     cleanup: Cleanup = field(init=False)
 
     _written_at: dict[Key, float] = field(default_factory=dict)
@@ -103,7 +99,7 @@ class Controller:
     async def look(self, key: Key) -> float:
         """Does all that can be done for a job now. Returns the seconds after which it is to be looked at again."""
         for _ in range(_ROUNDS_AT_ONCE):
-            with self.metrics.rounds.time():
+            with self.metrics.reconciliations.time():
                 again = await self._round(key)
             if again > 0:
                 return again
@@ -201,7 +197,7 @@ class Controller:
         now = self.clock()
         before = present_status(objects)
         after = describe(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
-        self.states[key] = after.state
+        self.metrics.jobs.put(key, after)
         patch = status_patch(written(before), written(after))
         if not patch:
             return math.inf
@@ -289,16 +285,10 @@ class Controller:
         for entry in after.attempts:
             old = known.get(entry.number)
             if entry.ended and (old is None or not old.ended):
-                self.metrics.attempts.labels(entry.cause).inc()
+                self.metrics.attempts.labels(entry.failure_class).inc()
             took = entry.seconds_to_next_step
             if took is not None and (old is None or old.seconds_to_next_step is None):
                 self.metrics.recovery.observe(took)
-
-    def count_states(self) -> None:
-        """Brings the gauge of jobs by state up to date."""
-        self.metrics.jobs.clear()
-        for state, number in Counter(self.states.values()).items():
-            self.metrics.jobs.labels(state).set(number)
 
     def _forget(self, key: Key) -> None:
         self.poller.forget(key)
@@ -307,7 +297,7 @@ class Controller:
         self.poster.forget(key)
         self.cleanup.forget(key)
         self.queue.forget(key)
-        self.states.pop(key, None)
+        self.metrics.jobs.forget(key)
         self._written_at.pop(key, None)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from lateen_api.spec.job import API_VERSION, KIND
 
+from lateen_operator.attempt_codec import timestamp
 from lateen_operator.cluster.client import ApiError, Client
 from lateen_operator.cluster.resources import EVENTS
 from lateen_operator.cluster.store import Key
 from lateen_operator.events import Event
-from lateen_operator.record import timestamp
 
 BURST = 25.0
 SECONDS_A_TOKEN = 30.0

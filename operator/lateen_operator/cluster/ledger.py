@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from lateen_api.outcome import ExitCode
 from lateen_api.status import ATTEMPTS_KEPT, AttemptStatus, JobStatus
 
+from lateen_operator.attempt_codec import from_status, to_status
 from lateen_operator.attempts import Attempt
 from lateen_operator.cluster.store import JobObjects
 from lateen_operator.cluster.views import JobSetView
 from lateen_operator.describe import forgotten
 from lateen_operator.events import TOLD
-from lateen_operator.record import from_status, to_status
-from lateen_operator.verdict import Kind, Verdict
+from lateen_operator.verdict import FailureClass, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Ledger:
     attempts: tuple[Attempt, ...]
     """Oldest first; only the last may have no verdict."""
 
-    forgotten: dict[Kind, int]
+    forgotten: dict[FailureClass, int]
     """What older attempts of the last one's text took from each budget."""
 
 
@@ -144,7 +144,7 @@ def _closed(attempt: Attempt, following: Attempt) -> Attempt:
     """An attempt that another followed has ended, also when nobody wrote down how."""
     if attempt.verdict is not None:
         return attempt
-    lost = Verdict(Kind.PLANNED, ExitCode.NOT_SAVED, "how it ended was not written down", reason="NotRecorded")
+    lost = Verdict(FailureClass.PLANNED, ExitCode.NOT_SAVED, "how it ended was not written down", reason="NotRecorded")
     return replace(attempt, verdict=lost, ended_at=following.started_at)
 
 

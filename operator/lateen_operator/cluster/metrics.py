@@ -1,42 +1,63 @@
-"""The operator's own figures, for Prometheus."""
+"""The operator's own metrics, for Prometheus, all named `lateen_operator_*`.
 
-from collections.abc import Callable
+docs/metrics.md is generated from the names and texts here.
+"""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-_ROUND_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from lateen_operator.cluster.job_metrics import JobMetrics
+from lateen_operator.cluster.resources import WATCHED
+from lateen_operator.verdict import FailureClass
+
+NAMESPACE = "lateen_operator"
+
+_RECONCILE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _RECOVERY_BUCKETS = (1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0, 1800.0)
 
 
 class Metrics:
-    """All of them, in a registry of their own."""
+    """All of them, in a registry of their own. Series whose labels are known stand at 0 from the start."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry, "namespace": "lateen_operator"}
+        own = {"registry": self.registry, "namespace": NAMESPACE}
         ProcessCollector(registry=self.registry)
-        self.rounds = Histogram(
-            "reconcile_seconds", "Time of one look at a job, API calls included.", buckets=_ROUND_BUCKETS, **own
+        self.jobs = JobMetrics(NAMESPACE)
+        self.registry.register(self.jobs)
+        self.reconciliations = Histogram(
+            "reconcile_duration_seconds",
+            "Duration of a reconciliation of one job, API requests included.",
+            buckets=_RECONCILE_BUCKETS,
+            **own,
         )
-        self.errors = Counter("reconcile_errors", "Looks at a job that failed and are repeated.", ["error"], **own)
-        self.attempts = Counter("attempts_ended", "Attempts that ended, by kind of end.", ["kind"], **own)
+        self.errors = Counter("reconcile_errors", "Reconciliations that raised an error.", ["error"], **own)
+        self.attempts = Counter("attempts_ended", "Attempts that ended.", ["failure_class"], **own)
         self.recovery = Histogram(
-            "recovery_seconds", "From an attempt's end to the next one's first step.", buckets=_RECOVERY_BUCKETS, **own
+            "recovery_duration_seconds",
+            "From the end of an attempt to the next completed step of its job.",
+            buckets=_RECOVERY_BUCKETS,
+            **own,
         )
-        self.jobs = Gauge("jobs", "Jobs, by state.", ["state"], **own)
         self.requests = Counter("api_requests", "Requests to the API server.", ["verb", "code"], **own)
         self.request_seconds = Histogram(
-            "api_request_seconds", "Time of a request to the API server, watches aside.", buckets=_ROUND_BUCKETS, **own
+            "api_request_duration_seconds",
+            "Duration of a request to the API server, watches excluded.",
+            buckets=_RECONCILE_BUCKETS,
+            **own,
         )
-        self.status_patches = Counter("status_patches", "Statuses written.", **own)
-        self.watch_events = Counter("watch_events", "Events of watches.", ["resource"], **own)
-        self.polls = Counter("progress_polls", "Questions to process 0 of attempts.", ["answer"], **own)
-        self.queue_depth = Gauge("queue_depth", "Jobs that wait for a worker.", **own)
-        self.slowest_worker = Gauge("slowest_worker_seconds", "Since when the slowest worker has had its job.", **own)
+        self.status_patches = Counter("status_patches", "Status updates written.", **own)
+        self.watch_events = Counter("watch_events", "Events received over watches.", ["resource"], **own)
+        self.polls = Counter("progress_polls", "Progress polls of process 0.", ["result"], **own)
+        self.queue_depth = Gauge("workqueue_depth", "Jobs that wait for a worker.", **own)
+        self.longest_running_worker = Gauge(
+            "workqueue_longest_running_worker_seconds", "How long the slowest worker has worked on its job.", **own
+        )
         self.watch_age = Gauge(
-            "watch_age_seconds", "Since when a watch has given no sign of life.", ["resource"], **own
+            "watch_age_seconds", "Seconds since the last event or bookmark over a watch.", ["resource"], **own
         )
-
-    def read_on_demand(self, gauge: Gauge, read: Callable[[], float]) -> None:
-        """Lets a gauge be read whenever somebody looks."""
-        gauge.set_function(read)
+        for failure_class in FailureClass:
+            self.attempts.labels(failure_class.value)
+        for result in ("progress", "none"):
+            self.polls.labels(result)
+        for resource in WATCHED:
+            self.watch_events.labels(resource.plural)

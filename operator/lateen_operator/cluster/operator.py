@@ -83,10 +83,10 @@ async def run_operator(settings: OperatorSettings) -> None:
         )
         health = Health(watches, lambda: queue.longest_taken)
         metrics.queue_depth.set_function(lambda: len(queue))
-        metrics.slowest_worker.set_function(lambda: queue.longest_taken)
+        metrics.longest_running_worker.set_function(lambda: queue.longest_taken)
         for resource in WATCHED:
             metrics.watch_age.labels(resource.plural).set_function(lambda resource=resource: watches.age(resource))
-        served = serve(settings.server_port, metrics, health, controller.count_states)
+        served = serve(settings.server_port, metrics, health)
         log.info("metrics and health are served on port %d", await stack.enter_async_context(served))
         listing = Listing(client, store, settings.namespaces, queue.put)
         _on_signals(stop)

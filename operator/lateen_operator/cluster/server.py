@@ -1,6 +1,6 @@
 """The operator's own port: /metrics, /healthz and /readyz."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -11,15 +11,10 @@ from lateen_operator.cluster.metrics import Metrics
 
 
 @asynccontextmanager
-async def serve(port: int, metrics: Metrics, health: Health, refresh: Callable[[], None]) -> AsyncIterator[int]:
-    """Serves while the context is open, on all addresses. Yields the port, which was chosen if 0 was given.
-
-    Args:
-        refresh: brings the metrics up to date before they are read.
-    """
+async def serve(port: int, metrics: Metrics, health: Health) -> AsyncIterator[int]:
+    """Serves while the context is open, on all addresses. Yields the port, which was chosen if 0 was given."""
 
     async def read_metrics(_: web.Request) -> web.Response:
-        refresh()
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def healthz(_: web.Request) -> web.Response:

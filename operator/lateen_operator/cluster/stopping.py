@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from lateen_operator.record import seconds, timestamp
-from lateen_operator.verdict import Kind, Verdict
+from lateen_operator.attempt_codec import seconds, timestamp
+from lateen_operator.verdict import FailureClass, Verdict
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Stopping:
         """The annotation's text."""
         cause = self.cause
         written = cause and {
-            "kind": cause.kind.value,
+            "failureClass": cause.failure_class.value,
             "exitCode": int(cause.exit_code),
             "message": cause.message,
             "process": cause.process,
@@ -44,7 +44,7 @@ class Stopping:
                 seconds(fields["toldAt"]),
                 cause
                 and Verdict(
-                    kind=Kind(cause["kind"]),
+                    failure_class=FailureClass(cause.get("failureClass") or cause["kind"]),
                     exit_code=int(cause["exitCode"]),
                     message=str(cause["message"]),
                     process=cause["process"],

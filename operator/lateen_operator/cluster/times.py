@@ -1,6 +1,6 @@
 """Kubernetes' timestamps as seconds since the epoch."""
 
-from lateen_operator.record import seconds
+from lateen_operator.attempt_codec import seconds
 
 
 def epoch(timestamp: str | None) -> float | None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lateen_operator import wording
-from lateen_operator.record import seconds
+from lateen_operator.attempt_codec import seconds
 
 BAR_WIDTH = 32
 ATTEMPTS_SHOWN = 10
@@ -190,9 +190,9 @@ def _attempt(attempt: AttemptStatus, now: float) -> tuple[str, ...]:
 
 
 def _why(attempt: AttemptStatus) -> str:
-    if attempt.cause is None:
+    if attempt.failure_class is None:
         return "it runs"
-    parts = [attempt.cause, *([f"({attempt.reason})"] if attempt.reason else [])]
+    parts = [attempt.failure_class, *([f"({attempt.reason})"] if attempt.reason else [])]
     where = f" on {attempt.node}" if attempt.node else ""
     message = f": {wording.printable(attempt.message)}" if attempt.message else ""
     return f"{' '.join(parts)}{where}{message}"

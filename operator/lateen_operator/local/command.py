@@ -37,7 +37,7 @@ from lateen_operator.local.prepare import (
     cores_of_machine,
     prepare,
 )
-from lateen_operator.local.result import is_complete, make_result, write_result
+from lateen_operator.local.result import from_older, is_complete, make_result, write_result
 from lateen_operator.local.running import Launch
 from lateen_operator.local.supervisor import TRAINER, Ending, Supervisor
 from lateen_operator.local.terminal import TerminalDisplay
@@ -219,10 +219,10 @@ def _silence(stream: Any) -> None:
 
 
 def _say_complete(folder: RunFolder, consoles: Consoles) -> int:
-    result = read_json(folder.result) or {}
+    result = from_older(read_json(folder.result) or {})
     consoles.tell(
         Text(
-            f"{result.get('name')} is complete already: {wording.count(result.get('steps', 0), 'step')}, validation "
+            f"{result.get('name')} is complete already: {wording.count(result.get('step', 0), 'step')}, validation "
             f"loss {wording.loss(result.get('validationLoss'))}; see {wording.shown(folder.result)}\n"
             "to train it anew: --fresh"
         )

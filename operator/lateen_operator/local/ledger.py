@@ -1,38 +1,23 @@
 """The ledger of attempts on disk: it outlives the supervisor, so numbers and costs go on where they stood."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lateen_api.errors import JobError
+from lateen_api.status import AttemptStatus
 
-from lateen_operator.attempts import Attempt, steps_lost
+from lateen_operator.attempt_codec import from_status, ledger_to_status, timestamp
+from lateen_operator.attempts import Attempt
 from lateen_operator.local.folder import RunFolder, read_json, write_json
-from lateen_operator.verdict import Kind, Verdict
+from lateen_operator.verdict import FailureClass
+
+_OF_CLUSTERS = {"wanted_hosts", "next_hosts", "spec_digest", "seconds_to_next_step", "cause", "node"}
+"""Fields of a status that say nothing of a run on this machine."""
 
 
 def entries(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
-    """The attempts as they stand in attempts.json and result.json."""
-    return [_entry(attempt, steps_lost(attempts, index)) for index, attempt in enumerate(attempts)]
-
-
-def _entry(attempt: Attempt, lost: int) -> dict[str, Any]:
-    verdict = attempt.verdict
-    return {
-        "number": attempt.number,
-        "hosts": attempt.hosts,
-        "outcome": verdict.kind.value if verdict else "Running",
-        "exitCode": verdict.exit_code if verdict else None,
-        "cause": verdict.message if verdict else None,
-        "reason": verdict.reason if verdict else None,
-        "process": verdict.process if verdict else None,
-        "firstStep": attempt.first_step,
-        "step": attempt.step,
-        "checkpointStep": attempt.checkpoint_step,
-        "checkpoint": attempt.checkpoint,
-        "stepsLost": lost if verdict and verdict.kind is not Kind.DONE else 0,
-        "startedAt": round(attempt.started_at, 3),
-        "seconds": None if attempt.ended_at is None else round(attempt.ended_at - attempt.started_at, 3),
-    }
+    """The attempts as they stand in attempts.json and result.json: like those in the status of a job on a cluster."""
+    return [entry.model_dump(mode="json", by_alias=True, exclude=_OF_CLUSTERS) for entry in ledger_to_status(attempts)]
 
 
 def write(folder: RunFolder, attempts: Sequence[Attempt]) -> None:
@@ -54,26 +39,23 @@ def read(folder: RunFolder) -> list[Attempt]:
         raise JobError(str(folder.attempts), message) from error
 
 
-def _attempt(fields: dict[str, Any]) -> Attempt:
-    seconds = fields["seconds"] or 0.0
-    if fields["outcome"] == "Running":
-        verdict = Verdict(Kind.INFRASTRUCTURE, 137, "`lateen run` was killed", reason="SIGKILL")
-    else:
-        verdict = Verdict(
-            kind=Kind(fields["outcome"]),
-            exit_code=fields["exitCode"],
-            message=fields["cause"],
-            process=fields["process"],
-            reason=fields.get("reason") or "",
-        )
-    return Attempt(
-        number=fields["number"],
-        hosts=fields["hosts"],
-        started_at=fields["startedAt"],
-        ended_at=fields["startedAt"] + seconds,
-        verdict=verdict,
-        first_step=fields["firstStep"],
-        step=fields["step"],
-        checkpoint_step=fields["checkpointStep"],
-        checkpoint=fields["checkpoint"],
-    )
+def _attempt(fields: Mapping[str, Any]) -> Attempt:
+    entry = AttemptStatus.model_validate(_from_older(fields) if "outcome" in fields else fields)
+    if entry.ended is None:
+        killed = {"failure_class": FailureClass.INFRASTRUCTURE, "reason": "SIGKILL", "exit_code": 137}
+        entry = entry.model_copy(update={**killed, "ended": entry.started, "message": "`lateen run` was killed"})
+    return from_status(entry)
+
+
+def _from_older(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry as versions before 0.2 wrote it."""
+    is_running = fields["outcome"] == "Running"
+    started, lasted = fields["startedAt"], fields["seconds"]
+    return {
+        **fields,
+        "failureClass": None if is_running else fields["outcome"],
+        "message": fields["cause"],
+        "cause": None,
+        "started": timestamp(started),
+        "ended": None if is_running else timestamp(started + (lasted or 0.0)),
+    }

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lateen_api.metrics_file import steps_offset
+
 MOST_POINTS = 4096
 
 Points = list[tuple[int, float]]
@@ -36,13 +38,12 @@ class LossCurve:
 def read_metrics(path: Path) -> tuple[LossCurve, LossCurve]:
     """Training and validation losses of a metrics.jsonl; empty when there is no such file."""
     training, validation = LossCurve(), LossCurve()
+    offset = steps_offset(_lines(path))
     for line in _lines(path):
         step = line.get("step")
         if isinstance(step, int):
-            # The file numbers steps from 0; everywhere else a step's number says how many are trained after
-            # it.
-            training.add(step + 1, line.get("loss"))
-            validation.add(step + 1, line.get("validation_loss"))
+            training.add(step + offset, line.get("loss"))
+            validation.add(step + offset, line.get("validation_loss"))
     return training, validation
 
 

@@ -16,7 +16,7 @@ from lateen_operator import wording
 from lateen_operator.attempts import Attempt, GiveUp
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.messages import origin
-from lateen_operator.verdict import Kind, Verdict
+from lateen_operator.verdict import FailureClass, Verdict
 
 Row = tuple[str, str]
 
@@ -99,7 +99,7 @@ def advice(verdict: Verdict, last: Attempt, command: str) -> str:
                 "put the checkpoints back, or correct spec.checkpoint.path (`lateen checkpoints` says what is in a "
                 f"folder), then `{command}`; `{command} --fresh` starts over"
             )
-    if verdict.kind is Kind.USER:
+    if verdict.failure_class is FailureClass.USER:
         return f"read the log: its last error is the cause; once that is mended, {goes_on}"
     if "memory" in verdict.message or verdict.exit_code == 137:
         return f"if memory ran out: fewer --hosts or a smaller spec.trainer.perDeviceParallelism; {goes_on}"
@@ -118,14 +118,14 @@ def log_tail(path: Path) -> list[str]:
 
 
 def _complete_rows(result: dict[str, Any], job: LMTrainingJob, folder: RunFolder) -> list[Row]:
-    attempts = wording.count(result["attempts"], "attempt")
+    attempts = wording.count(result["attemptCount"], "attempt")
     rows = [
         (
             "trained",
-            f"{wording.count(result['steps'], 'step')}, {wording.count(result['tokens'], 'token')} "
+            f"{wording.count(result['step'], 'step')}, {wording.count(result['tokens'], 'token')} "
             f"in {wording.duration(result['seconds'])}, {attempts}",
         ),
-        ("train loss", f"{wording.loss(result['trainLoss'])} nats a token"),
+        ("train loss", f"{wording.loss(result['loss'])} nats a token"),
         ("validation loss", f"{wording.loss(result['validationLoss'])} nats a token"),
         (
             "unigram entropy",

@@ -36,7 +36,16 @@ def write_result(job: LMTrainingJob, folder: RunFolder, result: dict[str, Any]) 
 
 def is_complete(result: dict[str, Any] | None, steps: int) -> bool:
     """Does the result of an earlier `lateen run` say that the job, of so many steps, is complete?"""
-    return result is not None and result.get("outcome") == COMPLETE and result.get("steps", 0) >= steps
+    if result is None:
+        return False
+    result = from_older(result)
+    return result.get("state") == COMPLETE and result.get("step", 0) >= steps
+
+
+def from_older(result: dict[str, Any]) -> dict[str, Any]:
+    """The result with the names of now: versions before 0.2 had others for some."""
+    names = {"outcome": "state", "cause": "message", "steps": "step", "trainLoss": "loss"}
+    return result if "state" in result else {names.get(name, name): value for name, value in result.items()}
 
 
 def _result(
@@ -44,25 +53,28 @@ def _result(
 ) -> dict[str, Any]:
     attempts, decision = ending.attempts, ending.decision
     last = attempts[-1] if attempts else None
-    steps = summary.get("step", (last.step if last else None) or 0)
+    step = summary.get("step", (last.step if last else None) or 0)
+    failure = decision.verdict if isinstance(decision, GiveUp) else None
     tokens_a_step = job.spec.trainer.train_batch_size * job.spec.model.seq_len
     return {
         "name": job.metadata.name,
-        "outcome": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, GiveUp) else STOPPED,
+        "state": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, GiveUp) else STOPPED,
         "exitCode": ending.exit_code,
-        "cause": decision.verdict.message if isinstance(decision, GiveUp) else None,
-        "steps": steps,
+        "failureClass": failure and failure.failure_class.value,
+        "reason": failure and failure.reason,
+        "message": failure and failure.message,
+        "step": step,
         "of": job.spec.trainer.num_train_steps,
-        "tokens": summary.get("tokens", steps * tokens_a_step),
-        "trainLoss": _first(summary.get("trainLoss"), _last(training)),
+        "tokens": summary.get("tokens", step * tokens_a_step),
+        "loss": _first(summary.get("loss"), _last(training)),
         "validationLoss": _first(summary.get("validationLoss"), _last(validation)),
         "skippedBatches": summary.get("skippedBatches", []),
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
         "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),
-        "attempts": len(attempts),
+        "attemptCount": len(attempts),
         "checkpoint": last.checkpoint if last else None,
-        "ledger": entries(attempts),
+        "attempts": entries(attempts),
     }
 
 

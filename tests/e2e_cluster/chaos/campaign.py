@@ -40,7 +40,7 @@ class Happened:
     @property
     def may_come_late(self) -> bool:
         """The job may have completed before the operator did as it was asked."""
-        return self.fault.cause == "Requested"
+        return self.fault.failure_class == "Requested"
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Campaign:
         scene = Scene(self.start_job(name), self.api, self._dice)
         happened: list[Happened] = []
         while self.struck.total() < faults:
-            attempts = 1 + sum(one.fault.cause is not None for one in happened)
+            attempts = 1 + sum(one.fault.failure_class is not None for one in happened)
             if self._trains(scene.training, attempts) > STEPS * LAST_FAULT_BEFORE:
                 break
             happened.append(self._strike(scene, attempts))
@@ -138,8 +138,8 @@ class Campaign:
         steps: list[int] = []
 
         def grows(training: Training) -> bool:
-            steps.append(max(training.losses(), default=-1))
-            is_over = steps[-1] >= STEPS - 1
+            steps.append(max(training.losses(), default=0))
+            is_over = steps[-1] >= STEPS
             return is_over or (len(steps) > 1 and steps[-1] > steps[-2])
 
         training.wait_for(f"training of attempt {attempt}", grows, seconds=150)
@@ -147,7 +147,7 @@ class Campaign:
 
     def _check(self, training: Training, happened: list[Happened]) -> None:
         status, ledger = training.status, training.ledger
-        ended = [one for one in happened if one.fault.cause is not None]
+        ended = [one for one in happened if one.fault.failure_class is not None]
         if status["attemptCount"] == len(ended) and ended[-1].may_come_late:
             ended.pop()
         assert status["attemptCount"] == len(ended) + 1, f"{len(ended)} faults that end attempts: {_short(ledger)}"
@@ -155,7 +155,7 @@ class Campaign:
         for entry, one in zip(reversed(ledger[:-1]), reversed(ended), strict=False):
             self._check_entry(training, entry, one)
         assert ledger[-1]["reason"] == "Done", _short(ledger)
-        causes = Counter(one.fault.cause for one in ended)
+        causes = Counter(one.fault.failure_class for one in ended)
         budgets = {name: count for name, count in status.get("budgets", {}).items() if count}
         wanted = {"preemptions": causes["Planned"], "infrastructureFailures": causes["Infrastructure"]}
         assert budgets == {name: count for name, count in wanted.items() if count}
@@ -165,7 +165,7 @@ class Campaign:
         fault, attempt = one.fault, f"{training.name}-a{entry['number']}"
         evidence = f"{one.name}, hit {one.hit}\n{entry}\n{self._pods.of(attempt)}"
         reasons = fault.reasons if one.seen else fault.reasons | fault.unseen
-        assert (entry["cause"], entry["reason"] in reasons) == (fault.cause, True), evidence
+        assert (entry["failureClass"], entry["reason"] in reasons) == (fault.failure_class, True), evidence
         if one.hit is None:
             return
         assert entry.get("node") in (None, one.hit.node), evidence
@@ -208,4 +208,4 @@ def _deck(cards: list[_Any], dice: random.Random) -> Iterator[_Any]:
 
 
 def _short(ledger: list[dict[str, Any]]) -> list[str]:
-    return [f"{entry['number']}: {entry.get('cause')} {entry.get('reason')}" for entry in ledger]
+    return [f"{entry['number']}: {entry.get('failureClass')} {entry.get('reason')}" for entry in ledger]

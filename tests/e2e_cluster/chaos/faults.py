@@ -66,8 +66,8 @@ class Fault:
     """Something that happens to a job."""
 
     strike: Callable[[Scene], Hit | None]
-    cause: str | None
-    """`cause` of the attempt that it ends; None: it ends none."""
+    failure_class: str | None
+    """`failureClass` of the attempt that it ends; None: it ends none."""
 
     reasons: frozenset[str] = frozenset()
     """`reason` of that attempt, when the operator sees it happen."""

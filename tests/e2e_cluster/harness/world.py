@@ -48,7 +48,7 @@ def world(api: Api, namespace: str, name: str = "job") -> World:
     return {
         "state": status and status.get("state"),
         "attempts": status
-        and [(entry["number"], entry["hosts"], entry.get("cause")) for entry in status.get("attempts", ())],
+        and [(entry["number"], entry["hosts"], entry.get("failureClass")) for entry in status.get("attempts", ())],
         "count": status and status.get("attemptCount"),
         "budgets": status and status.get("budgets"),
         "jobsets": sorted(

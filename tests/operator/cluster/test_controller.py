@@ -152,7 +152,7 @@ class World:
         registry = self.controller.metrics.registry
         samples = [sample for metric in registry.collect() for sample in metric.samples]
         ended = sum(one.value for one in samples if one.name == "lateen_operator_attempts_ended_total")
-        return ended, sum(one.value for one in samples if one.name == "lateen_operator_recovery_seconds_count")
+        return ended, sum(one.value for one in samples if one.name == "lateen_operator_recovery_duration_seconds_count")
 
 
 FIRST = {
@@ -160,7 +160,7 @@ FIRST = {
     "hosts": 2,
     "started": at(10),
     "ended": at(50),
-    "cause": "Planned",
+    "failureClass": "Planned",
     "exitCode": 42,
     "message": "it was evicted",
     "step": 20,

@@ -38,7 +38,7 @@ def closed(*numbers: int) -> dict[str, Any]:
                 "hosts": 2,
                 "started": "2030-03-17T17:46:45Z",
                 "ended": "2030-03-17T17:47:00Z",
-                "cause": "User",
+                "failureClass": "User",
             }
             for n in numbers
         ]

@@ -17,7 +17,7 @@ from lateen_operator.describe import describe
 from lateen_operator.heard import Answers
 from lateen_operator.observation import Observation, Target
 from lateen_operator.reconcile import Close, reconcile
-from lateen_operator.verdict import NODE_LOST, POD_DELETED, Kind, Verdict, classify
+from lateen_operator.verdict import NODE_LOST, POD_DELETED, FailureClass, Verdict, classify
 from watched_objects import KEY, T0, UID, Cluster, config_map, job, job_set, pod, scout
 
 TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
@@ -33,7 +33,7 @@ def judged(cluster: Cluster, seconds: float = 100) -> Verdict:
 
 
 def stopping(seconds: float = 50, **verdict: Any) -> str:
-    cause = Verdict(Kind.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
+    cause = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
     return Stopping(T0 + seconds, replace(cause, **verdict)).to_json()
 
 
@@ -159,7 +159,7 @@ def test_out_of_memory_while_another_s_pod_is_deleted_is_out_of_memory() -> None
         job(), job_set(), pod(0, ended=(137, 41), reason="OOMKilled"), pod(1, deleted=(40, 20), ended=(42, 43))
     )
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "OOMKilled", 0)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "OOMKilled", 0)
 
 
 def test_an_end_whose_time_the_kubelet_lost_is_dated_by_the_pod_s_conditions() -> None:
@@ -194,7 +194,7 @@ def test_a_deleted_pod_is_the_cause_although_its_peers_save_and_leave_with_it(le
     """Also where all of it happens within a second."""
     cluster = Cluster(job(), job_set(), pod(0, ended=(42, left_at)), pod(1, deleted=(40, 20), ended=(42, left_at)))
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
@@ -206,21 +206,21 @@ def test_a_deleted_pod_is_the_cause_although_its_kubelet_wrote_a_later_time_on_i
     if is_gone:
         cluster.remove(pod(1, version=8, deleted=(41, 0), ended=(42, 40)), seconds=41)
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
 
 def test_a_deleted_pod_that_used_up_its_grace_was_not_killed_by_another_for_its_kubelet_s_late_word() -> None:
     cluster = Cluster(job(), job_set(), pod(0, ended=(42, 41)), pod(1, deleted=(40, 15)))
     cluster.remove(pod(1, version=6, deleted=(59, 0), ended=(137, 55)), seconds=59)
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
 
 def test_a_process_killed_in_its_grace_was_killed_although_its_kubelet_ended_the_grace_with_it() -> None:
     cluster = Cluster(job(), job_set(), pod(0, ended=(44, 43)), pod(1, deleted=(40, 15)))
     cluster.remove(pod(1, version=6, deleted=(43, 0), ended=(137, 43)), seconds=43)
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "SIGKILL", 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "SIGKILL", 1)
 
 
 def test_a_pod_forced_out_after_it_was_deleted_is_gone_at_the_later_order() -> None:
@@ -247,14 +247,14 @@ def test_a_peer_that_its_job_deleted_in_the_second_of_an_eviction_was_asked() ->
 def test_a_pod_deleted_before_all_had_met_is_the_cause_although_its_peer_lost_it(code: int) -> None:
     cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40)), pod(1, deleted=(40, 20), ended=(code, 40)))
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
 
 def test_a_frozen_process_that_its_job_deleted_is_blamed_and_not_its_peer() -> None:
     said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent for 31 s.", lost_process=1).to_json()
     cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40), message=said), pod(1, deleted=(40, 20), ended=(137, 60)))
     verdict = judged(cluster)
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "LostPeer", 1)
     assert verdict.node == "node-1"
 
 
@@ -266,14 +266,14 @@ def test_told_processes_were_asked() -> None:
     assert (seen.told_at, seen.killed) == (T0 + 50, True)
     decision = reconcile(seen, T0 + 100)
     assert isinstance(decision, Close)
-    assert (decision.verdict.kind, decision.verdict.exit_code) == (Kind.REQUESTED, 42)
+    assert (decision.verdict.failure_class, decision.verdict.exit_code) == (FailureClass.REQUESTED, 42)
 
 
 def test_the_cause_survives_the_operator() -> None:
     told = job_set(stopping=stopping(50, reason="Resized", next_hosts=1), suspend=True)
     cause = look(Cluster(job(), told, pod(0), pod(1))).cause
     assert cause is not None
-    assert (cause.kind, cause.reason, cause.next_hosts) == (Kind.REQUESTED, "Resized", 1)
+    assert (cause.failure_class, cause.reason, cause.next_hosts) == (FailureClass.REQUESTED, "Resized", 1)
 
 
 def test_the_cause_outlives_the_job_set() -> None:
@@ -323,13 +323,13 @@ def test_a_pod_nobody_saw_end_of_a_failed_job_set_was_deleted() -> None:
     cluster = Cluster(job(), job_set(conditions={"Failed": 60}), pod(0, ended=(42, 50)))
     end = look(cluster).ends[1]
     assert (end.process, end.exit_code, end.reason, end.at) == (1, 137, POD_DELETED, T0 + 60)
-    assert (judged(cluster).kind, judged(cluster).process) == (Kind.PLANNED, 1)
+    assert (judged(cluster).failure_class, judged(cluster).process) == (FailureClass.PLANNED, 1)
 
 
 def test_of_pods_nobody_saw_end_none_is_named() -> None:
     """Their Job deleted one of them after somebody had deleted the other."""
     verdict = judged(Cluster(job(), job_set(conditions={"Failed": 60})))
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, None)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, None)
     assert verdict.message == "its pods were deleted, and it is not known which one first"
 
 
@@ -342,24 +342,32 @@ class TestWhileTheOperatorWasDown:
     def test_the_peer_of_a_killed_process_was_deleted_by_its_job(self, failed_at: float) -> None:
         cluster = Cluster(job(), job_set(conditions={"Failed": failed_at}), pod(1, ended=(137, 40)))
         verdict = judged(cluster)
-        assert (verdict.kind, verdict.reason, verdict.node) == (Kind.INFRASTRUCTURE, "SIGKILL", "node-1")
+        assert (verdict.failure_class, verdict.reason, verdict.node) == (
+            FailureClass.INFRASTRUCTURE,
+            "SIGKILL",
+            "node-1",
+        )
 
     @pytest.mark.parametrize("saved_at", [40, 42, 46])
     def test_a_deleted_pod_that_was_killed_early_was_deleted_where_its_peers_saved(self, saved_at: float) -> None:
         """They save because this one was told to leave. Of a process that is killed they say that they lost it."""
         killed = pod(1, deleted=(40, 20), ended=(137, 45))
         verdict = judged(Cluster(job(), job_set(), pod(0, ended=(42, saved_at)), killed))
-        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+        assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
     def test_a_killed_process_that_its_job_deleted_in_the_same_second_was_killed(self) -> None:
         killed = pod(1, deleted=(40, 20), ended=(137, 40))
         verdict = judged(Cluster(job(), job_set(), pod(0, ended=(44, 40), message=self.lost_1), killed))
-        assert (verdict.kind, verdict.reason, verdict.node) == (Kind.INFRASTRUCTURE, "SIGKILL", "node-1")
+        assert (verdict.failure_class, verdict.reason, verdict.node) == (
+            FailureClass.INFRASTRUCTURE,
+            "SIGKILL",
+            "node-1",
+        )
 
     def test_a_process_that_its_peer_lost_was_not_deleted_while_it_ran(self) -> None:
         found = job_set(conditions={"Failed": 60})
         verdict = judged(Cluster(job(), found, pod(0, ended=(44, 50), message=self.lost_1)))
-        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.INFRASTRUCTURE, "LostPeer", 1)
+        assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "LostPeer", 1)
 
     def saved_by(self, process: int | None) -> str:
         return Outcome(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=process).to_json()
@@ -376,7 +384,11 @@ class TestWhileTheOperatorWasDown:
             cluster.put(pod(1))
             cluster.remove(pod(1, version=9), seconds=41)
         verdict = judged(cluster)
-        assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, told_first)
+        assert (verdict.failure_class, verdict.reason, verdict.process) == (
+            FailureClass.PLANNED,
+            POD_DELETED,
+            told_first,
+        )
         assert verdict.node == {0: "node-0", 1: "node-1" if was_known else None, None: None}[told_first]
 
     @pytest.mark.parametrize("told_first", [0, 1])
@@ -396,12 +408,12 @@ class TestWhileTheOperatorWasDown:
     def test_a_pod_that_vanished_unseen_was_deleted_if_its_peer_saved_and_left(self, left_at: float) -> None:
         cluster = Cluster(job(), job_set(), pod(0, ended=(42, left_at)), pod(1))
         cluster.remove(pod(1, version=9), seconds=45)
-        assert (judged(cluster).kind, judged(cluster).reason) == (Kind.PLANNED, POD_DELETED)
+        assert (judged(cluster).failure_class, judged(cluster).reason) == (FailureClass.PLANNED, POD_DELETED)
 
     def test_a_pod_that_vanished_unseen_after_another_s_error_was_deleted_by_its_job(self) -> None:
         cluster = Cluster(job(), job_set(), pod(0, ended=(1, 40)), pod(1))
         cluster.remove(pod(1, version=9), seconds=45)
-        assert (judged(cluster).kind, judged(cluster).process) == (Kind.USER, 0)
+        assert (judged(cluster).failure_class, judged(cluster).process) == (FailureClass.USER, 0)
 
     def test_pods_that_were_not_deleted_before_we_told_them_to_leave_were_asked(self) -> None:
         told = job_set(stopping=stopping(50), suspend=True, conditions={"Suspended": 51})
@@ -412,38 +424,38 @@ def test_a_deleted_pod_is_the_cause_although_we_told_the_rest_to_leave_before_it
     told = job_set(stopping=Stopping(T0 + 55).to_json(), suspend=True)
     slow = pod(1, deleted=(39, 30), ended=(42, 57))
     verdict = judged(Cluster(job(), told, pod(0, ended=(42, 40)), slow))
-    assert (verdict.kind, verdict.reason, verdict.process) == (Kind.PLANNED, POD_DELETED, 1)
+    assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
 
 
 @pytest.mark.parametrize(
     ("queue", "kind", "reason"),
-    [(None, Kind.REQUESTED, "JobSetSuspended"), ("research", Kind.PLANNED, "SuspendedByQueue")],
+    [(None, FailureClass.REQUESTED, "JobSetSuspended"), ("research", FailureClass.PLANNED, "SuspendedByQueue")],
 )
-def test_a_job_set_that_another_suspended(queue: str | None, kind: Kind, reason: str) -> None:
+def test_a_job_set_that_another_suspended(queue: str | None, kind: FailureClass, reason: str) -> None:
     """Its queue takes the machines back for somebody else; a person wants the job to leave them."""
     suspended = job_set(suspend=True, queue=queue)
     left = [pod(host, deleted=(40, 20), ended=(42, 41 + host)) for host in (0, 1)]
     seen = look(Cluster(job(), suspended, *left))
     decision = reconcile(seen, T0 + 100)
     assert isinstance(decision, Close)
-    assert (decision.verdict.kind, decision.verdict.reason) == (kind, reason)
+    assert (decision.verdict.failure_class, decision.verdict.reason) == (kind, reason)
     told = job_set(suspend=True, queue=queue, stopping=stopping(38))
-    assert classify(look(Cluster(job(), told, *left)).ends).kind is Kind.PLANNED
+    assert classify(look(Cluster(job(), told, *left)).ends).failure_class is FailureClass.PLANNED
 
 
 @pytest.mark.parametrize(
     ("queue", "kind", "reason"),
-    [(None, Kind.REQUESTED, "JobSetSuspended"), ("research", Kind.PLANNED, "SuspendedByQueue")],
+    [(None, FailureClass.REQUESTED, "JobSetSuspended"), ("research", FailureClass.PLANNED, "SuspendedByQueue")],
 )
 def test_a_job_set_that_another_suspended_while_the_operator_was_down(
-    queue: str | None, kind: Kind, reason: str
+    queue: str | None, kind: FailureClass, reason: str
 ) -> None:
     """Its pods are gone, and none will come. One that has not trained yet may be waiting for its queue."""
     suspended = job_set(suspend=True, queue=queue, conditions={"Suspended": 51})
     trained = look(Cluster(job(status=_status(1, firstStep=0)), suspended))
     decision = reconcile(trained, T0 + 100)
     assert isinstance(decision, Close)
-    assert (decision.verdict.kind, decision.verdict.reason) == (kind, reason)
+    assert (decision.verdict.failure_class, decision.verdict.reason) == (kind, reason)
     assert {end.at for end in trained.ends} == {T0 + 51}
     assert look(Cluster(job(status=_status(1)), suspended)).ends == ()
 
@@ -481,7 +493,7 @@ def test_an_attempt_whose_job_set_was_deleted_has_the_processes_that_were_seen()
 def test_an_attempt_of_which_nothing_is_left_disappeared() -> None:
     decision = reconcile(look(Cluster(job(status=_status(1)))), T0 + 100)
     assert isinstance(decision, Close)
-    assert decision.verdict.kind is Kind.PLANNED
+    assert decision.verdict.failure_class is FailureClass.PLANNED
 
 
 def test_objects_of_a_former_job_of_the_name_are_no_attempts() -> None:
@@ -494,21 +506,24 @@ def test_pods_of_a_former_job_of_the_name_are_no_processes() -> None:
 
 
 def test_a_wiped_status_is_read_from_the_config_map() -> None:
-    kept = _status(1, cause="Planned") | {"budgets": {"preemptions": 7}}
+    kept = _status(1, failure_class="Planned") | {"budgets": {"preemptions": 7}}
     seen = look(Cluster(job(status={}), config_map(2, ledger=kept), job_set(2)))
-    assert [(a.number, a.verdict and a.verdict.kind) for a in seen.attempts] == [(1, Kind.PLANNED), (2, None)]
-    assert seen.forgotten[Kind.PLANNED] == 6
+    assert [(a.number, a.verdict and a.verdict.failure_class) for a in seen.attempts] == [
+        (1, FailureClass.PLANNED),
+        (2, None),
+    ]
+    assert seen.forgotten[FailureClass.PLANNED] == 6
 
 
 def test_a_status_that_is_none_is_read_from_the_config_map() -> None:
     broken = {"attempts": "none of your business"}
-    seen = look(Cluster(job(status=broken), config_map(2, ledger=_status(1, cause="User")), job_set(2)))
+    seen = look(Cluster(job(status=broken), config_map(2, ledger=_status(1, failure_class="User")), job_set(2)))
     assert [a.number for a in seen.attempts] == [1, 2]
 
 
 def test_an_attempt_of_a_changed_job_that_nobody_wrote_down_has_spent_nothing() -> None:
-    stored = _status(1, cause="Planned") | {"budgets": {"preemptions": 26}}
-    assert look(Cluster(job(status=stored), job_set(2))).forgotten[Kind.PLANNED] == 25
+    stored = _status(1, failure_class="Planned") | {"budgets": {"preemptions": 26}}
+    assert look(Cluster(job(status=stored), job_set(2))).forgotten[FailureClass.PLANNED] == 25
     stored["attempts"][0]["specDigest"] = "d0"
     assert look(Cluster(job(status=stored), job_set(2))).forgotten == {}
 
@@ -516,9 +531,9 @@ def test_an_attempt_of_a_changed_job_that_nobody_wrote_down_has_spent_nothing() 
 @pytest.mark.parametrize(("before", "spent"), [("d1", 27), ("d0", 1)])
 def test_budgets_of_a_changed_job_start_at_zero_through_status_and_back(before: str, spent: int) -> None:
     """26 preemptions before; the ledger knows one of them."""
-    stored = _status(26, cause="Planned") | {"budgets": {"preemptions": 26}}
+    stored = _status(26, failure_class="Planned") | {"budgets": {"preemptions": 26}}
     stored["attempts"][0]["specDigest"] = before
-    preempted = Verdict(Kind.PLANNED, ExitCode.SAVED, "preempted", reason="PreemptionByScheduler")
+    preempted = Verdict(FailureClass.PLANNED, ExitCode.SAVED, "preempted", reason="PreemptionByScheduler")
     for decision in (Start(27, 2), Close(preempted), Start(28, 2)):
         seen = look(Cluster(job(status=stored)))
         stored = written(describe(seen, decision, None, plan=None, generation=2, now=T0 + 100))
@@ -537,7 +552,7 @@ def test_a_job_set_older_than_the_ledger_is_no_news() -> None:
 
 
 def test_the_checkpoint_goes_from_attempt_to_attempt() -> None:
-    first = _status(1, cause="Planned")
+    first = _status(1, failure_class="Planned")
     first["attempts"][0] |= {"checkpointStep": 40, "checkpoint": "gs://r/step-00000040"}
     attempt = look(Cluster(job(status=first), job_set(2))).attempt
     assert attempt is not None
@@ -573,11 +588,17 @@ def test_an_annotation_that_somebody_wrote_over_is_no_cause() -> None:
     assert (seen.told_at, seen.cause) == (T0 + 10, None)
 
 
-def _status(number: int, cause: str | None = None, **more: Any) -> dict[str, Any]:
+def _status(number: int, failure_class: str | None = None, **more: Any) -> dict[str, Any]:
     entry = {"number": number, "hosts": 2, "started": "2030-03-17T17:46:45Z", "specDigest": "d1", "wantedHosts": 2}
     entry |= more
-    if cause is not None:
-        entry |= {"cause": cause, "ended": "2030-03-17T17:47:00Z", "message": "m", "exitCode": 143, "reason": "r"}
+    if failure_class is not None:
+        entry |= {
+            "failureClass": failure_class,
+            "ended": "2030-03-17T17:47:00Z",
+            "message": "m",
+            "exitCode": 143,
+            "reason": "r",
+        }
     return json.loads(json.dumps({"attempts": [entry], "attemptCount": number}))
 
 

@@ -258,7 +258,7 @@ def test_a_job_whose_own_deletion_is_refused_stays_complete():
         "hosts": 1,
         "started": at(0),
         "ended": at(1),
-        "cause": "Done",
+        "failureClass": "Done",
         "exitCode": 0,
         "message": "done",
     }

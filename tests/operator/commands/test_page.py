@@ -94,7 +94,7 @@ def test_job_that_no_operator_has_seen():
 def test_attempts_say_why_they_ended_and_what_it_cost():
     ended = {
         "number": 1, "hosts": 2, "started": "2030-01-31T11:00:00Z", "ended": "2030-01-31T11:30:00Z",
-        "cause": "Infrastructure", "reason": "NodeLost", "node": "node-2", "message": "its node was lost",
+        "failureClass": "Infrastructure", "reason": "NodeLost", "node": "node-2", "message": "its node was lost",
         "firstStep": 0, "step": 1234, "stepsLost": 34, "secondsToNextStep": 42.0, "exitCode": 137,
     }  # fmt: skip
     runs = {"number": 2, "hosts": 1, "started": "2030-01-31T11:30:20Z", "firstStep": 1200, "step": 1500}

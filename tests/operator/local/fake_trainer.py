@@ -55,6 +55,7 @@ def leave(code: int, message: str) -> None:
         "step": state["step"],
         "checkpoint": state.get("lastCheckpoint"),
         "startStep": state.get("startStep"),
+        "loss": state.get("loss"),
     }
     Path(os.environ["LATEEN_TERMINATION_LOG"]).write_text(json.dumps(outcome))
     print(message, flush=True)
@@ -157,7 +158,7 @@ def train() -> None:
         state.update(loss=loss(), since=time.time(), tokens=TOKENS_A_STEP * state["step"], tokensPerSecond=50_000.0)
         if PROCESS == 0:
             with (RUN / "metrics.jsonl").open("a") as file:
-                line = {"step": state["step"] - 1, "attempt": ATTEMPT, "loss": state["loss"]}
+                line = {"step": state["step"], "attempt": ATTEMPT, "loss": state["loss"]}
                 file.write(json.dumps(line) + "\n")
         if state["step"] % SAVE_EVERY == 0:
             save()
@@ -168,7 +169,7 @@ def finish() -> None:
     if PROCESS == 0:
         summary = {
             "step": STEPS,
-            "trainLoss": loss(),
+            "loss": loss(),
             "validationLoss": 2.25,
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",

@@ -142,29 +142,31 @@ class TestACompleteRun:
         done = lateen.run("--set", f"compute.env.FAKE_SCRIPT={KILLED_AT_25}")
         assert done.returncode == 0, done.stderr
         result = lateen.result()
-        ledger = result.pop("ledger")
+        ledger = result.pop("attempts")
         assert result.pop("seconds") > 0
         assert result == {
             "name": "tiny",
-            "outcome": "Complete",
+            "state": "Complete",
             "exitCode": 0,
-            "cause": None,
-            "steps": 30,
+            "failureClass": None,
+            "reason": None,
+            "message": None,
+            "step": 30,
             "of": 30,
             "tokens": 30 * 1024,
-            "trainLoss": 2.0 + 3.0 / 31,
+            "loss": 2.0 + 3.0 / 31,
             "validationLoss": 2.25,
             "skippedBatches": [],
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",
-            "attempts": 2,
+            "attemptCount": 2,
             "checkpoint": str(lateen.run_folder / "checkpoints" / "step-30"),
         }
-        assert [(entry["number"], entry["hosts"], entry["outcome"], entry["exitCode"]) for entry in ledger] == [
+        assert [(entry["number"], entry["hosts"], entry["failureClass"], entry["exitCode"]) for entry in ledger] == [
             (1, 2, "Infrastructure", 137),
             (2, 2, "Done", 0),
         ]
-        assert ledger[0]["cause"] == "process 1 was killed by SIGKILL"
+        assert ledger[0]["message"] == "process 1 was killed by SIGKILL"
         assert (ledger[0]["checkpointStep"], ledger[0]["stepsLost"]) == (20, ledger[0]["step"] - 20)
 
     def test_leaves_the_resolved_job(self, lateen):
@@ -201,7 +203,7 @@ class TestACompleteRun:
         for _ in range(2):  # the second says that it is complete
             done = subprocess.run(command, cwd=lateen.folder, env=lateen.environ(), timeout=60, check=False)
             assert done.returncode == 0
-        assert lateen.result()["outcome"] == "Complete"
+        assert lateen.result()["state"] == "Complete"
 
     def test_goes_on_with_a_renewed_signature(self, lateen):
         assert lateen.run("--set", "data.trainUrls=['http://127.0.0.1:1/a.txt?sig=1']").returncode == 0
@@ -222,14 +224,14 @@ class TestACompleteRun:
             "tiny is complete already: 30 steps, validation loss 2.2500; see runs/tiny/result.json\n"
             "to train it anew: --fresh\n"
         )
-        assert len(lateen.result()["ledger"]) == 1
+        assert len(lateen.result()["attempts"]) == 1
 
     def test_goes_on_when_more_steps_are_asked_for(self, lateen):
         lateen.run()
         lateen.run("--set", "trainer.numTrainSteps=40", "--hosts", "1", *SLOW_COMPILE)
         result = lateen.result()
-        assert (result["steps"], [entry["hosts"] for entry in result["ledger"]]) == (40, [2, 1])
-        assert result["ledger"][1]["firstStep"] == 30
+        assert (result["step"], [entry["hosts"] for entry in result["attempts"]]) == (40, [2, 1])
+        assert result["attempts"][1]["firstStep"] == 30
 
     def test_is_put_aside_by_fresh(self, lateen):
         lateen.run()
@@ -237,7 +239,7 @@ class TestACompleteRun:
         assert fresh.returncode == 0
         assert fresh.stdout.startswith("the earlier run is in runs/tiny-old-1 now\n")
         assert (lateen.folder / "runs" / "tiny-old-1" / "result.json").exists()
-        assert len(lateen.result()["ledger"]) == 1
+        assert len(lateen.result()["attempts"]) == 1
 
 
 def test_the_output_without_a_terminal_is_plain_lines(lateen):
@@ -305,12 +307,12 @@ class TestStopping:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
         assert (process.returncode, err) == (130, "")
-        step = lateen.result()["steps"]
+        step = lateen.result()["step"]
         assert out.splitlines()[-2:] == [
             f"saved and stopped at step {step}",
             f"to go on from the checkpoint of step {step}:  lateen run job.yaml --set trainer.numTrainSteps=1000",
         ]
-        assert lateen.result()["outcome"] == "Stopped"
+        assert lateen.result()["state"] == "Stopped"
 
     def test_sigterm_does_the_same(self, lateen):
         process = lateen.start("--set", "trainer.numTrainSteps=1000")
@@ -325,12 +327,12 @@ class TestStopping:
         lateen.wait_for_step(12)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
-        stopped_at = lateen.result()["steps"]
+        stopped_at = lateen.result()["step"]
         done = lateen.run("--set", "trainer.numTrainSteps=60", *SLOW_COMPILE)
         assert done.returncode == 0
         assert f"going on with attempt 2; the last checkpoint known is of step {stopped_at}\n" in done.stdout
         assert f"attempt 2 starts from the checkpoint of step {stopped_at}\n" in done.stdout
-        assert lateen.result()["ledger"][1]["firstStep"] == stopped_at
+        assert lateen.result()["attempts"][1]["firstStep"] == stopped_at
 
 
 def test_the_trainers_of_a_killed_supervisor_do_not_stay_and_a_new_one_goes_on(lateen):
@@ -344,9 +346,9 @@ def test_the_trainers_of_a_killed_supervisor_do_not_stay_and_a_new_one_goes_on(l
     saved = max(int(path.name.removeprefix("step-")) for path in (lateen.run_folder / "checkpoints").iterdir())
     done = lateen.run("--set", "trainer.numTrainSteps=60", *SLOW_COMPILE)
     assert done.returncode == 0, done.stderr
-    first, second = lateen.result()["ledger"]
-    assert first["cause"] == "`lateen run` was killed"
-    assert (second["outcome"], second["firstStep"]) == ("Done", saved)
+    first, second = lateen.result()["attempts"]
+    assert first["message"] == "`lateen run` was killed"
+    assert (second["failureClass"], second["firstStep"]) == ("Done", saved)
 
 
 def test_a_second_lateen_run_on_the_same_folder_is_refused(lateen):
@@ -359,7 +361,7 @@ def test_a_second_lateen_run_on_the_same_folder_is_refused(lateen):
     for refused in (second, fresh):
         assert refused.returncode == 40
         assert f"another `lateen run` (process {process.pid}) is training in this folder" in refused.stderr
-    assert lateen.result()["outcome"] == "Stopped"
+    assert lateen.result()["state"] == "Stopped"
 
 
 class TestFailure:
@@ -382,14 +384,14 @@ class TestFailure:
             "    attempt 1 process 0",
             "    corpus.txt: not UTF-8",
         ]
-        assert (lateen.result()["outcome"], lateen.result()["exitCode"]) == ("Failed", 41)
+        assert (lateen.result()["state"], lateen.result()["exitCode"]) == ("Failed", 41)
 
     def test_draws_a_new_budget_when_the_command_is_given_again(self, lateen):
         script = """'{"1.0": {"at": 2, "do": "exit", "code": 1}}'"""
         options = ["--set", f"compute.env.FAKE_SCRIPT={script}", "--set", "recovery.maxFailures=0"]
         assert lateen.run(*options).returncode == 1
         assert lateen.run(*options).returncode == 0
-        assert [entry["outcome"] for entry in lateen.result()["ledger"]] == ["User", "Done"]
+        assert [entry["failureClass"] for entry in lateen.result()["attempts"]] == ["User", "Done"]
 
 
 class TestRefusals:
@@ -446,11 +448,11 @@ class TestRefusals:
         assert refused.returncode == 46
         assert "no checkpoint, expected step 30" in refused.stderr
         assert "put the checkpoints back, or correct spec.checkpoint.path" in refused.stderr
-        assert len(lateen.result()["ledger"]) == 2
+        assert len(lateen.result()["attempts"]) == 2
         assert (lateen.folder / "runs" / "tiny" / "metrics.jsonl").read_text() == before
         found = lateen.run("--set", "trainer.numTrainSteps=50", "--set", f"checkpoint.path={lateen.folder / 'aside'}")
         assert found.returncode == 0
-        assert lateen.result()["ledger"][2]["firstStep"] == 30
+        assert lateen.result()["attempts"][2]["firstStep"] == 30
 
 
 def test_a_dry_run_shows_the_plan_and_creates_nothing(lateen):
@@ -478,7 +480,7 @@ def test_a_closed_pipe_does_not_end_the_training(lateen):
     assert process.wait(timeout=30) == 0
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert lateen.result()["outcome"] == "Complete"
+    assert lateen.result()["state"] == "Complete"
 
 
 def test_the_command_does_not_import_jax():

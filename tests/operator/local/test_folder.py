@@ -12,7 +12,7 @@ from lateen_api.errors import JobError
 from lateen_operator.attempts import Attempt
 from lateen_operator.local import ledger
 from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
-from lateen_operator.verdict import End, Kind, classify
+from lateen_operator.verdict import End, FailureClass, classify
 
 
 @pytest.fixture
@@ -113,6 +113,39 @@ class TestLedger:
         assert ledger.entries([self.attempt(-9)])[0] == {
             "number": 3,
             "hosts": 2,
+            "started": "1970-01-01T00:00:10.000Z",
+            "ended": "1970-01-01T00:00:15.500Z",
+            "failureClass": "Infrastructure",
+            "reason": "SIGKILL",
+            "exitCode": 137,
+            "process": 1,
+            "message": "process 1 was killed by SIGKILL",
+            "firstStep": 100,
+            "step": 120,
+            "loss": None,
+            "checkpointStep": 110,
+            "checkpoint": "checkpoints/step-00000110",
+            "stepsLost": 10,
+        }
+
+    def test_a_done_attempt_lost_no_steps(self):
+        assert ledger.entries([self.attempt(0)])[0]["stepsLost"] is None
+
+    def test_steps_lost_are_those_after_what_the_next_attempt_restored(self):
+        unknown = Attempt(4, 2, 16.0, verdict=classify([End(0, 1, at=17.0)]))
+        for restored, lost in ((120, 0), (115, 5), (90, 30)):
+            ledgers = [self.attempt(-9), unknown, replace(self.attempt(0), number=5, first_step=restored)]
+            assert [entry["stepsLost"] for entry in ledger.entries(ledgers)] == [lost, 0, None]
+
+    def test_is_read_as_it_was_written(self, folder):
+        written = [self.attempt(-9), self.attempt(0)]
+        ledger.write(folder, written)
+        assert ledger.read(folder) == written
+
+    def test_of_a_version_before_0_2_is_read(self, folder):
+        entry = {
+            "number": 3,
+            "hosts": 2,
             "outcome": "Infrastructure",
             "exitCode": 137,
             "cause": "process 1 was killed by SIGKILL",
@@ -126,26 +159,20 @@ class TestLedger:
             "startedAt": 10.0,
             "seconds": 5.5,
         }
-
-    def test_a_done_attempt_lost_no_steps(self):
-        assert ledger.entries([self.attempt(0)])[0]["stepsLost"] == 0
-
-    def test_steps_lost_are_those_after_what_the_next_attempt_restored(self):
-        unknown = Attempt(4, 2, 16.0, verdict=classify([End(0, 1, at=17.0)]))
-        for restored, lost in ((120, 0), (115, 5), (90, 30)):
-            ledgers = [self.attempt(-9), unknown, replace(self.attempt(0), number=5, first_step=restored)]
-            assert [entry["stepsLost"] for entry in ledger.entries(ledgers)] == [lost, 0, 0]
-
-    def test_is_read_as_it_was_written(self, folder):
-        written = [self.attempt(-9), self.attempt(0)]
-        ledger.write(folder, written)
-        assert ledger.read(folder) == written
+        runs = entry | {"number": 4, "outcome": "Running", "exitCode": None, "cause": None, "seconds": None}
+        folder.attempts.write_text(json.dumps({"attempts": [entry, runs]}))
+        ended, killed = ledger.read(folder)
+        assert ended == self.attempt(-9)
+        assert killed.verdict is not None and killed.verdict.message == "`lateen run` was killed"
 
     def test_an_attempt_without_an_end_was_cut_off(self, folder):
         ledger.write(folder, [Attempt(1, 2, 10.0)])
         [attempt] = ledger.read(folder)
         assert attempt.verdict is not None
-        assert (attempt.verdict.kind, attempt.verdict.message) == (Kind.INFRASTRUCTURE, "`lateen run` was killed")
+        assert (attempt.verdict.failure_class, attempt.verdict.message) == (
+            FailureClass.INFRASTRUCTURE,
+            "`lateen run` was killed",
+        )
 
     def test_of_a_new_folder_is_empty(self, folder):
         assert ledger.read(folder) == []

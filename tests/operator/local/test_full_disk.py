@@ -52,7 +52,7 @@ def test_a_run_that_fills_its_disk_still_says_how_it_ended(in_namespace, tmp_pat
     )
     assert done.returncode == 40, done.stderr
     result = json.loads((tmp_path / "copied" / "result.json").read_text())
-    assert (result["outcome"], result["exitCode"]) == ("Failed", 40)
+    assert (result["state"], result["exitCode"]) == ("Failed", 40)
     assert json.loads((tmp_path / "copied" / "attempts.json").read_text())["attempts"][0]["exitCode"] == 40
     assert not [path.name for path in (tmp_path / "copied").iterdir() if path.name.startswith(".")]
     assert "Traceback" not in done.stderr

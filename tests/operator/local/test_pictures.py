@@ -4,6 +4,7 @@ import json
 import math
 import xml.etree.ElementTree as ElementTree
 
+import pytest
 from lateen_operator.local import braille
 from lateen_operator.local.loss_chart import loss_chart
 from lateen_operator.local.losses import MOST_POINTS, LossCurve, read_metrics
@@ -49,9 +50,11 @@ class TestLossCurve:
 
 
 class TestMetrics:
-    def test_of_a_file_are_read_with_steps_counted_as_trained(self, tmp_path):
+    @pytest.mark.parametrize("first", [1, 0], ids=["now", "before 0.2"])
+    def test_of_a_file_are_read_with_steps_counted_as_trained(self, tmp_path, first):
         path = tmp_path / "metrics.jsonl"
-        lines = [{"step": 0, "loss": 5.0}, {"step": 1, "loss": 4.0}, {"step": 1, "validation_loss": 4.5}]
+        lines = [(first, {"loss": 5.0}), (first + 1, {"loss": 4.0}), (first + 1, {"validation_loss": 4.5})]
+        lines = [{"step": step, **numbers} for step, numbers in lines]
         path.write_text("\n".join(map(json.dumps, lines)) + '\n{"step": 2, "lo')
         training, validation = read_metrics(path)
         assert training.points() == [(1, 5.0), (2, 4.0)]

@@ -12,7 +12,7 @@ from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Finish, GiveUp
 from lateen_operator.local import ledger
 from lateen_operator.reconcile import Patience, Stop
-from lateen_operator.verdict import Kind, Verdict
+from lateen_operator.verdict import FailureClass, Verdict
 
 IMPATIENT = Patience(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
 
@@ -25,8 +25,8 @@ def exit_at(step: int, code: int, message: str = "as the script says") -> dict:
     return {"at": step, "do": "exit", "code": code, "message": message}
 
 
-def outcomes(attempts: tuple[Attempt, ...]) -> list[tuple[int, Kind | None]]:
-    return [(attempt.number, attempt.verdict.kind if attempt.verdict else None) for attempt in attempts]
+def outcomes(attempts: tuple[Attempt, ...]) -> list[tuple[int, FailureClass | None]]:
+    return [(attempt.number, attempt.verdict.failure_class if attempt.verdict else None) for attempt in attempts]
 
 
 def is_gone(pid: int) -> bool:
@@ -46,7 +46,7 @@ def test_a_job_that_goes_well_takes_one_attempt(stage):
     ending = scene.supervisor(hosts=2).run()
     assert ending.decision == Finish()
     assert ending.exit_code == 0
-    assert outcomes(ending.attempts) == [(1, Kind.DONE)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.DONE)]
     assert (ending.attempts[0].step, ending.attempts[0].checkpoint_step) == (20, 20)
     assert scene.display.messages == []
     assert scene.display.closed == 1
@@ -65,7 +65,7 @@ def test_the_display_sees_steps_and_losses(stage):
 def test_a_killed_process_makes_a_second_attempt_from_the_last_checkpoint(stage):
     scene = stage(steps=40)
     ending = scene.supervisor({"1.1": kill_at(25)}, hosts=2).run()
-    assert outcomes(ending.attempts) == [(1, Kind.INFRASTRUCTURE), (2, Kind.DONE)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.INFRASTRUCTURE), (2, FailureClass.DONE)]
     assert ending.attempts[0].checkpoint_step == 20
     reached = ending.attempts[0].step
     assert scene.display.messages == [
@@ -82,7 +82,7 @@ def test_a_checkpoint_that_nobody_heard_of_is_what_the_next_attempt_starts_from(
     assert first.checkpoint_step is None
     assert second.first_step == 10
     assert scene.display.messages[1] == "attempt 2 starts from the checkpoint of step 10"
-    assert [entry["stepsLost"] for entry in ledger.entries(ending.attempts)] == [0, 0]
+    assert [entry["stepsLost"] for entry in ledger.entries(ending.attempts)] == [0, None]
 
 
 def test_the_ledger_on_disk_knows_of_a_checkpoint_while_the_attempt_runs(stage):
@@ -102,7 +102,7 @@ def test_the_ledger_on_disk_knows_of_a_checkpoint_while_the_attempt_runs(stage):
 
 def test_an_attempt_that_finds_no_checkpoint_although_one_is_known_is_the_last(stage):
     scene = stage(steps=20)
-    earlier = Attempt(1, 1, 0.0, ended_at=1.0, verdict=Verdict(Kind.USER, 1, "x"), first_step=0, step=9)
+    earlier = Attempt(1, 1, 0.0, ended_at=1.0, verdict=Verdict(FailureClass.USER, 1, "x"), first_step=0, step=9)
     known = replace(earlier, step=19, checkpoint_step=15)
     ending = scene.supervisor(earlier=(known,)).run()
     assert (ending.exit_code, ending.attempts[-1].verdict.message) == (
@@ -134,7 +134,7 @@ def test_a_user_error_is_not_tried_again(stage):
     ending = scene.supervisor({"1.0": exit_at(0, 40, "spec.data.trainUrls: no file matches")}).run()
     assert isinstance(ending.decision, GiveUp)
     assert ending.exit_code == 40
-    assert outcomes(ending.attempts) == [(1, Kind.USER)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.USER)]
     assert ending.decision.verdict.message == (
         "process 0 ended with exit code 40 (the job cannot run as written): spec.data.trainUrls: no file matches"
     )
@@ -146,7 +146,7 @@ def test_a_budget_that_is_used_up_ends_the_job_with_the_trainers_code(stage):
     ending = scene.supervisor(script, recovery=RecoverySpec(max_failures=2)).run()
     assert isinstance(ending.decision, GiveUp)
     assert (ending.exit_code, ending.decision.why) == (41, "spec.recovery.maxFailures allows 2 restarts")
-    assert outcomes(ending.attempts) == [(1, Kind.DATA), (2, Kind.DATA), (3, Kind.DATA)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.DATA), (2, FailureClass.DATA), (3, FailureClass.DATA)]
 
 
 def test_peers_that_do_not_leave_by_themselves_are_ended(stage):
@@ -154,7 +154,7 @@ def test_peers_that_do_not_leave_by_themselves_are_ended(stage):
     scene = stage(steps=60)
     script = {"1.1": {"at": 3, "do": "freeze"}, "1.0": kill_at(3)}
     ending = scene.supervisor(script, hosts=2, patience=IMPATIENT).run()
-    assert outcomes(ending.attempts) == [(1, Kind.INFRASTRUCTURE), (2, Kind.DONE)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.INFRASTRUCTURE), (2, FailureClass.DONE)]
     assert ending.attempts[0].verdict.message == "process 0 was killed by SIGKILL"
 
 
@@ -162,7 +162,7 @@ def test_a_frozen_process_0_counts_as_hung(stage):
     scene = stage(steps=40)
     recovery = RecoverySpec(hang_after="500ms")
     ending = scene.supervisor({"1.0": {"at": 20, "do": "freeze"}}, recovery=recovery, step_seconds=0.05).run()
-    assert outcomes(ending.attempts) == [(1, Kind.INFRASTRUCTURE), (2, Kind.DONE)]
+    assert outcomes(ending.attempts) == [(1, FailureClass.INFRASTRUCTURE), (2, FailureClass.DONE)]
     assert ending.attempts[0].verdict.message == "process 0 gave no answer for 500ms (spec.recovery.hangAfter)"
 
 
@@ -186,7 +186,7 @@ class TestStopping:
         assert ending.decision == Stop()
         assert ending.exit_code == code
         [attempt] = ending.attempts
-        assert attempt.verdict.kind is Kind.REQUESTED
+        assert attempt.verdict.failure_class is FailureClass.REQUESTED
         assert attempt.step == attempt.checkpoint_step >= 5
         assert all(is_gone(pid) for pid in pids_of(scene.folder.path))
 
@@ -197,7 +197,7 @@ class TestStopping:
         scene.display.watch = None
         ending = scene.supervisor(hosts=2, earlier=stopped.attempts, compile_seconds=0.6).run()
         assert ending.decision == Finish()
-        assert outcomes(ending.attempts) == [(1, Kind.REQUESTED), (2, Kind.DONE)]
+        assert outcomes(ending.attempts) == [(1, FailureClass.REQUESTED), (2, FailureClass.DONE)]
         assert ending.attempts[1].first_step == stopped.attempts[0].step
 
     def test_processes_that_do_not_save_in_time_are_killed(self, stage):

@@ -30,7 +30,7 @@ def test_a_block_that_completes_is_done(environment: ProcessEnvironment):
         life.beat(Phase.TRAINING, 10)
         life.committed("step-10", 10)
     assert life.exit_code is ExitCode.DONE
-    assert outcome(environment) == Outcome(ExitCode.DONE, "All steps are trained.", 10, "step-10")
+    assert outcome(environment) == Outcome(ExitCode.DONE, "All steps are trained.", 10, "step-10", 10)
 
 
 def test_a_remark_ends_the_message_of_a_run_that_ends_well(environment: ProcessEnvironment):

@@ -12,8 +12,8 @@ def test_a_line_every_quarter_of_a_minute_and_at_the_end(caplog: pytest.LogCaptu
     now = 0.0
     steps = StepLog(2000, lambda: now)
     with caplog.at_level("INFO"):
-        for step in range(1988, 2000):
-            steps.log({"loss": 2.0 + step / 10_000, "tokens_per_second": 12_345.6}, step=step)
+        for step in range(1989, 2001):
+            steps.log({"loss": 2.0 + (step - 1) / 10_000, "tokens_per_second": 12_345.6}, step=step)
             now += 4.0
     assert logged(caplog) == [
         "Step 1,989 of 2,000: loss 2.1988, 12,346 tokens per second",
@@ -25,7 +25,7 @@ def test_a_line_every_quarter_of_a_minute_and_at_the_end(caplog: pytest.LogCaptu
 
 def test_the_speed_is_left_out_while_it_is_not_known(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        StepLog(10, lambda: 0.0).log({"loss": 5.5}, step=0)
+        StepLog(10, lambda: 0.0).log({"loss": 5.5}, step=1)
     assert logged(caplog) == ["Step 1 of 10: loss 5.5000"]
 
 
@@ -42,4 +42,4 @@ def test_after_a_rewind_the_next_step_is_logged(caplog: pytest.LogCaptureFixture
         steps.log({"loss": 5.0}, step=7)
         steps.rewind(3)
         steps.log({"loss": 5.0}, step=3)
-    assert logged(caplog) == ["Step 7 of 10: loss 5.0000", "Step 4 of 10: loss 5.0000"]
+    assert logged(caplog) == ["Step 6 of 10: loss 5.0000", "Step 3 of 10: loss 5.0000"]

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jax
@@ -29,6 +30,18 @@ def _alone(_: str) -> None:
 def _as_it_is(ok: bool) -> bool:
     """Agreement among one process."""
     return ok
+
+
+@dataclass(frozen=True)
+class SaveFigures:
+    """What a committed save cost."""
+
+    step: int
+    seconds: float
+    """From its snapshot to its commit."""
+
+    nbytes: int
+    """Bytes of the whole state, over all processes, before compression."""
 
 
 class Checkpoints:
@@ -82,6 +95,7 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._last_committed: int | None = None
+        self._last_save: SaveFigures | None = None
         self._claim: str | None = None
         self._taken: set[int] | None = None
         """Steps that have a folder; all processes know the same ones. None: not looked yet."""
@@ -95,6 +109,11 @@ class Checkpoints:
     def last_committed_url(self) -> str | None:
         """Where that checkpoint is."""
         return None if self._last_committed is None else self.folder.where(self._last_committed)
+
+    @property
+    def last_save(self) -> SaveFigures | None:
+        """What the last committed save cost; None: this process has committed none."""
+        return self._last_save
 
     @property
     def saving(self) -> bool:
@@ -162,7 +181,8 @@ class Checkpoints:
         error_before, self._error = self._error, None
         metadata = json.loads(json.dumps(dict(metadata), allow_nan=False))
         self._make_way(step)
-        held = to_host(named_leaves(state), self._process_index)
+        leaves, began = named_leaves(state), time.monotonic()
+        held = to_host(leaves, self._process_index)
         manifest = Manifest(
             step=step,
             created=self._now(),
@@ -174,7 +194,12 @@ class Checkpoints:
         )
         patience = self._timeout if timeout is None else timeout
         writing = Writing(self.folder, held, manifest, self._process_index, patience, self._claim)
-        self._thread = threading.Thread(target=self._write, args=(writing,), name=f"save-{step}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._write,
+            args=(writing, sum(leaf.array.size * leaf.array.dtype.itemsize for leaf in leaves), began),
+            name=f"save-{step}",
+            daemon=True,
+        )
         self._thread.start()
         if block:
             self.wait()
@@ -296,11 +321,12 @@ class Checkpoints:
             self._barrier("checkpoints: replaced")
         self._taken.add(step)
 
-    def _write(self, writing: Writing) -> None:
+    def _write(self, writing: Writing, nbytes: int, began: float) -> None:
         """What the background thread does. Its errors wait for the caller's next call."""
         step = writing.manifest.step
         try:
             writing.run()
+            self._last_save = SaveFigures(step, time.monotonic() - began, nbytes)
             self._last_committed = step
             if self._process_index == 0:
                 self._delete_old(step)

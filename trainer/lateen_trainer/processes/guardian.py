@@ -60,6 +60,7 @@ class Guardian:
         self._grace_ends = math.inf
         self._checkpoint: tuple[str, int] | None = None
         self._start_step: int | None = None
+        self._loss: float | None = None
         self._signalled_process: int | None = None
         self._all_done = threading.Event()
 
@@ -100,6 +101,11 @@ class Guardian:
         """A sign of life from the loop."""
         self._watchdog.beat(phase, step, time.monotonic())
 
+    def trained(self, step: int, loss: float) -> None:
+        """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
+        self._loss = loss
+        self.beat(Phase.TRAINING, step)
+
     def committed(self, checkpoint: str, step: int) -> None:
         """The last committed checkpoint, and the steps trained at it."""
         self._checkpoint = (checkpoint, step)
@@ -131,6 +137,8 @@ class Guardian:
             message=message,
             step=last.step if started else None,
             checkpoint=self._checkpoint[0] if self._checkpoint else None,
+            checkpoint_step=self._checkpoint[1] if self._checkpoint else None,
+            loss=self._loss if self._loss is not None and math.isfinite(self._loss) else None,
             lost_process=lost_process,
             start_step=self._start_step,
             signalled_process=self._signalled_process,

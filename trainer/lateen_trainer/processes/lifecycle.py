@@ -108,6 +108,10 @@ class Lifecycle:
         """
         self._guardian.beat(phase, step)
 
+    def trained(self, step: int, loss: float) -> None:
+        """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
+        self._guardian.trained(step, loss)
+
     def started_from(self, step: int) -> None:
         """Says what the attempt begins with: the steps of the checkpoint that was restored, 0 without one."""
         self._guardian.started_from(step)

@@ -2,6 +2,9 @@
 
     {"step": 41, "attempt": 2, "loss": 3.0718631744384766, "grad_norm": 0.7303}
 
+`step` is the number of steps trained, the line's own included; an evaluation is of the model after so many. Versions
+before 0.2 counted from 0, and a file of theirs is renumbered when it is gone on with.
+
 A float32 is written as the shortest decimal of its float64 value, so reading it and rounding to float32
 gives the same bits. What is not finite is written as protobuf's JSON mapping does: "NaN", "Infinity" or
 "-Infinity" as text, since JSON itself has no such numbers; `float(value)` reads all of them.
@@ -14,8 +17,10 @@ import os
 from collections.abc import Callable, Mapping
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from lateen_api.files import replace_text
+from lateen_api.metrics_file import steps_offset
 
 from lateen_trainer.report import names
 
@@ -26,7 +31,7 @@ class JsonLinesTracker:
     Args:
         path: the file; its folder is made if it is missing.
         attempt: number of the attempt, written into each line.
-        start_step: the step that this attempt starts from. Lines of later steps, which an attempt wrote that was lost
+        start_step: steps trained when this attempt starts. Lines of later steps, which an attempt wrote that was lost
             before its next checkpoint, are removed: their steps are trained anew. So is an evaluation of the state
             that it starts from, which is repeated.
         on_error: called with an error of writing instead of raising it, so that the run can save its state before it
@@ -43,12 +48,12 @@ class JsonLinesTracker:
         self._file = self._open_from(start_step)
 
     def _open_from(self, step: int) -> FileIO:
-        drop_steps_from(self._path, step)
+        drop_steps_after(self._path, step)
         # Without a buffer: a line is there as soon as it is logged, and a killed process leaves at most half of one.
         return self._path.open("ab", buffering=0)
 
     def rewind(self, step: int) -> None:
-        """Removes the lines of `step` and later ones, and the evaluation of the state before it."""
+        """Removes the lines of steps after `step`, and the evaluation of its state."""
         self.finish()
         self._file = self._open_from(step)
 
@@ -99,23 +104,29 @@ def as_json(value: float) -> float | str:
     return "Infinity" if value > 0 else "-Infinity"
 
 
-def drop_steps_from(path: Path, step: int) -> None:
-    """Removes what the training from `step` on writes, and a last line that was cut off. The file is replaced as a
-    whole, so that a reader sees the old or the new one."""
+def drop_steps_after(path: Path, step: int) -> None:
+    """Removes what the training that goes on from `step` trained steps writes, and a last line that was cut off. The
+    file is replaced as a whole, so that a reader sees the old or the new one."""
     if not path.exists():
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and _is_before(line, step)]
-    if kept != lines:
-        replace_text(path, "".join(kept))
+    text = path.read_text(encoding="utf-8")
+    numbers = [line for line in map(_numbers, text.splitlines(keepends=True)) if line is not None]
+    offset = steps_offset(numbers)
+    kept = [{**line, "step": line["step"] + offset} for line in numbers]
+    written = "".join(json.dumps(line) + "\n" for line in kept if _is_before(line, step))
+    if written != text:
+        replace_text(path, written)
 
 
-def _is_before(line: str, step: int) -> bool:
-    """Is it of an earlier step, and no evaluation of the state in which `step` finds the model? What is no line of
-    ours (half of one, say) is not."""
+def _numbers(line: str) -> dict[str, Any] | None:
+    """What a line holds; None: it is no line of ours (half of one, say)."""
     try:
-        numbers = json.loads(line)
-        of = int(numbers["step"])
+        numbers = json.loads(line) if line.endswith("\n") else None
+        return {**numbers, "step": int(numbers["step"])} if numbers is not None else None
     except (ValueError, TypeError, KeyError):
-        return False
-    return of < step - 1 or (of == step - 1 and names.VALIDATION_LOSS not in numbers)
+        return None
+
+
+def _is_before(numbers: Mapping[str, Any], step: int) -> bool:
+    """Is it of the first `step` steps, and no evaluation of the state after them?"""
+    return numbers["step"] < step or (numbers["step"] == step and names.VALIDATION_LOSS not in numbers)

@@ -23,6 +23,9 @@ class ProgressState:
         self._lock = threading.Lock()
         self._progress = Progress(phase=Phase.STARTING, since=clock())
         self._recent: deque[float] = deque(maxlen=WINDOW)  # seconds of the last steps
+        self._entered = clock()
+        self._spent: dict[Phase, float] = {}  # seconds in phases that have ended
+        self._committed_at: float | None = None
         self._tokens_per_step = 0
         self._flops_per_token: float | None = None
         self._peak_flops: float | None = None
@@ -60,6 +63,7 @@ class ProgressState:
         """A phase begins; in the same phase, only what it is at has changed."""
         with self._lock:
             begun = {} if phase is self._progress.phase else {"since": self._clock()}
+            self._leave_for(phase)
             self._change(phase=phase, detail=detail, **begun)
 
     def trained(self, step: int, *, loss: float | None = None) -> None:
@@ -74,6 +78,7 @@ class ProgressState:
             now = self._clock()
             if self._progress.phase is Phase.TRAINING:
                 self._recent.append(now - self._progress.since)
+            self._leave_for(Phase.TRAINING)
             self._change(
                 phase=Phase.TRAINING,
                 detail=None,
@@ -93,7 +98,20 @@ class ProgressState:
     def committed(self, checkpoint: str, step: int) -> None:
         """A checkpoint of `step` steps is committed."""
         with self._lock:
+            if step != self._progress.last_checkpoint_step:
+                self._committed_at = self._clock()
             self._change(last_checkpoint=checkpoint, last_checkpoint_step=step)
+
+    @property
+    def committed_at(self) -> float | None:
+        """When the last checkpoint was committed or restored: seconds since the epoch; None: there is none."""
+        return self._committed_at
+
+    def phase_seconds(self) -> dict[Phase, float]:
+        """Seconds spent in each phase so far. They add up to the age of this object."""
+        with self._lock:
+            phase = self._progress.phase
+            return {**self._spent, phase: self._spent.get(phase, 0.0) + max(0.0, self._clock() - self._entered)}
 
     @property
     def tokens_per_step(self) -> int:
@@ -114,6 +132,13 @@ class ProgressState:
     def snapshot(self) -> Progress:
         """The present state."""
         return self._progress
+
+    def _leave_for(self, phase: Phase) -> None:
+        """Counts the time of the present phase, if another one begins."""
+        if phase is not self._progress.phase:
+            now, before = self._clock(), self._progress.phase
+            self._spent[before] = self._spent.get(before, 0.0) + max(0.0, now - self._entered)
+            self._entered = now
 
     def _speed(self) -> float | None:
         elapsed = sum(self._recent)

@@ -29,15 +29,23 @@ class Reporter:
         life: gets a sign of life with everything that moves.
         environment: who this process is, and where its metrics are served.
         steps: of the whole run.
+        job: name of the job, for metrics.
+        namespace: of the job, for metrics; empty outside a cluster.
     """
 
-    def __init__(self, life: Lifecycle, environment: ProcessEnvironment, *, steps: int):
+    def __init__(
+        self, life: Lifecycle, environment: ProcessEnvironment, *, steps: int, job: str = "", namespace: str = ""
+    ):
         self._life = life
         self._progress = ProgressState()
         self._steps = steps
         self._step = 0
         self._prometheus = prometheus = PrometheusTracker(
-            self._progress, process_id=environment.process_id, attempt=environment.attempt
+            self._progress,
+            namespace=namespace,
+            job=job,
+            process_id=environment.process_id,
+            attempt=environment.attempt,
         )
         # One process is enough: all of them have the same loss.
         logs = [StepLog(steps)] if environment.process_id == 0 else []
@@ -80,7 +88,7 @@ class Reporter:
         )
 
     def rewound(self, step: int) -> None:
-        """Training goes on from `step` again, which lies behind."""
+        """Training goes on from `step` trained steps again, of which there were more."""
         self._step = step
         self._progress.rewound(step)
         self._trackers.rewind(step)
@@ -97,22 +105,22 @@ class Reporter:
         self._life.beat(phase, self._step)
 
     def trained(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The numbers of step `step` (from 0), which has been trained."""
-        self._step = step + 1
-        self._progress.trained(step + 1, loss=metrics[names.LOSS])
-        self._life.beat(Phase.TRAINING, step + 1)
+        """The numbers of the last of `step` trained steps."""
+        self._step = step
+        self._progress.trained(step, loss=metrics[names.LOSS])
+        self._life.trained(step, metrics[names.LOSS])
         rates = {names.TOKENS_PER_SECOND: self._progress.tokens_per_second, names.MFU: self._progress.mfu}
         self._trackers.log(
             {**metrics, **{name: value for name, value in rates.items() if value is not None}}, step=step
         )
 
     def evaluated(self, step: int, loss: float) -> None:
-        """The validation loss after step `step` (from 0)."""
+        """The validation loss after `step` steps."""
         self._progress.evaluated(loss)
         self.noted(step, {names.VALIDATION_LOSS: loss})
 
     def noted(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Numbers that belong to step `step` (from 0) and come after its own."""
+        """Further numbers of the last of `step` trained steps."""
         self._trackers.log(metrics, step=step)
 
     def committed(self, checkpoint: str, step: int) -> None:

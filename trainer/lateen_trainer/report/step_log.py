@@ -28,12 +28,12 @@ class StepLog:
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Logs the step if a line is due; numbers that belong to no training step have none."""
-        if names.LOSS not in metrics or (self._clock() < self._due and step + 1 < self._steps):
+        if names.LOSS not in metrics or (self._clock() < self._due and step < self._steps):
             return
         self._due = self._clock() + SECONDS
         rate = metrics.get(names.TOKENS_PER_SECOND)
         speed = "" if rate is None else f", {rate:,.0f} tokens per second"
-        log.info("Step %s of %s: loss %.4f%s", f"{step + 1:,}", f"{self._steps:,}", metrics[names.LOSS], speed)
+        log.info("Step %s of %s: loss %.4f%s", f"{step:,}", f"{self._steps:,}", metrics[names.LOSS], speed)
 
     def rewind(self, step: int) -> None:
         """The next step is logged, as one that is trained again."""

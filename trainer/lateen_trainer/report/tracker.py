@@ -12,12 +12,12 @@ class Tracker(Protocol):
 
         Args:
             metrics: by name (`report.names`). Scalars of numpy and jax are converted with `float`.
-            step: number of the step from 0. A restart from a checkpoint logs the steps after it again.
+            step: steps trained, this one included. A restart from a checkpoint logs the steps after it again.
         """
         ...
 
     def rewind(self, step: int) -> None:
-        """Training goes back: the numbers of `step` and later ones are logged again."""
+        """Training goes back to `step` trained steps: the numbers of later ones are logged again."""
         ...
 
     def finish(self) -> None:

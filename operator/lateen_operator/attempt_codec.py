@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from lateen_api.status import MESSAGE_KEPT, AttemptStatus
 
 from lateen_operator.attempts import Attempt, steps_lost
-from lateen_operator.verdict import Kind, Verdict, may_retry
+from lateen_operator.verdict import FailureClass, Verdict, may_retry
 
 
 def ledger_to_status(attempts: Sequence[Attempt]) -> list[AttemptStatus]:
@@ -27,13 +27,15 @@ def to_status(attempt: Attempt, *, lost: int | None = None) -> AttemptStatus:
         hosts=attempt.hosts,
         started=timestamp(attempt.started_at),
         ended=None if attempt.ended_at is None else timestamp(attempt.ended_at),
-        cause=verdict and verdict.kind.value,
+        failure_class=verdict and verdict.failure_class.value,
         reason=(verdict and verdict.reason) or None,
         exit_code=verdict and verdict.exit_code,
+        process=verdict and verdict.process,
         node=verdict and verdict.node,
         message=verdict and verdict.message[:MESSAGE_KEPT],
         first_step=attempt.first_step,
         step=attempt.step,
+        loss=attempt.loss,
         checkpoint_step=attempt.checkpoint_step,
         checkpoint=attempt.checkpoint,
         wanted_hosts=attempt.wanted_hosts,
@@ -46,7 +48,7 @@ def to_status(attempt: Attempt, *, lost: int | None = None) -> AttemptStatus:
 
 def _lost(attempt: Attempt, lost: int | None) -> int | None:
     """Of an attempt that runs, or is complete, nothing is lost."""
-    if attempt.verdict is None or attempt.verdict.kind is Kind.DONE:
+    if attempt.verdict is None or attempt.verdict.failure_class is FailureClass.DONE:
         return None
     return attempt.steps_lost if lost is None else lost
 
@@ -55,14 +57,15 @@ def from_status(entry: AttemptStatus) -> Attempt:
     """The attempt that `to_status` wrote."""
 
     verdict = None
-    if entry.cause is not None:
+    if entry.failure_class is not None:
         exit_code = 1 if entry.exit_code is None else entry.exit_code
         verdict = Verdict(
-            kind=Kind(entry.cause),
+            failure_class=FailureClass(entry.failure_class),
             exit_code=exit_code,
             message=entry.message or "",
-            retry=may_retry(Kind(entry.cause), exit_code),
+            retry=may_retry(FailureClass(entry.failure_class), exit_code),
             reason=entry.reason or "",
+            process=entry.process,
             node=entry.node,
             next_hosts=entry.next_hosts,
         )
@@ -74,6 +77,7 @@ def from_status(entry: AttemptStatus) -> Attempt:
         verdict=verdict,
         first_step=entry.first_step,
         step=entry.step,
+        loss=entry.loss,
         checkpoint_step=entry.checkpoint_step,
         checkpoint=entry.checkpoint,
         wanted_hosts=entry.wanted_hosts,
