@@ -63,7 +63,7 @@ def test_a_kill_right_after_a_rollback_leaves_out_the_same_batch_and_changes_no_
         assert "going back" not in log(run, 2, number)
         for ended, attempt in ((undisturbed, 1), (run, 2)):
             assert last_word(ended, attempt, number) == f"All steps are trained. {LEFT_OUT}"
-    assert (undisturbed.result()["attempts"], run.result()["attempts"]) == (1, 2)
+    assert (undisturbed.result()["attemptCount"], run.result()["attemptCount"]) == (1, 2)
     assert run.result()["attempts"][1]["firstStep"] == 20
 
 

@@ -125,4 +125,4 @@ def test_a_run_whose_checkpoints_are_gone_keeps_its_figures_and_ends(lateen_run)
     found = lateen_run("--set", "trainer.numTrainSteps=20", "--set", "checkpoint.path=aside")
     assert found.finish() == 0, found.output
     assert "attempt 3 starts from the checkpoint of step 10" in found.output
-    assert list(found.steps()) == list(range(20))
+    assert list(found.steps()) == list(range(1, 21))
