@@ -5,12 +5,14 @@ the operator together with the container's reason.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from lateen_api.escaping import escaped
 from lateen_api.masking import masked
+from lateen_api.progress import Phase
 
 
 class ExitCode(IntEnum):
@@ -94,6 +96,15 @@ class Outcome:
     """Steps that were trained when the process began: those of the checkpoint that it restored, 0 without one.
     None: it ended before that was known."""
 
+    process_started_at: float | None = None
+    """When the process began: seconds since the epoch."""
+
+    phase_seconds: Mapping[Phase, float] | None = None
+    """Seconds that it spent in each phase; None: not known."""
+
+    data_wait_seconds: float | None = None
+    """Seconds of them that training waited for batches."""
+
     signalled_process: int | None = None
     """The process that got SIGTERM first, where all of them agreed to save and stop because of it. All were alive then:
     the signal did not follow from the end of another one. None: they agreed on nothing."""
@@ -111,6 +122,10 @@ class Outcome:
                 **_known(
                     checkpointStep=self.checkpoint_step,
                     loss=self.loss,
+                    processStartedAt=self.process_started_at,
+                    dataWaitSeconds=self.data_wait_seconds,
+                    phaseSeconds=self.phase_seconds
+                    and {phase.value: round(seconds, 3) for phase, seconds in self.phase_seconds.items()},
                     lostProcess=self.lost_process,
                     signalledProcess=self.signalled_process,
                 ),
@@ -136,17 +151,28 @@ class Outcome:
                 step=fields.get("step"),
                 checkpoint=fields.get("checkpoint"),
                 checkpoint_step=_number(fields.get("checkpointStep")),
-                loss=None if fields.get("loss") is None else float(fields["loss"]),
+                loss=_real(fields.get("loss")),
+                process_started_at=_real(fields.get("processStartedAt")),
+                data_wait_seconds=_real(fields.get("dataWaitSeconds")),
+                phase_seconds=_phases(fields.get("phaseSeconds")),
                 lost_process=_number(fields.get("lostProcess")),
                 start_step=fields.get("startStep"),
                 signalled_process=_number(fields.get("signalledProcess")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an outcome: {text[:200]!r}") from error
 
 
-def _known(**fields: float | None) -> dict[str, float]:
+def _known(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _phases(value: Any) -> dict[Phase, float] | None:
+    return None if value is None else {Phase(phase): float(seconds) for phase, seconds in value.items()}
 
 
 def _number(value: Any) -> int | None:

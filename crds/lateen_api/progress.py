@@ -70,5 +70,14 @@ class Progress(BaseModel):
     """Last committed checkpoint."""
 
     last_checkpoint_step: int | None = None
+    process_started_at: float | None = None
+    """When process 0 began: seconds since the epoch."""
+
+    phase_seconds: dict[Phase, float] = {}
+    """Seconds that process 0 has spent in each phase, up to `since`: from then on, it is in `phase`."""
+
+    data_wait_seconds: float = 0.0
+    """Seconds of them that training waited for batches."""
+
     detail: str | None = None
     """What the phase is at, for people: `3 of 14 files`."""

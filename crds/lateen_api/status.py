@@ -149,6 +149,46 @@ class CheckpointStatus(_Part):
     """When it was committed."""
 
 
+class TimeStatus(_Part):
+    """Where time went, in seconds. The parts add up to the wall time."""
+
+    training: float = Field(default=0.0, ge=0)
+    """Steps that count."""
+
+    evaluating: float = Field(default=0.0, ge=0)
+    """Evaluations."""
+
+    saving: float = Field(default=0.0, ge=0)
+    """Training waited for a checkpoint."""
+
+    exporting: float = Field(default=0.0, ge=0)
+    """Exports, samples, and waiting for the other processes at the end."""
+
+    data: float = Field(default=0.0, ge=0)
+    """Tokenizing before the first step, and waiting for batches."""
+
+    starting: float = Field(default=0.0, ge=0)
+    """From the start of process 0 to the first read of data: imports, devices, meeting the others."""
+
+    restoring: float = Field(default=0.0, ge=0)
+    """Reading checkpoints."""
+
+    compiling: float = Field(default=0.0, ge=0)
+    """Compiling, or loading compiled programs."""
+
+    lost_steps: float = Field(default=0.0, ge=0)
+    """Steps that were lost and trained again."""
+
+    recovering: float = Field(default=0.0, ge=0)
+    """From the last sign of an attempt to the start of the next one."""
+
+    waiting_for_machines: float = Field(default=0.0, ge=0)
+    """No process of an attempt ran yet: admission by a queue, machines, images."""
+
+    suspended: float = Field(default=0.0, ge=0)
+    """`spec.suspend` was true."""
+
+
 class AttemptStatus(_Part):
     """One entry of the ledger: an attempt, and why it ended."""
 
@@ -208,6 +248,18 @@ class AttemptStatus(_Part):
 
     spec_digest: str | None = Field(default=None, max_length=64)
     """Digest of the job that it was started with."""
+
+    process_started: Timestamp | None = None
+    """When its process 0 began."""
+
+    last_phase: str | None = None
+    """What process 0 was doing when last heard of."""
+
+    phase_seconds: dict[str, float] | None = None
+    """Seconds that process 0 spent in each phase, when last heard of."""
+
+    data_wait_seconds: float | None = Field(default=None, ge=0)
+    """Seconds of these that training waited for batches."""
 
     steps_lost: int | None = Field(default=None, ge=0)
     """Steps that had to be trained again."""
@@ -338,5 +390,11 @@ class JobStatus(_Part):
     last_checkpoint: CheckpointStatus | None = None
     """The last committed checkpoint."""
 
+    time: TimeStatus | None = None
+    """Where the time since the job was created went."""
+
+    time_before: TimeStatus | None = None
+    """The part of `time` that is of attempts no longer in `attempts`."""
+
     goodput: float | None = Field(default=None, ge=0, le=1)
-    """Part of the time on machines that went into steps that count, from 0 to 1."""
+    """Part of the time on machines that went into steps that count and into evaluations, from 0 to 1."""

@@ -1,8 +1,9 @@
 """Attempts as the job's status keeps them, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from lateen_api.progress import Phase
 from lateen_api.status import MESSAGE_KEPT, AttemptStatus
 
 from lateen_operator.attempts import Attempt, steps_lost
@@ -41,9 +42,21 @@ def to_status(attempt: Attempt, *, lost: int | None = None) -> AttemptStatus:
         wanted_hosts=attempt.wanted_hosts,
         next_hosts=verdict and verdict.next_hosts,
         spec_digest=attempt.digest,
+        process_started=None if attempt.process_started_at is None else timestamp(attempt.process_started_at),
+        last_phase=None if attempt.phase_seconds is None else attempt.last_phase.value,
+        phase_seconds=_rounded(attempt.phase_seconds),
+        data_wait_seconds=None if attempt.data_wait_seconds is None else round(attempt.data_wait_seconds, 3),
         steps_lost=_lost(attempt, lost),
         seconds_to_next_step=attempt.seconds_to_next_step,
     )
+
+
+def _phases(spent: Mapping[str, float] | None) -> dict[Phase, float] | None:
+    return None if spent is None else {Phase(phase): seconds for phase, seconds in spent.items()}
+
+
+def _rounded(spent: Mapping[Phase, float] | None) -> dict[str, float] | None:
+    return None if spent is None else {phase.value: round(seconds, 3) for phase, seconds in spent.items() if seconds}
 
 
 def _lost(attempt: Attempt, lost: int | None) -> int | None:
@@ -82,6 +95,10 @@ def from_status(entry: AttemptStatus) -> Attempt:
         checkpoint=entry.checkpoint,
         wanted_hosts=entry.wanted_hosts,
         digest=entry.spec_digest,
+        process_started_at=None if entry.process_started is None else seconds(entry.process_started),
+        last_phase=Phase(entry.last_phase or Phase.STARTING),
+        phase_seconds=_phases(entry.phase_seconds),
+        data_wait_seconds=entry.data_wait_seconds,
         seconds_to_next_step=entry.seconds_to_next_step,
     )
 

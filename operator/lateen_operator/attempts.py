@@ -8,6 +8,7 @@ wait longer and longer, up to a bound.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lateen_api.progress import Phase
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator.verdict import FailureClass, Verdict, signal_name
@@ -53,6 +54,18 @@ class Attempt:
 
     digest: str | None = None
     """Digest of the job that it was started with."""
+
+    process_started_at: float | None = None
+    """When its process 0 began: seconds since the epoch."""
+
+    last_phase: Phase = Phase.STARTING
+    """What process 0 was doing when last heard of."""
+
+    phase_seconds: Mapping[Phase, float] | None = None
+    """Seconds that process 0 spent in each phase, when last heard of; None: it was not heard of."""
+
+    data_wait_seconds: float | None = None
+    """Seconds of these that training waited for batches."""
 
     seconds_to_next_step: float | None = None
     """Seconds from its end to the first step of the attempt after it."""

@@ -16,14 +16,16 @@ from lateen_api.status import (
     JobStatus,
     PlanStatus,
     ProgressStatus,
+    TimeStatus,
 )
 
 from lateen_operator.attempt_codec import ledger_to_status, timestamp
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, of_last_text, spent, steps_lost
+from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, of_last_text, spent
 from lateen_operator.avoidance import avoided_nodes
 from lateen_operator.conditions import conditions_of, state_of
+from lateen_operator.goodput import goodput, sum_of, time_of, total
 from lateen_operator.observation import Observation
-from lateen_operator.reconcile import Close, Decision
+from lateen_operator.reconcile import Close, Decision, Stop
 from lateen_operator.verdict import FailureClass
 
 _LOSS_DIGITS = 4
@@ -53,6 +55,7 @@ def describe(
     attempts = _ledger(seen, decision, now)
     open_attempt = attempts[-1] if attempts and attempts[-1].verdict is None else None
     state = state_of(seen, decision, open_attempt)
+    time, time_before = _time(attempts, seen, decision, previous, now)
     return JobStatus(
         state=state[0],
         observed_generation=generation,
@@ -66,7 +69,9 @@ def describe(
         avoided_nodes=_avoided_nodes(attempts, seen, decision, now),
         budgets=_budgets(attempts, seen),
         last_checkpoint=_checkpoint(attempts, previous, now),
-        goodput=_goodput(attempts, now),
+        time=time,
+        time_before=time_before,
+        goodput=time and goodput(time),
     )
 
 
@@ -228,24 +233,19 @@ def _checkpoint(attempts: Sequence[Attempt], previous: JobStatus, now: float) ->
     return CheckpointStatus(step=newest.checkpoint_step, path=newest.checkpoint, time=timestamp(now))
 
 
-def _goodput(attempts: Sequence[Attempt], now: float) -> float | None:
-    """Steps that count, as a part of all the steps' worth of time on machines.
-
-    The time of an attempt that went into steps is taken in proportion: steps that were not lost over all that it
-    trained, times the part of its time between its first step and its end.
-    """
-    held = useful = 0.0
-    for number, attempt in enumerate(attempts):
-        length = (attempt.ended_at or now) - attempt.started_at
-        held += length
-        trained = (attempt.step or 0) - (attempt.first_step or 0)
-        if trained <= 0:
-            continue
-        waited = attempts[number - 1].seconds_to_next_step if number else None
-        starting = 0.0
-        if number and waited is not None:
-            starting = max(0.0, (attempts[number - 1].ended_at or 0.0) + waited - attempt.started_at)
-        is_cut_off = attempt.verdict is not None and attempt.verdict.failure_class is not FailureClass.DONE
-        lost = steps_lost(attempts, number) if is_cut_off else 0
-        useful += max(0.0, length - starting) * max(0, trained - lost) / trained
-    return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
+def _time(
+    attempts: Sequence[Attempt], seen: Observation, decision: Decision, previous: JobStatus, now: float
+) -> tuple[TimeStatus | None, TimeStatus | None]:
+    """Where the time since the job was created went, and the part of it that is of attempts that are not kept."""
+    created_at = seen.created_at or (attempts[0].started_at if attempts else None)
+    if created_at is None:
+        return None, previous.time_before
+    before = previous.time_before or TimeStatus()
+    dropped, kept = attempts[:-ATTEMPTS_KEPT], attempts[-ATTEMPTS_KEPT:]
+    if dropped:
+        since = created_at + total(before)
+        before = sum_of([before, time_of(dropped, since=since, until=kept[0].started_at)])
+    is_over = isinstance(decision, Finish | GiveUp) and attempts[-1].ended_at is not None
+    until = attempts[-1].ended_at if is_over else now
+    rest = time_of(kept, since=created_at + total(before), until=until or now, suspended=isinstance(decision, Stop))
+    return sum_of([before, rest]), before if total(before) > 0 else None

@@ -35,7 +35,17 @@ class Answers:
 
 def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
     """The ledger's entry after this report."""
-    if progress is None or progress.phase in BEFORE_STATE:
+    if progress is None:
+        return attempt
+    if progress.process_started_at is not None:
+        attempt = replace(
+            attempt,
+            process_started_at=progress.process_started_at,
+            last_phase=progress.phase,
+            phase_seconds=progress.phase_seconds,
+            data_wait_seconds=progress.data_wait_seconds,
+        )
+    if progress.phase in BEFORE_STATE:
         return attempt
     first = attempt.first_step
     if first is None:
@@ -52,7 +62,16 @@ def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
 def left(attempt: Attempt, end: End) -> Attempt:
     """The entry after this end: a termination message is newer than the last report."""
     outcome = end.outcome
-    if outcome is None or outcome.step is None:
+    if outcome is None:
+        return attempt
+    if end.process == 0 and outcome.phase_seconds is not None:
+        attempt = replace(
+            attempt,
+            process_started_at=outcome.process_started_at,
+            phase_seconds=outcome.phase_seconds,
+            data_wait_seconds=outcome.data_wait_seconds,
+        )
+    if outcome.step is None:
         return attempt
     first = attempt.first_step
     if first is None:

@@ -126,6 +126,9 @@ class Observation:
     scouts_placed: int = 0
     """Hosts beyond the attempt's own that are known to be free for it."""
 
+    created_at: float | None = None
+    """When the job was created; None: when its first attempt started."""
+
     look_again: float = math.inf
     """When the observation itself changes by the passing of time alone."""
 

@@ -15,7 +15,7 @@ from lateen_api.spec.section import duration_seconds
 from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action, of_last_text
 from lateen_operator.avoidance import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
-from lateen_operator.verdict import FailureClass, Verdict, classify
+from lateen_operator.verdict import STOPPED, FailureClass, Verdict, classify
 from lateen_operator.width import RESIZED, fewer_hosts, more_hosts, next_hosts
 from lateen_operator.wording import asked_for, hosts
 
@@ -167,7 +167,7 @@ def _while_running(seen: Observation, now: float, patience: Patience) -> Decisio
     recovery = seen.target.recovery
     if seen.stop_requests or (seen.told_at is not None and seen.cause is not None):
         grace = recovery.grace_seconds + patience.margin
-        stopped = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
+        stopped = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason=STOPPED)
         return _tell_then_kill(seen, now, tell_at=now, grace=grace, cause=stopped)
     failed = [end.at for end in seen.ends if end.exit_code not in (ExitCode.DONE, ExitCode.SAVED)]
     if failed:

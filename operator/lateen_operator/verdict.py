@@ -113,6 +113,9 @@ def signal_name(code: int) -> str | None:
         return None
 
 
+STOPPED = "Stopped"
+"""Reason of the end of an attempt whose owner wanted the job to rest."""
+
 POD_DELETED = "PodDeleted"
 """Reason of an end whose pod was deleted, and not by the operator."""
 

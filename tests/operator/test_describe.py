@@ -7,7 +7,7 @@ from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
-from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus
+from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus, TimeStatus
 from lateen_operator.attempt_codec import from_status, seconds, timestamp, to_status
 from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
 from lateen_operator.describe import describe, forgotten, short_duration
@@ -242,10 +242,33 @@ class TestAvoidedNodes:
 class TestGoodput:
     def test_is_the_part_of_the_time_that_went_into_steps_that_count(self):
         first = replace(RUNNING, verdict=LOST, ended_at=T0 + 100, first_step=0, step=100, checkpoint_step=80)
-        second = Attempt(2, 2, started_at=T0 + 100, first_step=80, step=180, wanted_hosts=2)
-        first = replace(first, seconds_to_next_step=20.0)
-        seen = replace(TWO, attempts=(first, second))
-        assert status_of(seen, now=T0 + 200).goodput == pytest.approx((80 + 80) / 200)
+        phases = {Phase.STARTING: 20.0, Phase.TRAINING: 80.0}
+        second = Attempt(
+            2, 2, started_at=T0 + 100, first_step=80, step=180, process_started_at=T0 + 100, phase_seconds=phases
+        )
+        seen = replace(TWO, attempts=(first, second), created_at=T0)
+        status = status_of(seen, now=T0 + 200)
+        assert status.goodput == pytest.approx((80 + 80) / 200)
+        assert status.time == TimeStatus(training=160, lost_steps=20, starting=20)
+
+    def test_the_time_of_attempts_that_are_not_kept_any_more_is(self):
+        def attempt(number: int) -> Attempt:
+            started = T0 + 10 * number
+            ended = started + 8 if number < 25 else None
+            return Attempt(
+                number, 2, started, ended, LOST if ended else None,
+                first_step=4 * number - 4, step=4 * number, checkpoint_step=4 * number,
+                process_started_at=started + 1, last_phase=Phase.TRAINING, phase_seconds={Phase.TRAINING: 7.0},
+            )  # fmt: skip
+
+        previous = None
+        for number in range(1, 26):
+            kept = [] if previous is None else [from_status(entry) for entry in previous.attempts]
+            seen = replace(TWO, attempts=(*kept, attempt(number)), created_at=T0)
+            previous = status_of(seen, previous=previous, now=T0 + 10 * number + 8)
+        assert previous is not None and previous.time is not None
+        assert len(previous.attempts) == 20
+        assert previous.time == TimeStatus(training=25 * 7, waiting_for_machines=10 + 25, recovering=24 * 2)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,9 @@ class Apply:
     def ledger_json(self, key: Key) -> str:
         """Ledger and budgets as an attempt's ConfigMap keeps them."""
         status = written(stored_status(self.store.get(key)))
-        return json.dumps({name: status[name] for name in ("attemptCount", "attempts", "budgets") if name in status})
+        return json.dumps(
+            {name: status[name] for name in ("attemptCount", "attempts", "budgets", "timeBefore") if name in status}
+        )
 
     async def _patch_job_set(self, key: Key, current: JobSetView, patch: Mapping[str, Any]) -> None:
         try:

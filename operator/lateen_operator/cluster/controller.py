@@ -27,7 +27,7 @@ from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, Resource
 from lateen_operator.cluster.scouting import Scouting
-from lateen_operator.cluster.status_patch import may_wait, status_patch, written
+from lateen_operator.cluster.status_patch import is_news, may_wait, status_patch, written
 from lateen_operator.cluster.store import JobObjects, Key, Store
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.views import View
@@ -199,7 +199,7 @@ class Controller:
         after = describe(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
         self.metrics.jobs.put(key, after)
         patch = status_patch(written(before), written(after))
-        if not patch:
+        if not is_news(patch):
             return math.inf
         # While others wait for a worker, what is no news waits longer.
         wait = may_wait(patch, before, after) * (1 + len(self.queue) / DEPTH_THAT_DOUBLES_WAITS)

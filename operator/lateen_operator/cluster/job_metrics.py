@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from lateen_api.status import STATES, JobStatus
+from lateen_api.status import STATES, JobStatus, TimeStatus
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -57,12 +57,21 @@ class JobMetrics(Collector):
         for key, status in statuses.items():
             attempts.add_metric(key, status.attempt_count)
         yield attempts
+        yield self._times(statuses)
 
     def _states(self, statuses: dict[Key, JobStatus]) -> Metric:
         family = GaugeMetricFamily(f"{self._namespace}_jobs", "Jobs by state.", labels=["state"])
         numbers = Counter(status.state for status in statuses.values())
         for state in dict.fromkeys((*STATES, *numbers)):
             family.add_metric([state], numbers[state])
+        return family
+
+    def _times(self, statuses: dict[Key, JobStatus]) -> Metric:
+        documentation = "Where the time since a job was created went; the parts add up to the wall time."
+        family = CounterMetricFamily(f"{self._namespace}_job_seconds", documentation, labels=(*OWNER, "activity"))
+        for key, status in statuses.items():
+            for activity, seconds in (status.time or TimeStatus()).model_dump().items():
+                family.add_metric((*key, activity), seconds)
         return family
 
     def _family(self, name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

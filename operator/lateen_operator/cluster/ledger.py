@@ -50,6 +50,7 @@ def stored_status(objects: JobObjects) -> JobStatus:
         update={
             "attempts": kept.attempts,
             "budgets": kept.budgets,
+            "time_before": kept.time_before,
             "conditions": status.conditions or kept.conditions,
         }
     )
@@ -78,6 +79,7 @@ def kept_status(objects: JobObjects) -> JobStatus:
     return JobStatus(
         attempts=[attempts[number] for number in sorted(attempts)][-ATTEMPTS_KEPT:],
         budgets=newer.budgets if newer.attempts else older.budgets,
+        time_before=newer.time_before or older.time_before,
         conditions=noted.conditions,
     )
 
@@ -94,7 +96,7 @@ def news_to_keep(objects: JobObjects, status: JobStatus) -> JobStatus | None:
     started = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
     before = {entry.number: entry for entry in _status(started.ledger).attempts} if started else {}
     changed = [entry for entry in status.attempts if _end(entry) != _end(before.get(entry.number))]
-    return JobStatus(attempts=changed, budgets=status.budgets, conditions=holds)
+    return JobStatus(attempts=changed, budgets=status.budgets, conditions=holds, time_before=status.time_before)
 
 
 def _end(entry: AttemptStatus | None) -> tuple[bool, float | None]:

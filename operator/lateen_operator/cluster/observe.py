@@ -40,6 +40,7 @@ def observe(
     ledger = ledger_of(objects)
     seen = Observation(
         target=target,
+        created_at=objects.job.created_at if objects.job else None,
         attempts=ledger.attempts,
         forgotten=ledger.forgotten,
         refusal=refusal,

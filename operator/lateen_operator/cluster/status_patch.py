@@ -9,7 +9,8 @@ from lateen_api.status import JobStatus
 PROGRESS_SECONDS = 5.0
 WAITING_SECONDS = 1.0
 
-_PROGRESS = frozenset({"progress", "attempts", "goodput", "lastCheckpoint"})
+_PROGRESS = frozenset({"progress", "attempts", "time", "goodput", "lastCheckpoint"})
+_TIME = frozenset({"time", "goodput"})
 
 
 def status_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,6 +30,11 @@ def status_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
 def written(status: JobStatus) -> dict[str, Any]:
     """The status as it is stored."""
     return json.loads(status.model_dump_json(by_alias=True, exclude_none=True))
+
+
+def is_news(patch: Mapping[str, Any]) -> bool:
+    """Is there more in it than that time goes by?"""
+    return not set(patch) <= _TIME
 
 
 def may_wait(patch: Mapping[str, Any], before: JobStatus, after: JobStatus) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lateen_api.status import AttemptStatus, AvoidedNodeStatus, Condition, ConditionType, JobStatus
+from lateen_api.status import AttemptStatus, AvoidedNodeStatus, Condition, ConditionType, JobStatus, TimeStatus
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -78,6 +78,8 @@ def page(job: JobView, now: float) -> RenderableType:
     parts: list[RenderableType] = [_heading(job)]
     if status.progress is not None:
         parts += [_bar(status), _figures(status, now)]
+    if status.progress is not None and status.time is not None:
+        parts.append(_time(status.time))
     parts += [_condition(one) for one in _news(status.conditions)]
     if not status.conditions:
         parts.append(Text("Nothing is known of it yet: is the operator running?", "yellow"))
@@ -133,6 +135,18 @@ def _figures(status: JobStatus, now: float) -> Text:
     for name, value in figures:
         if value is not None:
             line.append("   " if line else "").append(f"{name} ", "dim").append(value)
+    return line
+
+
+def _time(parts: TimeStatus) -> Text:
+    """Where the time went, the largest part first; parts below half a percent are left out."""
+    spent = sorted(parts.model_dump().items(), key=lambda part: -part[1])
+    whole = sum(part for _, part in spent)
+    line = Text("time ", "dim")
+    for name, part in spent:
+        if whole and part / whole >= 0.005:
+            line.append(f"{part / whole:.0%} ").append(f"{name.replace('_', ' ')}   ", "dim")
+    line.rstrip()
     return line
 
 

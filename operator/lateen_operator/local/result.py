@@ -1,10 +1,12 @@
 """How a run came out: `result.json` and `loss.svg`, from the ledger and from what the trainer left."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lateen_api.spec import LMTrainingJob
 
-from lateen_operator.attempts import Finish, GiveUp
+from lateen_operator.attempts import Attempt, Finish, GiveUp
+from lateen_operator.goodput import sum_of, time_of
 from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
 from lateen_operator.local.ledger import entries
 from lateen_operator.local.loss_chart import loss_chart
@@ -72,10 +74,17 @@ def _result(
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
         "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),
+        "time": _time(attempts),
         "attemptCount": len(attempts),
         "checkpoint": last.checkpoint if last else None,
         "attempts": entries(attempts),
     }
+
+
+def _time(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Where the time on this machine went: what lies between two `lateen run`s is no part of it."""
+    each = [time_of([one], since=one.started_at, until=one.ended_at or one.started_at) for one in attempts]
+    return sum_of(each).model_dump(by_alias=True)
 
 
 def _first(*values: float | None) -> float | None:

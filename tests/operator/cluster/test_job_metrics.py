@@ -1,6 +1,6 @@
 """Series of each job, read from its status."""
 
-from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus
+from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.store import Key
 
@@ -14,6 +14,7 @@ TRAINS = JobStatus(
     attempt_count=3,
     progress=ProgressStatus(step=40, of=100, percent=40),
     last_checkpoint=CheckpointStatus(step=30, path="gs://runs/nano/step-30", time="2030-01-31T12:00:00Z"),
+    time=TimeStatus(training=90, compiling=10),
     goodput=0.9,
 )
 KEY = Key("team", "nano")
@@ -53,6 +54,8 @@ def test_a_job_that_trains() -> None:
         "job_checkpoint_step": 30,
         "job_checkpoint_timestamp_seconds": 1896091200.0,
         "job_attempts_total": 3,
+        "job_seconds_total,training": 90,
+        "job_seconds_total,compiling": 10,
     }
 
 

@@ -47,6 +47,7 @@ def test_job_under_way():
                   "validationLoss": 2.2, "tokensPerSecond": 12345.6, "mfu": 0.412},
         lastCheckpoint={"step": 340, "path": "/shared/nano/step-00000340", "time": "2030-01-31T11:59:48Z"},
         goodput=0.971,
+        time={"training": 90, "lostSteps": 9.8, "data": 0.2},
     )  # fmt: skip
     assert lines[0] == "nano research Training cpu, 2 hosts, mesh 4x1, 859,008 parameters, 8,192 tokens a step"
     assert lines[1].endswith("61 % step 347 of 560 ETA 45s")
@@ -54,7 +55,7 @@ def test_job_under_way():
         "loss 2.1034 validation loss 2.2000 tokens/s 12,346 MFU 41% goodput 97.1% "
         "checkpoint step 340, 12 s ago, /shared/nano/step-00000340"
     )
-    assert len(lines) == 3
+    assert lines[3:] == ["time 90% training 10% lost steps"]
 
 
 def test_another_phase_than_training_is_named():

@@ -125,6 +125,10 @@ class TestLedger:
             "loss": None,
             "checkpointStep": 110,
             "checkpoint": "checkpoints/step-00000110",
+            "processStarted": None,
+            "lastPhase": None,
+            "phaseSeconds": None,
+            "dataWaitSeconds": None,
             "stepsLost": 10,
         }
 

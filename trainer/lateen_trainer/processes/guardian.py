@@ -10,11 +10,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from lateen_api.outcome import ExitCode, Outcome
-from lateen_api.progress import BEFORE_STATE, Phase
+from lateen_api.progress import BEFORE_STATE, Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
@@ -61,6 +61,7 @@ class Guardian:
         self._checkpoint: tuple[str, int] | None = None
         self._start_step: int | None = None
         self._loss: float | None = None
+        self._progress: Callable[[], Progress] | None = None
         self._signalled_process: int | None = None
         self._all_done = threading.Event()
 
@@ -106,6 +107,10 @@ class Guardian:
         self._loss = loss
         self.beat(Phase.TRAINING, step)
 
+    def tells_time_by(self, progress: Callable[[], Progress]) -> None:
+        """An outcome says how long each phase took, as this tells."""
+        self._progress = progress
+
     def committed(self, checkpoint: str, step: int) -> None:
         """The last committed checkpoint, and the steps trained at it."""
         self._checkpoint = (checkpoint, step)
@@ -130,7 +135,7 @@ class Guardian:
 
     def outcome(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> Outcome:
         """An outcome with what is known of step and checkpoint."""
-        last = self._watchdog.last
+        last, timed = self._watchdog.last, self._progress and self._progress()
         started = self._start_step is not None or last.phase not in BEFORE_STATE
         return Outcome(
             exit_code=exit_code,
@@ -141,6 +146,9 @@ class Guardian:
             loss=self._loss if self._loss is not None and math.isfinite(self._loss) else None,
             lost_process=lost_process,
             start_step=self._start_step,
+            process_started_at=timed and timed.process_started_at,
+            phase_seconds=timed and timed.phase_seconds,
+            data_wait_seconds=timed and timed.data_wait_seconds,
             signalled_process=self._signalled_process,
         )
 

@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ from lateen_api import os_errors
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode, Outcome
-from lateen_api.progress import Phase
+from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
@@ -111,6 +112,10 @@ class Lifecycle:
     def trained(self, step: int, loss: float) -> None:
         """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
         self._guardian.trained(step, loss)
+
+    def tells_time_by(self, progress: Callable[[], Progress]) -> None:
+        """The termination message will say how long each phase took, as this tells."""
+        self._guardian.tells_time_by(progress)
 
     def started_from(self, step: int) -> None:
         """Says what the attempt begins with: the steps of the checkpoint that was restored, 0 without one."""

@@ -21,10 +21,9 @@ class ProgressState:
     def __init__(self, clock: Callable[[], float] = time.time):
         self._clock = clock
         self._lock = threading.Lock()
-        self._progress = Progress(phase=Phase.STARTING, since=clock())
+        now = clock()
+        self._progress = Progress(phase=Phase.STARTING, since=now, process_started_at=now)
         self._recent: deque[float] = deque(maxlen=WINDOW)  # seconds of the last steps
-        self._entered = clock()
-        self._spent: dict[Phase, float] = {}  # seconds in phases that have ended
         self._committed_at: float | None = None
         self._tokens_per_step = 0
         self._flops_per_token: float | None = None
@@ -62,25 +61,29 @@ class ProgressState:
     def enter(self, phase: Phase, detail: str | None = None) -> None:
         """A phase begins; in the same phase, only what it is at has changed."""
         with self._lock:
-            begun = {} if phase is self._progress.phase else {"since": self._clock()}
-            self._leave_for(phase)
+            begun: dict[str, object] = {}
+            if phase is not self._progress.phase:
+                now = self._clock()
+                begun = {"since": now, "phase_seconds": _spent(self._progress, now)}
             self._change(phase=phase, detail=detail, **begun)
 
-    def trained(self, step: int, *, loss: float | None = None) -> None:
+    def trained(self, step: int, *, loss: float | None = None, data_wait: float = 0.0) -> None:
         """A step ended. Its time counts for the speed if all of it was training: neither the first step,
         which is compiled, nor evaluation and saving do.
 
         Args:
             step: steps trained now.
             loss: of the last step: nats a token.
+            data_wait: seconds of the step that were spent waiting for its batch.
         """
         with self._lock:
             now = self._clock()
             if self._progress.phase is Phase.TRAINING:
                 self._recent.append(now - self._progress.since)
-            self._leave_for(Phase.TRAINING)
             self._change(
                 phase=Phase.TRAINING,
+                phase_seconds=_spent(self._progress, now),
+                data_wait_seconds=self._progress.data_wait_seconds + data_wait,
                 detail=None,
                 since=now,
                 step=step,
@@ -109,9 +112,7 @@ class ProgressState:
 
     def phase_seconds(self) -> dict[Phase, float]:
         """Seconds spent in each phase so far. They add up to the age of this object."""
-        with self._lock:
-            phase = self._progress.phase
-            return {**self._spent, phase: self._spent.get(phase, 0.0) + max(0.0, self._clock() - self._entered)}
+        return _spent(self._progress, self._clock())
 
     @property
     def tokens_per_step(self) -> int:
@@ -133,12 +134,10 @@ class ProgressState:
         """The present state."""
         return self._progress
 
-    def _leave_for(self, phase: Phase) -> None:
-        """Counts the time of the present phase, if another one begins."""
-        if phase is not self._progress.phase:
-            now, before = self._clock(), self._progress.phase
-            self._spent[before] = self._spent.get(before, 0.0) + max(0.0, now - self._entered)
-            self._entered = now
+    def timed(self) -> Progress:
+        """The present state with the time in each phase up to now. Waits for no other thread."""
+        progress = self._progress
+        return progress.model_copy(update={"phase_seconds": _spent(progress, self._clock())})
 
     def _speed(self) -> float | None:
         elapsed = sum(self._recent)
@@ -152,3 +151,9 @@ class ProgressState:
     def _change(self, **fields: object) -> None:
         """Called with the lock held. Readers see the old or the new object, never a mixture."""
         self._progress = self._progress.model_copy(update=fields)
+
+
+def _spent(progress: Progress, now: float) -> dict[Phase, float]:
+    """Seconds in each phase up to now."""
+    spent, phase = progress.phase_seconds, progress.phase
+    return {**spent, phase: spent.get(phase, 0.0) + max(0.0, now - progress.since)}

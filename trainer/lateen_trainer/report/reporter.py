@@ -38,6 +38,7 @@ class Reporter:
     ):
         self._life = life
         self._progress = ProgressState()
+        life.tells_time_by(self._progress.timed)
         self._steps = steps
         self._step = 0
         self._prometheus = prometheus = PrometheusTracker(
@@ -107,7 +108,8 @@ class Reporter:
     def trained(self, step: int, metrics: Mapping[str, float]) -> None:
         """The numbers of the last of `step` trained steps."""
         self._step = step
-        self._progress.trained(step, loss=metrics[names.LOSS])
+        waited = metrics.get(names.DATA_WAIT_SECONDS, 0.0)
+        self._progress.trained(step, loss=metrics[names.LOSS], data_wait=waited)
         self._life.trained(step, metrics[names.LOSS])
         rates = {names.TOKENS_PER_SECOND: self._progress.tokens_per_second, names.MFU: self._progress.mfu}
         self._trackers.log(

@@ -1,0 +1,118 @@
+"""Where the time of a job went: in parts that add up to the wall time since it was created. Pure.
+
+The parts are those of Google's goodput library (https://github.com/AI-Hypercomputer/ml-goodput-measurement), as far as
+a trainer can tell them apart.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from lateen_api.progress import Phase
+from lateen_api.status import TimeStatus
+
+from lateen_operator.attempts import Attempt, steps_lost
+from lateen_operator.verdict import STOPPED, FailureClass
+
+_DIGITS = 3
+_PART_OF_PHASE: Mapping[Phase, str] = {
+    Phase.STARTING: "starting",
+    Phase.TOKENIZING: "data",
+    Phase.RESTORING: "restoring",
+    Phase.COMPILING: "compiling",
+    Phase.TRAINING: "training",
+    Phase.EVALUATING: "evaluating",
+    Phase.SAVING: "saving",
+    Phase.EXPORTING: "exporting",
+    Phase.DONE: "exporting",
+}
+
+
+def time_of(attempts: Sequence[Attempt], *, since: float, until: float, suspended: bool = False) -> TimeStatus:
+    """The time from `since` to `until`, by what it went into.
+
+    Args:
+        attempts: all those of that time, oldest first.
+        since: when the job was created, or when the first of these started.
+        until: now, or when the job ended. Times are seconds since the epoch.
+        suspended: whether the time after the last attempt is the owner's wish.
+    """
+    parts: defaultdict[str, float] = defaultdict(float)
+    before: Attempt | None = None
+    for index, attempt in enumerate(attempts):
+        parts[_between(before)] += max(0.0, attempt.started_at - since)
+        began, ended = max(attempt.started_at, since), attempt.ended_at
+        since = max(began, until if ended is None else ended)
+        lost = steps_lost(attempts, index) if _is_cut_off(attempt) else 0
+        _add(parts, _of_attempt(attempt, since - began, lost))
+        before = attempt
+    rest = "suspended" if suspended else _between(before)
+    parts[rest] += max(0.0, until - since)
+    return TimeStatus(**{name: round(seconds, _DIGITS) for name, seconds in parts.items()})
+
+
+def total(parts: TimeStatus) -> float:
+    """All parts together: seconds."""
+    return sum(parts.model_dump().values())
+
+
+def sum_of(several: Iterable[TimeStatus]) -> TimeStatus:
+    """The parts of several times, added up."""
+    parts: defaultdict[str, float] = defaultdict(float)
+    for one in several:
+        _add(parts, one.model_dump())
+    return TimeStatus(**{name: round(seconds, _DIGITS) for name, seconds in parts.items()})
+
+
+def goodput(parts: TimeStatus) -> float | None:
+    """The part of the time on machines that went into steps that count and into evaluations, from 0 to 1. What a job
+    waits for machines, or rests because its owner wants it to, is no loss. None: it has trained nothing."""
+    held = total(parts) - parts.waiting_for_machines - parts.suspended
+    useful = parts.training + parts.evaluating
+    return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
+
+
+def _add(parts: defaultdict[str, float], others: Mapping[str, float]) -> None:
+    for name, seconds in others.items():
+        parts[name] += seconds
+
+
+def _between(before: Attempt | None) -> str:
+    """What the time after an attempt (None: before the first) goes into."""
+    if before is None:
+        return "waiting_for_machines"
+    verdict = before.verdict
+    return "suspended" if verdict is not None and verdict.reason == STOPPED else "recovering"
+
+
+def _is_cut_off(attempt: Attempt) -> bool:
+    return attempt.verdict is not None and attempt.verdict.failure_class is not FailureClass.DONE
+
+
+def _of_attempt(attempt: Attempt, length: float, lost: int) -> Mapping[str, float]:
+    """The parts of an attempt of so many seconds, which lost so many steps."""
+    parts: defaultdict[str, float] = defaultdict(float)
+    if attempt.phase_seconds is None and attempt.step is None:
+        return {"waiting_for_machines": length}
+    # A trainer of an earlier version does not tell its phases.
+    phases = {Phase.TRAINING: length} if attempt.phase_seconds is None else attempt.phase_seconds
+    begun = attempt.process_started_at or attempt.started_at
+    waited = min(length, max(0.0, begun - attempt.started_at))
+    told: defaultdict[str, float] = defaultdict(float)
+    for phase, seconds in phases.items():
+        told[_PART_OF_PHASE[phase]] += seconds
+    # Clocks of several machines: the parts may not be more than the whole.
+    share = min(1.0, (length - waited) / whole) if (whole := sum(told.values())) > 0 else 0.0
+    _add(parts, {name: seconds * share for name, seconds in told.items()})
+    waited_for_data = min(parts["training"], (attempt.data_wait_seconds or 0.0) * share)
+    parts["training"] -= waited_for_data
+    parts["data"] += waited_for_data
+    trained = (attempt.step or 0) - (attempt.first_step or 0)
+    if trained > 0:
+        of_lost = parts["training"] * min(lost, trained) / trained
+        parts["training"] -= of_lost
+        parts["lost_steps"] += of_lost
+    parts["waiting_for_machines"] += waited
+    # Since it was heard last: until that is told, what it did then; when it has ended, until that was noticed.
+    rest = max(0.0, length - waited - whole)
+    parts["recovering" if attempt.verdict is not None else _PART_OF_PHASE[attempt.last_phase]] += rest
+    return parts
