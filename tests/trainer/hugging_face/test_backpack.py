@@ -109,9 +109,9 @@ def test_keys_are_kept_and_the_class_is_found_where_it_is_published(formulas, tm
     }
 
 
-@pytest.mark.parametrize("name", ["backpack", "backpack, one sense"])
-def test_a_new_model_is_read_back(name, tmp_path):
-    model = random_model(BACKPACKS[name])
+def test_a_new_model_is_read_back(tmp_path):
+    body = BACKPACKS["backpack"]
+    model = random_model(body)
     spec = model.config.spec
     about = ExportedModel(spec, VOCAB, "bytes", 64, "# Card\n")
     export_model(model, about, Destination(str(tmp_path), field="spec.export.huggingFace"), file_bytes=1 << 30)
@@ -125,8 +125,7 @@ def test_a_new_model_is_read_back(name, tmp_path):
     exported = tensors_of(tmp_path)
     shapes = {name: tuple(value.shape) for name, value in exported.items()}
     assert shapes == {name: tuple(value.shape) for name, value in published(formula_tensors(model)).items()}
-    read = read_model(read_config(tmp_path)).model_copy(update={"vocab_size": None, "gradient_checkpointing": False})
-    assert read == small_spec({**BACKPACKS[name], "gradientCheckpointing": False})
+    assert read_model(read_config(tmp_path)) == small_spec({**body, "vocabSize": VOCAB})
     again = load_from(Weights(ModelFolder(str(tmp_path), FIELD)), spec, VOCAB)
     tokens = np.arange(24)[None]
     np.testing.assert_array_equal(logits_of(again, tokens), logits_of(model, tokens))

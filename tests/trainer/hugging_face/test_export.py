@@ -9,6 +9,7 @@ import pytest
 import torch
 from lateen_api.hugging_face.config import read_model, write_config
 from lateen_api.hugging_face.folder import ModelFolder
+from lateen_trainer.errors import UserError
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import ExportedModel, export_model
 from lateen_trainer.hugging_face.imported import Imported
@@ -126,6 +127,20 @@ def test_a_section_of_the_imported_configuration_is_kept(tmp_path):
     import_and_export(source, target)
 
     assert read_config(target) == read_config(source)
+
+
+def test_options_that_transformers_does_not_compute_are_not_exported(tmp_path):
+    about = ExportedModel(small_spec(ALL["mpt, learned positions"]), VOCAB, "bytes", 64, "# Card\n")
+    (tmp_path / "config.json").write_text("{}")
+
+    with pytest.raises(UserError) as caught:
+        export_model(None, about, Destination(str(tmp_path), field="FOLDER"), file_bytes=LARGE)
+
+    assert str(caught.value) == (
+        "spec.model.alibi is false: MptForCausalLM computes true only. The model cannot be exported; its checkpoints "
+        "hold it."
+    )
+    assert (tmp_path / "config.json").exists(), "what was there is gone"
 
 
 def test_dropout_of_an_mpt_is_no_part_of_its_export(tmp_path):
