@@ -159,8 +159,8 @@ def message_of(*overrides: str) -> str:
     [
         (
             "{type: llama, mlpScale: 4}",
-            "spec.model.mlpScale: the type llama has no such field: 'mlpScale' is for gpt2 and mpt. Remove it, or "
-            "change spec.model.type.",
+            "spec.model.mlpScale: the type llama has no such field: 'mlpScale' is for backpack, gpt2 and mpt. Remove "
+            "it, or change spec.model.type.",
         ),
         (
             "{slidingWindow: 4096}",
@@ -172,21 +172,25 @@ def message_of(*overrides: str) -> str:
             "spec.model.mlp_bias: the type mistral has no such field: 'mlpBias' is for llama. Remove it, or change "
             "spec.model.type.",
         ),
+        (
+            "{type: mpt, clip_qvk: 6}",
+            "spec.model.clip_qvk: unknown field. Did you mean 'clipQkv'?",
+        ),
         ("{type: llama, numKVHeads: 4}", "spec.model.numKVHeads: unknown field. Did you mean 'numKvHeads'?"),
         (
             "{type: lama}",
-            "spec.model.type: 'lama' is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. Did "
-            "you mean llama?",
+            "spec.model.type: 'lama' is not valid: expected one of backpack, gpt2, llama, mistral, mpt, qwen2 or "
+            "qwen3. Did you mean llama?",
         ),
         (
             "{type: 3}",
-            "spec.model.type: 3 is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. Write it in "
-            "quotes.",
+            "spec.model.type: 3 is not valid: expected one of backpack, gpt2, llama, mistral, mpt, qwen2 or qwen3. "
+            "Write it in quotes.",
         ),
         (
             "{type: null}",
-            "spec.model.type: null is not valid: expected one of gpt2, llama, mistral, mpt, qwen2 or qwen3. The "
-            "default is gpt2.",
+            "spec.model.type: null is not valid: expected one of backpack, gpt2, llama, mistral, mpt, qwen2 or qwen3. "
+            "The default is gpt2.",
         ),
         (
             "{type: qwen3, numLayers: 0}",
@@ -218,6 +222,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2": {"type": "qwen2", "rope": {}},
     "qwen3": {"type": "qwen3", "headDim": None},
     "mpt": {"type": "mpt", "clipQkv": None},
+    "backpack": {"type": "backpack", "numSenses": 8},
 }
 
 

@@ -1,11 +1,11 @@
 """`spec.model` of a job that begins with the weights of a folder: read from it, or compared with it."""
 
 from lateen_api.errors import JobError, raise_all
-from lateen_api.hugging_face.config import differences, read_model
+from lateen_api.hugging_face.config import differences, read_model, unwritable_fields
 from lateen_api.hugging_face.families import FAMILIES, free_fields
 from lateen_api.hugging_face.folder import CONFIG, ModelFolder
-from lateen_api.spec import JobSpec, LMTrainingJob
-from lateen_api.wording import listing, show
+from lateen_api.spec import JobSpec, LMTrainingJob, ModelSpec
+from lateen_api.wording import camel_case, show
 
 FIELD = "spec.trainer.initializeFrom"
 
@@ -19,13 +19,10 @@ def states_model(spec: JobSpec) -> bool:
 
 def check_initial_model(spec: JobSpec) -> list[JobError]:
     """The error for a job whose model is that of its folder, where nobody has read it, or that would export into it, or
-    whose model has no form of Hugging Face's."""
+    whose model has options that are not in Hugging Face's format."""
     start, target = spec.trainer.initialize_from, spec.export.hugging_face
-    if target is not None and spec.model.type not in FAMILIES:
-        message = (
-            f"{show(target)} cannot be written for type {spec.model.type}: expected one of {listing(list(FAMILIES))}."
-        )
-        return [JobError("spec.export.huggingFace", f"{message} Leave it out: checkpoints hold the model.")]
+    if target is not None and (errors := _unwritable(spec.model)):
+        return errors
     if start is None:
         return []
     if target is not None and target.rstrip("/") == start.rstrip("/"):
@@ -40,6 +37,18 @@ def check_initial_model(spec: JobSpec) -> list[JobError]:
             "here: `lateen run` and `lateen plan` read it, the operator does not. State the fields of the model, as "
             "`lateen plan JOB -o model` prints them.",
         )
+    ]
+
+
+def _unwritable(model: ModelSpec) -> list[JobError]:
+    architecture = FAMILIES[model.type].architecture
+    return [
+        JobError(
+            f"spec.model.{camel_case(name)}",
+            f"is {show(value)}, and spec.export.huggingFace asks for a {architecture}: expected {show(only)}, which is "
+            "what that class computes. Leave the export out: checkpoints hold the model.",
+        )
+        for name, value, only in unwritable_fields(model)
     ]
 
 

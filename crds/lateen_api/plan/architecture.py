@@ -4,11 +4,12 @@ A family states its parameters once, under the names and axes that the trainer's
 that a device holds, and which rule of the optimizer a parameter gets all follow from that.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lateen_api.spec.model import Gpt2Spec, LlamaLikeSpec, ModelSpec, MptSpec
+from lateen_api.spec.model import BackpackSpec, Gpt2LikeSpec, Gpt2Spec, LlamaLikeSpec, ModelSpec, MptSpec
 
 LAYERS = "layers"
 """Axis along which the parameters of all blocks are stacked."""
@@ -40,6 +41,11 @@ class Parameter:
         return LAYERS in self.axes
 
     @property
+    def is_table(self) -> bool:
+        """Is a row of it taken for each token or position?"""
+        return bool({"vocab", "position"} & self.axes.keys())
+
+    @property
     def is_matrix(self) -> bool:
         """Is it multiplied with vectors? Biases, and the weights of norms, are not."""
         return not self.name.endswith(".bias") and len(self.axes.keys() - {LAYERS}) > 1
@@ -63,6 +69,12 @@ class Architecture:
     divided_activations: int
     """Numbers per token that a block computes divided over the devices that split it."""
 
+    activations_behind_blocks: int = 0
+    """Numbers per token that are computed between the last block and the logits, on every device."""
+
+    flops_per_pair_behind_blocks: int = 0
+    """FLOPs of the forward pass there, for each pair of a token and a position that it attends to."""
+
 
 def architecture(model: ModelSpec, vocab_size: int) -> Architecture:
     """The architecture of a spec. `hiddenDim`, `numHeads` and such must fit each other (`checks.check_model`)."""
@@ -73,9 +85,11 @@ def architecture(model: ModelSpec, vocab_size: int) -> Architecture:
             return _llama(model, vocab_size)
         case MptSpec():
             return _mpt(model, vocab_size)
+        case BackpackSpec():
+            return _backpack(model, vocab_size)
 
 
-def _gpt2(model: Gpt2Spec, vocab_size: int) -> Architecture:
+def _gpt2(model: Gpt2LikeSpec, vocab_size: int) -> Architecture:
     sizes = {
         "embed": model.hidden_dim,
         "heads": model.num_heads,
@@ -94,8 +108,7 @@ def _gpt2(model: Gpt2Spec, vocab_size: int) -> Architecture:
             *naming.linear("attn.c_attn", ("embed",), ("qkv", *heads)),
             *naming.linear("attn.c_proj", heads, ("embed",)),
             *naming.layer_norm("ln_2"),
-            *naming.linear("mlp.c_fc", ("embed",), ("mlp",)),
-            *naming.linear("mlp.c_proj", ("mlp",), ("embed",)),
+            *naming.mlp("mlp", "mlp", ("embed",)),
         ),
         *naming.layer_norm("ln_f"),
     )
@@ -115,6 +128,37 @@ def _gpt2(model: Gpt2Spec, vocab_size: int) -> Architecture:
         whole_activations=5 * model.hidden_dim,
         # q, k, v, values; before and behind the activation.
         divided_activations=4 * model.hidden_dim + 2 * sizes["mlp"],
+    )
+
+
+def _backpack(model: BackpackSpec, vocab_size: int) -> Architecture:
+    gpt2 = _gpt2(model, vocab_size)
+    width, senses = model.hidden_dim, model.num_senses
+    sense_mlp = width * model.sense_intermediate_scale
+    # Without sense_mlp: one array has both axes, and they cannot both be divided over the same devices.
+    sizes = {**gpt2.sizes, "senses": senses}
+    naming = _Naming({**sizes, "qk": 2, "sense_size": model.sense_size, "sense_mlp": sense_mlp})
+    parameters = (
+        *(Parameter(f"gpt2_model.{p.name}", p.axes) for p in gpt2.parameters),
+        *naming.layer_norm("sense_network.ln"),
+        *naming.layer_norm("sense_network.block.ln_1"),
+        *naming.mlp("sense_network.block.mlp", "mlp", ("embed",)),
+        *naming.layer_norm("sense_network.block.ln_2"),
+        *naming.mlp("sense_network.final_mlp", "sense_mlp", ("senses", "embed")),
+        *naming.linear("sense_weight_net.c_attn", ("embed",), ("qk", "senses", "sense_size")),
+    )
+    # Three norms, two residuals, queries and keys; the two MLPs before and behind their activations.
+    making_senses = 7 * width + 2 * sizes["mlp"] + 2 * sense_mlp
+    # All senses, what attention makes of each in float32 and in the computation's type, and the gradient of one.
+    weighing_senses = 5 * senses * width
+    return dataclasses.replace(
+        gpt2,
+        sizes=sizes,
+        origins={**gpt2.origins, "senses": "numSenses"},
+        parameters=parameters,
+        activations_behind_blocks=making_senses + weighing_senses,
+        # Scores, weighted senses, mask and softmax.
+        flops_per_pair_behind_blocks=2 * width + 2 * senses * width + 3 * senses,
     )
 
 
@@ -178,21 +222,24 @@ def _mpt(model: MptSpec, vocab_size: int) -> Architecture:
         "head_size": model.head_size,
         "mlp": model.hidden_dim * model.mlp_scale,
         "vocab": vocab_size,
+        **({} if model.alibi else {"position": model.seq_len}),
     }
     naming = _Naming({**sizes, "qkv": 3, LAYERS: model.num_layers})
     heads = ("heads", "head_size")
+    bias = not model.no_bias
     parameters = (
         naming.array("wte", "vocab", "embed"),
+        *(() if model.alibi else (naming.array("wpe", "position", "embed"),)),
         *naming.in_blocks(
-            naming.array("norm_1.weight", "embed"),
-            *naming.linear("attn.wqkv", ("embed",), ("qkv", *heads), bias=False),
-            *naming.linear("attn.out_proj", heads, ("embed",), bias=False),
-            *(naming.array(f"attn.{name}.weight", "embed") for name in ("q_ln", "k_ln") if model.qk_ln),
-            naming.array("norm_2.weight", "embed"),
-            *naming.linear("ffn.up_proj", ("embed",), ("mlp",), bias=False),
-            *naming.linear("ffn.down_proj", ("mlp",), ("embed",), bias=False),
+            *naming.layer_norm("norm_1", bias=bias),
+            *naming.linear("attn.wqkv", ("embed",), ("qkv", *heads), bias=bias),
+            *naming.linear("attn.out_proj", heads, ("embed",), bias=bias),
+            *(p for name in ("attn.q_ln", "attn.k_ln") if model.qk_ln for p in naming.layer_norm(name, bias=bias)),
+            *naming.layer_norm("norm_2", bias=bias),
+            *naming.linear("ffn.up_proj", ("embed",), ("mlp",), bias=bias),
+            *naming.linear("ffn.down_proj", ("mlp",), ("embed",), bias=bias),
         ),
-        naming.array("norm_f.weight", "embed"),
+        *naming.layer_norm("norm_f", bias=bias),
     )
     origins = {
         "embed": "hiddenDim",
@@ -200,6 +247,7 @@ def _mpt(model: MptSpec, vocab_size: int) -> Architecture:
         "head_size": "hiddenDim / numHeads",
         "mlp": "hiddenDim × mlpScale",
         "vocab": "entries of the vocabulary",
+        "position": "seqLen",
     }
     # q, k, v, values; queries and keys before they are normalised; before and behind the activation.
     versions = 6 if model.qk_ln else 4
@@ -222,13 +270,20 @@ class _Naming:
     def array(self, name: str, *axes: str) -> Parameter:
         return Parameter(name, {axis: self.sizes[axis] for axis in axes})
 
-    def layer_norm(self, name: str) -> Iterable[Parameter]:
-        return self.array(f"{name}.weight", "embed"), self.array(f"{name}.bias", "embed")
+    def layer_norm(self, name: str, *, bias: bool = True) -> Iterable[Parameter]:
+        yield self.array(f"{name}.weight", "embed")
+        if bias:
+            yield self.array(f"{name}.bias", "embed")
 
     def linear(self, name: str, In: tuple[str, ...], Out: tuple[str, ...], *, bias: bool = True) -> Iterable[Parameter]:
         yield self.array(f"{name}.weight", *In, *Out)
         if bias:
             yield self.array(f"{name}.bias", *Out)
+
+    def mlp(self, name: str, hidden: str, Out: tuple[str, ...]) -> Iterable[Parameter]:
+        """The two layers of a GPT-2's MLP, from the width of the residual stream."""
+        yield from self.linear(f"{name}.c_fc", ("embed",), (hidden,))
+        yield from self.linear(f"{name}.c_proj", (hidden,), Out)
 
     def in_blocks(self, *parameters: Parameter) -> Iterable[Parameter]:
         """The parameters of a block as those of all blocks."""

@@ -13,7 +13,7 @@ from lateen_api.plan.transformer import (
     block_parameters,
     parameter_count,
     parameters_of_a_part,
-    vocabulary_parameters,
+    parameters_outside_blocks,
 )
 from lateen_api.precision import BYTES, Precision
 from lateen_api.spec import OptimizerSpec, SophiaHSpec, SophiaSection
@@ -132,9 +132,9 @@ class MemoryModel:
             return 0
         if self._gathers_once:
             return part * self.mesh.data * size
-        # This block and the next one, and the token embedding and the output layer with their gradients.
+        # This block and the next one, and what is no block's (embedding, output layer, …) with its gradients.
         blocks = 2 * block_parameters(model) * size // self.mesh.model
-        return blocks + vocabulary_parameters(model, self.vocab_size) * (size + _FLOAT32)
+        return blocks + parameters_outside_blocks(model, self.vocab_size) * (size + _FLOAT32)
 
     def _blocks(self, microbatch: int) -> tuple[int, int]:
         """Activations that are kept for the backward pass, and those of the block at work."""
@@ -145,12 +145,14 @@ class MemoryModel:
         if model.keeps_attention_weights:
             # Dropout needs all attention weights at hand: scores, weights and what is left of them.
             block += 3 * tokens * model.seq_len * model.num_heads * _FLOAT32 // self.mesh.model
+        behind = tokens * shape.activations_behind_blocks * size
         if isinstance(self.optimizer, SophiaHSpec):
             # A product with the Hessian recomputes nothing, and each activation has its derivative beside it.
-            return 2 * model.num_layers * block, 2 * block
+            return 2 * (model.num_layers * block + behind), 2 * block
         if model.gradient_checkpointing:
-            return model.num_layers * tokens * model.hidden_dim * size, block
-        return model.num_layers * block, block
+            kept = model.num_layers + 2 * bool(behind)  # what is behind the blocks starts from two arrays
+            return kept * tokens * model.hidden_dim * size, max(block, behind)
+        return model.num_layers * block + behind, block
 
     def _logits(self, microbatch: int) -> int:
         """Logits of a chunk of positions in float32, and their gradient in the computation's type."""

@@ -2,7 +2,7 @@
 
 from lateen_api.errors import JobError
 from lateen_api.plan.units import divisors_near
-from lateen_api.spec.model import LlamaLikeSpec, ModelSpec
+from lateen_api.spec.model import BackpackSpec, LlamaLikeSpec, ModelSpec
 from lateen_api.spec.model.llama import QwenSpec
 from lateen_api.spec.rope import OPTIONAL_FIELDS, REQUIRED_FIELDS, RopeSpec
 from lateen_api.wording import camel_case, listing
@@ -15,6 +15,8 @@ def check_shapes(model: ModelSpec) -> list[JobError]:
         errors += [*_grouped_heads(model), *_rope(model.rope)]
     if getattr(model, "head_dim", None) is None:
         errors += _width_of_heads(model)
+    if isinstance(model, BackpackSpec):
+        errors += _senses(model)
     if isinstance(model, QwenSpec):
         errors += _windows(model)
     return errors
@@ -29,6 +31,18 @@ def _width_of_heads(model: ModelSpec) -> list[JobError]:
     return [
         JobError(
             "spec.model.hiddenDim", f"{model.hidden_dim} is not a multiple of spec.model.numHeads, {heads}. Use {near}."
+        )
+    ]
+
+
+def _senses(model: BackpackSpec) -> list[JobError]:
+    if model.hidden_dim % model.num_senses == 0:
+        return []
+    return [
+        JobError(
+            "spec.model.numSenses",
+            f"{model.num_senses} does not divide spec.model.hiddenDim, {model.hidden_dim}: expected a divisor. Use "
+            f"{listing(divisors_near(model.hidden_dim, model.num_senses))}.",
         )
     ]
 

@@ -29,16 +29,17 @@ def parameters_of_a_part(model: ModelSpec, vocab_size: int, axes: Collection[str
     )
 
 
-def vocabulary_parameters(model: ModelSpec, vocab_size: int) -> int:
-    """Numbers of the token embedding and, where it is another one, of the output layer."""
-    return sum(p.size for p in architecture(model, vocab_size).parameters if "vocab" in p.axes)
+def parameters_outside_blocks(model: ModelSpec, vocab_size: int) -> int:
+    """Numbers of the token embedding, the output layer where it is another one, and whatever else is no block's."""
+    return sum(p.size for p in architecture(model, vocab_size).parameters if not p.is_stacked)
 
 
 def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:
     """FLOPs of training on one token of a full sequence: three times those of the forward pass (the backward pass
     has two products for each of the forward's). Recomputed activations are not counted, as is usual for MFU.
 
-    The forward pass costs, with width D, vocabulary V, H heads of size d, a token and block
+    The forward pass costs, with width D, vocabulary V, H heads of size d, a token and block (and whatever a model
+    has besides blocks)
 
         2 · matrix numbers    projections into and out of attention, and the MLP
         2·K·H·d + 2·K·H·d     scores and weighted values, over K positions
@@ -47,9 +48,10 @@ def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:
     and 2·D·V for the logits. K is the sequence's length, masked positions too, or the layer's window where that is
     shorter. GPT-2 small (V = 50,257, length 1,024): 855,765,504 a token, 876,303,876,096 a sequence.
     """
-    blocks = [p for p in architecture(model, vocab_size).parameters if p.is_stacked and p.is_matrix]
-    projections = 2 * sum(p.size for p in blocks)
+    shape = architecture(model, vocab_size)
+    projections = 2 * sum(p.size for p in shape.parameters if p.is_matrix and not p.is_table)
     keys = sum(min(window or model.seq_len, model.seq_len) for window in model.windows)
     attention = (4 * model.head_size + 3) * model.num_heads * keys
+    attention += shape.flops_per_pair_behind_blocks * model.seq_len
     logits = 2 * model.hidden_dim * vocab_size
     return 3 * (projections + attention + logits)

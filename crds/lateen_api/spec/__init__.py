@@ -19,6 +19,8 @@ from lateen_api.spec.job import (
     LMTrainingJob,
 )
 from lateen_api.spec.model import (
+    BackpackSpec,
+    Gpt2LikeSpec,
     Gpt2Spec,
     LlamaLikeSpec,
     LlamaSpec,
@@ -54,12 +56,14 @@ __all__ = [
     "SHORT_NAME",
     "AdafactorSpec",
     "AdamWSpec",
+    "BackpackSpec",
     "CheckpointSpec",
     "ComputeSpec",
     "DataSourceSpec",
     "DataSpec",
     "Duration",
     "ExportSpec",
+    "Gpt2LikeSpec",
     "Gpt2Spec",
     "JobMetadata",
     "JobSpec",

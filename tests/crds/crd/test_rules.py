@@ -60,9 +60,24 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         nano("model={type: mistral}"),
         nano("model={type: qwen2, slidingWindow: 128, layerTypes: [sliding_attention]}"),
         nano("model={type: qwen3, hiddenDim: 100, numHeads: 16}"),
-        nano("model={type: mpt, clipQkv: 8.0, qkLn: true}"),
+        nano("model={type: mpt, clipQkv: 6.0, qkLn: true, alibiBiasMax: 16}"),
+        nano("model={type: backpack, numSenses: 32, attnPdrop: 0.1}"),
     ],
-    ids=["nano", "limits", "lanes", "tpu", "gpu", "mixture", "hub", "llama", "mistral", "qwen2", "qwen3", "mpt"],
+    ids=[
+        "nano",
+        "limits",
+        "lanes",
+        "tpu",
+        "gpu",
+        "mixture",
+        "hub",
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "mpt",
+        "backpack",
+    ],
 )
 def test_right_jobs_break_no_rule(job: LMTrainingJob):
     assert broken_rules(job) == []
@@ -119,7 +134,7 @@ def test_wrong_jobs_break_one_rule_each(overrides: list[str], broken: str):
     ("model", "broken"),
     [
         ({"type": "gpt2", "numKvHeads": 2}, "numKvHeads is for type llama, mistral, qwen2 or qwen3 only"),
-        ({"type": "llama", "mlpScale": 4}, "mlpScale is for type gpt2 or mpt only"),
+        ({"type": "llama", "mlpScale": 4}, "mlpScale is for type backpack, gpt2 or mpt only"),
         ({"type": "llama", "slidingWindow": None}, "slidingWindow is for type mistral, qwen2 or qwen3 only"),
         ({"type": "mistral", "layerTypes": []}, "layerTypes is for type qwen2 or qwen3 only"),
         ({"type": "qwen2", "attentionBias": False}, "attentionBias is for type llama or qwen3 only"),
@@ -128,6 +143,9 @@ def test_wrong_jobs_break_one_rule_each(overrides: list[str], broken: str):
         ({"type": "qwen2", "hiddenDim": 128}, "hiddenDim must be a multiple of numHeads"),
         ({"type": "qwen2", "numHeads": 24, "headDim": 128}, None),
         ({"type": "qwen3", "numHeads": 24}, None),
+        ({"type": "gpt2", "clipQkv": 6.0}, "clipQkv is for type mpt only"),
+        ({"type": "gpt2", "numSenses": 16}, "numSenses is for type backpack only"),
+        ({"type": "mpt", "numHeads": 24}, "hiddenDim must be a multiple of numHeads"),
     ],
     ids=str,
 )

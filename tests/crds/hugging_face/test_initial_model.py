@@ -102,7 +102,8 @@ def test_another_family_is_the_only_difference_that_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "t5"}, "model_type is 't5': expected one of gpt2, llama, mistral, qwen2, qwen3"),
+        ({"model_type": "t5"}, "model_type is 't5': expected one of gpt2, llama, mistral, qwen2, qwen3, mpt"),
+        ({"model_type": "backpack"}, "model_type is 'backpack': expected one of gpt2, llama"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide': input should be a valid integer"),
         ({"hidden_act": "swish"}, "hidden_act is 'swish': input should be 'gelu_new', 'gelu', 'relu', 'silu' or"),
         (
@@ -125,6 +126,21 @@ def test_another_family_is_the_only_difference_that_is_named(tmp_path):
             {"model_type": "gpt2", "scale_attn_weights": False},
             "scale_attn_weights is False: lateen's gpt2 has True only",
         ),
+        ({"model_type": "mpt", "no_bias": False}, "no_bias is False: MptForCausalLM computes True only"),
+        ({"model_type": "mpt", "expansion_ratio": 2}, "expansion_ratio is 2: MptForCausalLM computes 4 only"),
+        (
+            {"model_type": "mpt", "attn_config": {"qk_ln": True}},
+            "attn_config.qk_ln is True: MptForCausalLM computes False only",
+        ),
+        (
+            {"model_type": "mpt", "attn_config": {"attn_type": "multiquery_attention"}},
+            "attn_config.attn_type is 'multiquery_attention': lateen's mpt has 'multihead_attention' only",
+        ),
+        ({"model_type": "mpt", "attn_config": {"clip_qkv": -1}}, "attn_config.clip_qkv is -1: input should be greater"),
+        (
+            {"model_type": "gpt2", "architectures": ["BackpackGPT2LMHeadModel"], "n_inner": 1536},
+            "n_inner is 2: BackpackGPT2LMHeadModel computes 4 only",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )  # fmt: skip
@@ -135,6 +151,48 @@ def test_a_configuration_of_no_model_of_ours_is_refused(changes, message, tmp_pa
         with_initial_model(job(folder))
 
     assert str(caught.value).startswith(f"spec.trainer.initializeFrom: is {str(folder)!r}: in config.json, {message}")
+
+
+def test_a_backpack_is_told_from_a_gpt2_by_its_class(tmp_path):
+    """The class of its configuration is a GPT2Config, and has that one's model_type."""
+    config = {"model_type": "gpt2", "architectures": ["BackpackGPT2LMHeadModel"], "n_embd": 64, "n_head": 4}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_senses": 8}))
+
+    model = with_initial_model(job(tmp_path)).spec.model
+
+    assert (model.type, model.hidden_dim, model.num_senses) == ("backpack", 64, 8)
+    # The defaults of its class are not those of GPT-2.
+    assert (model.seq_len, model.vocab_size, model.scale_attn_by_inverse_layer_idx) == (512, 50264, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            {"type": "mpt", "qkLn": True},
+            "spec.model.qkLn: is true, and spec.export.huggingFace asks for a MptForCausalLM: expected false, which is "
+            "what that class computes. Leave the export out: checkpoints hold the model.",
+        ),
+        (
+            {"type": "backpack", "mlpScale": 2},
+            "spec.model.mlpScale: is 2, and spec.export.huggingFace asks for a BackpackGPT2LMHeadModel: expected 4, "
+            "which is what that class computes. Leave the export out: checkpoints hold the model.",
+        ),
+    ],
+    ids=["mpt", "backpack"],
+)
+def test_a_model_whose_options_the_class_lacks_is_not_exported(model, message):
+    spec = {
+        "data": {"tokenizer": "bytes", "trainUrls": ["a.txt"]},
+        "model": model,
+        "export": {"huggingFace": "out"},
+        "trainer": {"trainBatchSize": 8},
+    }
+
+    with pytest.raises(JobError) as caught:
+        make_plan(LMTrainingJob.model_validate({"metadata": {"name": "tiny"}, "spec": spec}))
+
+    assert str(caught.value) == message
 
 
 def test_what_is_not_json_is_refused(tmp_path):

@@ -180,3 +180,26 @@ def test_averaged_weights_are_as_many_as_the_parameters():
 def test_sophia_holds_a_gradient_more_while_it_estimates():
     assert memory_of("optimizer.type=sophia-g").gradients == memory_of().gradients + 4 * PARAMETERS
     assert memory_of("optimizer.type=sophia-h").activations > 2 * memory_of("optimizer.type=sophia-g").activations
+
+
+def test_a_backpack_recomputes_its_sense_vectors_from_two_arrays():
+    """Which are kept like the inputs of layers. The senses at work are more than any layer's activations."""
+    tokens, width, senses, size = 8 * 512, 768, 16, 2
+    made = 7 * width + 2 * 4 * width + 2 * 4 * width  # three norms, two residuals, queries and keys; two MLPs
+    weighed = 5 * senses * width  # senses, sums in float32 and in bfloat16, a gradient
+
+    memory = memory_of("data.tokenizer=bytes", "model={type: backpack}")
+
+    assert memory.activations == tokens * ((12 + 2) * width + made + weighed) * size
+
+
+def test_a_large_backpack_gathers_the_network_of_its_senses_with_its_embedding():
+    """And their gradients; it is in no block, so all of it is there at once."""
+    width, tokens = 1536, 8 * 512
+
+    def activations(scale: int) -> int:
+        model = f"{{type: backpack, hiddenDim: {width}, numHeads: 16, senseIntermediateScale: {scale}}}"
+        return memory_of("data.tokenizer=bytes", f"model={model}", gpus=8).activations
+
+    added = 2 * width * (width + 1 + 16 * width)
+    assert activations(6) - activations(4) == added * (2 + 4) + tokens * 2 * 2 * width * 2

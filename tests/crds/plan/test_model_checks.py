@@ -93,6 +93,23 @@ def test_windows_that_do_not_fit(fields: dict[str, Any], message: str):
     assert refusal({**QWEN, **fields}) == message
 
 
+def test_senses_that_do_not_divide_the_width():
+    assert refusal({"type": "backpack", "hiddenDim": 64, "numHeads": 4, "numSenses": 12}) == (
+        "spec.model.numSenses: 12 does not divide spec.model.hiddenDim, 64: expected a divisor. Use 8 or 16."
+    )
+
+
+def test_senses_can_be_divided_over_devices():
+    backpack = {"type": "backpack", "hiddenDim": 96, "numHeads": 4, "numSenses": 6}
+    axes = "trainer.tensorParallelAxes=[mlp, heads, senses]"
+    assert refusal(backpack, axes, "trainer.modelAxisSize=4", "compute.devicesPerHost=4") == (
+        "spec.trainer.modelAxisSize: 4 does not divide the axis senses (numSenses, 6): expected a divisor. Change "
+        "either, or take the axis out of spec.trainer.tensorParallelAxes."
+    )
+    plan = make_plan(nano(f"model={backpack}", axes, "trainer.modelAxisSize=2", "compute.devicesPerHost=4"))
+    assert (plan.mesh.data, plan.mesh.model) == (2, 2)
+
+
 def test_fewer_heads_of_keys_than_devices_that_split_a_layer():
     """Both numbers are named. Levanter copies keys in this case; here heads of keys are what is divided."""
     assert refusal({**LLAMA, "numKvHeads": 2}, "trainer.modelAxisSize=4", "compute.devicesPerHost=4") == (

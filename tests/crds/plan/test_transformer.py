@@ -2,7 +2,7 @@
 
 import pytest
 from lateen_api.plan import parameter_count, training_flops_per_token
-from lateen_api.spec import Gpt2Spec, LlamaSpec, MistralSpec, ModelSpec, MptSpec, Qwen2Spec, Qwen3Spec
+from lateen_api.spec import BackpackSpec, Gpt2Spec, LlamaSpec, MistralSpec, ModelSpec, MptSpec, Qwen2Spec, Qwen3Spec
 
 NANO = Gpt2Spec(hidden_dim=128, num_heads=4, num_layers=4, seq_len=256)
 
@@ -53,8 +53,9 @@ LLAMA_3_8B = LlamaSpec(type="llama", intermediate_dim=14336, num_kv_heads=8, seq
         (Qwen2Spec(type="qwen2"), 152_064, 7_615_616_512),
         (Qwen3Spec(type="qwen3"), 151_936, 8_190_735_360),
         (MptSpec(type="mpt"), 50_432, 6_649_286_656),
+        (BackpackSpec(type="backpack"), 50_264, 170_083_584),
     ],
-    ids=["Llama 2 7B", "Llama 3 8B", "Llama 3.2 1B", "Mistral 7B", "Qwen2 7B", "Qwen3 8B", "MPT-7B"],
+    ids=["Llama 2 7B", "Llama 3 8B", "Llama 3.2 1B", "Mistral 7B", "Qwen2 7B", "Qwen3 8B", "MPT-7B", "Backpack small"],
 )
 def test_families_have_as_many_parameters_as_published(model: ModelSpec, vocab_size: int, parameters: int):
     assert parameter_count(model, vocab_size) == parameters
@@ -84,3 +85,13 @@ def test_flops_of_layers_without_a_window_are_those_of_all_positions():
 
     none, all_layers, half = flops(), flops(slidingWindow=256), flops(slidingWindow=256, maxWindowLayers=14)
     assert none - half == half - all_layers > 0
+
+
+def test_flops_of_a_backpack_are_those_of_its_gpt2_and_of_its_senses():
+    width, senses, context = 768, 16, 512
+    gpt2 = training_flops_per_token(Gpt2Spec(seq_len=context), 50_257)
+    backpack = training_flops_per_token(BackpackSpec(type="backpack"), 50_257)
+
+    making = 2 * (2 * width * 4 * width) + 2 * (width * 4 * width + 4 * width * senses * width)
+    weights = 2 * (width * 2 * width) + (2 * width + 3 * senses) * context
+    assert backpack - gpt2 == 3 * (making + weights + 2 * senses * width * context)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lateen_api.hugging_face.config import read_model
+from lateen_api.hugging_face.config import read_model, write_config
 from lateen_api.hugging_face.folder import ModelFolder
+from lateen_trainer.errors import UserError
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import ExportedModel, export_model
 from lateen_trainer.hugging_face.imported import Imported
@@ -23,8 +24,8 @@ from trainer.hugging_face.folders import (
     reference_logits,
     sources_of,
 )
-from trainer.models.small_specs import ALL, GPT2, IN_HUGGING_FACE_FORMAT, VOCAB, small_spec
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from trainer.models.small_specs import ALL, GPT2, IN_TRANSFORMERS, VOCAB, small_spec
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 LARGE = 1 << 30
 
@@ -48,7 +49,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", ["gpt2", "llama", "llama, tied", "qwen3, biases of attention"])
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama, tied", "qwen3, biases of attention", "mpt, clipped"])
 def test_what_is_imported_is_exported_in_the_same_bits(name, dtype, tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     reference = random_reference(small_spec(ALL[name]), VOCAB, dtype=dtype)
@@ -98,7 +99,7 @@ def test_keys_of_the_imported_configuration_are_kept(tmp_path):
     assert json.loads((target / "generation_config.json").read_text()) == {"top_k": 7}
 
 
-@pytest.mark.parametrize("name", IN_HUGGING_FACE_FORMAT)
+@pytest.mark.parametrize("name", IN_TRANSFORMERS)
 def test_transformers_loads_a_new_model_with_equal_logits(name, tmp_path):
     spec = small_spec(ALL[name])
     vocab = 257
@@ -114,6 +115,42 @@ def test_transformers_loads_a_new_model_with_equal_logits(name, tmp_path):
     assert not info["missing_keys"] and not info["unexpected_keys"]
     tokens = np.random.default_rng(0).integers(0, vocab, (2, 24))
     np.testing.assert_allclose(logits_of(model, tokens), reference_logits(loaded, tokens), atol=1e-4, rtol=1e-4)
+
+
+def test_a_section_of_the_imported_configuration_is_kept(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    random_reference(small_spec(ALL["mpt, scale of the scores"]), VOCAB).save_pretrained(source)
+    config = read_config(source)
+    config["attn_config"] |= {"house_key": 1, "attn_pdrop": 0.1}
+    (source / "config.json").write_text(json.dumps({**config, "learned_pos_emb": False}))
+
+    import_and_export(source, target)
+
+    assert read_config(target) == read_config(source)
+
+
+def test_options_that_transformers_does_not_compute_are_not_exported(tmp_path):
+    about = ExportedModel(small_spec(ALL["mpt, learned positions"]), VOCAB, "bytes", 64, "# Card\n")
+    (tmp_path / "config.json").write_text("{}")
+
+    with pytest.raises(UserError) as caught:
+        export_model(None, about, Destination(str(tmp_path), field="FOLDER"), file_bytes=LARGE)
+
+    assert str(caught.value) == (
+        "spec.model.alibi is false: MptForCausalLM computes true only. The model cannot be exported; its checkpoints "
+        "hold it."
+    )
+    assert (tmp_path / "config.json").exists(), "what was there is gone"
+
+
+def test_dropout_of_an_mpt_is_no_part_of_its_export(tmp_path):
+    """transformers 5 takes whole numbers only for attn_pdrop, and would refuse the folder."""
+    spec = small_spec({**ALL["mpt"], "attnPdrop": 0.1, "residPdrop": 0.1})
+    config = write_config(spec, VOCAB)
+
+    assert config["attn_config"]["attn_pdrop"] == 0
+    assert config["resid_pdrop"] == 0.1
+    AutoConfig.for_model(**config)
 
 
 def test_transformers_reads_the_bytes_tokenizer(tmp_path):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from lateen_api.hugging_face.config import differences, read_model
 from trainer.hugging_face.folders import load, logits_of, random_reference, read_config, reference_logits
-from trainer.models.small_specs import ALL, IN_HUGGING_FACE_FORMAT, VOCAB, small_spec
+from trainer.models.small_specs import ALL, IN_TRANSFORMERS, VOCAB, small_spec
 
 
-@pytest.mark.parametrize("name", IN_HUGGING_FACE_FORMAT)
+@pytest.mark.parametrize("name", IN_TRANSFORMERS)
 def test_a_folder_of_transformers_gives_its_model_and_its_logits(name, tmp_path):
     spec = small_spec(ALL[name])
     reference = random_reference(spec, VOCAB)

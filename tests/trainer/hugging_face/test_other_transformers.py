@@ -19,7 +19,7 @@ from lateen_trainer.hugging_face.export import ExportedModel, export_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from trainer.hugging_face.folders import load, logits_of, random_reference, read_config
 from trainer.hugging_face.test_export import import_and_export
-from trainer.models.small_specs import ALL, IN_HUGGING_FACE_FORMAT, small_spec
+from trainer.models.small_specs import ALL, IN_TRANSFORMERS, small_spec
 
 PYTHON = os.environ.get("LATEEN_OTHER_TRANSFORMERS")
 SCRIPT = Path(__file__).with_name("other_transformers.py")
@@ -42,7 +42,7 @@ def asked(folder: Path, tokens: np.ndarray) -> tuple[dict, np.ndarray]:
 
 
 @pytest.mark.parametrize("imported", [False, True], ids=["new", "imported"])
-@pytest.mark.parametrize("name", IN_HUGGING_FACE_FORMAT)
+@pytest.mark.parametrize("name", IN_TRANSFORMERS)
 def test_logits_and_tokens_are_equal(name, imported, tmp_path):
     spec = small_spec(ALL[name])
     source, target = tmp_path / "source", tmp_path / "target"

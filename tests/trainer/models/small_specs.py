@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from lateen_api.hugging_face.config import unwritable_fields
+from lateen_api.hugging_face.families import FAMILIES
 from lateen_api.spec import JobSpec, ModelSpec
-from lateen_trainer.models.families import FAMILIES
 
 VOCAB = 65
 LLAMA = {
@@ -79,19 +80,42 @@ MPTS: dict[str, dict[str, Any]] = {
     "mpt, clipped": {**MPT, "clipQkv": 0.4},
     "mpt, norms of queries and keys": {**MPT, "qkLn": True, "clipQkv": 0.4, "numHeads": 3},
     "mpt, steep": {**MPT, "alibiBiasMax": 4.0},
-}
+    "mpt, scale of the scores": {**MPT, "softmaxScale": 0.9, "layerNormEpsilon": 0.1},
+    "mpt, learned positions": {**MPT, "alibi": False},
+    "mpt, all options": {
+        **MPT, "alibi": False, "noBias": False, "clipQkv": 0.3, "qkLn": True, "mlpScale": 2, "softmaxScale": 0.5,
+        "activationFunction": "gelu_new",
+    },
+}  # fmt: skip
+
+BACKPACK = {"type": "backpack", "seqLen": 24, "hiddenDim": 32, "numLayers": 3, "numHeads": 2, "numSenses": 4}
+BACKPACKS: dict[str, dict[str, Any]] = {
+    "backpack": BACKPACK,
+    "backpack, one sense": {**BACKPACK, "numSenses": 1, "gradientCheckpointing": False},
+    "backpack, narrow MLP": {
+        **BACKPACK, "mlpScale": 2, "senseIntermediateScale": 3, "scaleAttnByInverseLayerIdx": False,
+        "activationFunction": "gelu", "upcastAttn": True,
+    },
+}  # fmt: skip
 
 ALL: dict[str, dict[str, Any]] = {
     "gpt2": GPT2,
     "gpt2, wide MLP": {**GPT2, "mlpScale": 6},
     **LLAMA_LIKE,
     **MPTS,
+    **BACKPACKS,
 }
-
-IN_HUGGING_FACE_FORMAT = {name: body for name, body in ALL.items() if FAMILIES[body["type"]].tensors is not None}
-"""Those that can be imported and exported."""
 
 
 def small_spec(body: dict[str, Any]) -> ModelSpec:
     """The spec as a job has it."""
     return JobSpec.model_validate({"data": {"trainUrls": ["a.txt"]}, "model": body}).model
+
+
+IN_HUGGING_FACE_FORMAT = {name: body for name, body in ALL.items() if not unwritable_fields(small_spec(body))}
+"""Those that can be imported and exported."""
+
+IN_TRANSFORMERS = {
+    name: body for name, body in IN_HUGGING_FACE_FORMAT.items() if FAMILIES[body["type"]].is_in_transformers
+}
+"""Those of them that transformers itself can load."""

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from haliax import Axis, NamedArray
-from lateen_api.spec import Gpt2Spec
 from lateen_trainer.mesh import ShardingRules, make_mesh
-from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
+from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.loss import draw_labels
 from lateen_trainer.step.curvature import gauss_newton_bartlett, hutchinson
 from lateen_trainer.step.derivatives import gradient, hessian_product
@@ -21,6 +20,7 @@ from lateen_trainer.step.elastic import lane_gradients, order_of_lanes
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients
 from lateen_trainer.step.microbatch import whole_loss
+from trainer.models.small_specs import small_spec
 
 Vocab, Embed = Axis("vocab", 5), Axis("embed", 3)
 TOKENS = np.random.default_rng(0).integers(0, Vocab.size, (2, 2, 5)).astype(np.int32)
@@ -105,13 +105,18 @@ def test_labels_are_drawn_from_the_models_distribution():
     np.testing.assert_allclose(np.bincount(labels.array.reshape(-1)) / count, expected, atol=0.008)
 
 
-@pytest.mark.parametrize("activation", ["gelu_new", "silu"])
-def test_the_product_with_the_hessian_of_gpt2_is_the_difference_of_gradients(activation):
-    """With all functions that have derivatives of their own: norms, activation, attention, cross entropy."""
-    spec = Gpt2Spec(
-        seq_len=6, hidden_dim=16, num_layers=2, num_heads=2, activation_function=activation, initializer_range=0.3
-    )
-    model = Gpt2.init(Gpt2Config(spec, 11), key=jax.random.key(0))
+SMALL = {"seqLen": 6, "hiddenDim": 16, "numLayers": 2, "numHeads": 2, "initializerRange": 0.3}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [SMALL, {**SMALL, "activationFunction": "silu"}, {**SMALL, "type": "backpack", "numSenses": 4, "numLayers": 1}],
+    ids=["gpt2", "gpt2, silu", "backpack"],
+)
+def test_the_product_with_the_hessian_is_the_difference_of_gradients(body):
+    """With all functions that have derivatives of their own: norms, activation, attention, cross entropy. What is
+    recomputed behind the blocks has no second derivative, and must not be there."""
+    model = init_model(make_config(small_spec(body), 11), key=jax.random.key(0))
     tokens = np.random.default_rng(0).integers(0, 11, (3, 7)).astype(np.int32)
     vector = jax.tree.map(lambda x: jax.random.rademacher(jax.random.key(x.size), x.shape, jnp.float32), model)
 

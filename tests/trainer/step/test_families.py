@@ -18,7 +18,7 @@ from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state
 from lateen_trainer.step.train_step import StepSettings, make_train_step
-from trainer.models.small_specs import GPT2, LLAMA, LLAMA3, MISTRAL, MPT, QWEN2, QWEN3, VOCAB, small_spec
+from trainer.models.small_specs import BACKPACK, GPT2, LLAMA, LLAMA3, MISTRAL, MPT, QWEN2, QWEN3, VOCAB, small_spec
 
 SPEC = AdamWSpec(learning_rate=1e-2, max_grad_norm=0.6, warmup=0)
 OPTIMIZER = make_optimizer(SPEC, num_steps=10)
@@ -33,7 +33,8 @@ FAMILIES = {
     "mistral": {**MISTRAL, **WIDTH},
     "qwen2": {**QWEN2, **WIDTH, "slidingWindow": 5, "maxWindowLayers": 1},
     "qwen3": {**QWEN3, **WIDTH, "tieWordEmbeddings": True},
-    "mpt": {**MPT, "hiddenDim": WIDTH["hiddenDim"], "qkLn": True, "clipQkv": 1.0},
+    "mpt": {**MPT, "hiddenDim": WIDTH["hiddenDim"], "qkLn": True, "clipQkv": 1.0, "noBias": False},
+    "backpack": {**BACKPACK, "hiddenDim": WIDTH["hiddenDim"], "numLayers": 2},
 }
 
 
@@ -46,9 +47,16 @@ class Trained(NamedTuple):
 
 
 def train(
-    body: dict[str, Any], data: int, model: int, *, dtype: str = "float32", gather_once: bool = True, elastic: bool
+    body: dict[str, Any],
+    data: int,
+    model: int,
+    *,
+    dtype: str = "float32",
+    gather_once: bool = True,
+    elastic: bool,
 ) -> Trained:
-    rules = ShardingRules(make_mesh(data, model, jax.devices()[: data * model]), most_data=LANES // 2)
+    mesh = make_mesh(data, model, jax.devices()[: data * model])
+    rules = ShardingRules(mesh, tensor_axes=("mlp", "heads", "senses"), most_data=LANES // 2)
     config = make_config(small_spec(body), VOCAB)
     settings = StepSettings(rules, OPTIMIZER, SCHEDULE, jnp.dtype(dtype), gather_once, None, elastic)
     state = init_state(lambda: init_model(config, key=jax.random.key(0)), OPTIMIZER, rules)
@@ -98,7 +106,7 @@ def test_every_width_gives_the_same_bits_with_grouped_heads(model, dtype, gather
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2", "qwen3", "mpt"])
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "mpt", "backpack"])
 def test_biases_and_norms_of_heads_have_the_same_bits_at_every_width(family: str):
     """Of arrays that the Llama does not have: they are divided along other axes."""
     first, *others = (train(FAMILIES[family], width, 1, elastic=True) for width in (1, 8))

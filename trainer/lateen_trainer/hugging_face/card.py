@@ -11,6 +11,7 @@ from lateen_trainer.hugging_face.about import AboutRun
 
 _HUB = "hf://"
 _SHOWN_FILES = 10
+_REMOTE = ", trust_remote_code=True"
 
 
 def model_card(about: AboutRun, *, step: int, results: Mapping[str, float | None], made_by: Mapping[str, str]) -> str:
@@ -56,7 +57,7 @@ Training data:
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained("."{_REMOTE if not FAMILIES[model.type].is_in_transformers else ""})
 tokenizer = AutoTokenizer.from_pretrained(".")
 ```
 """

@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lateen_api.hugging_face.config import write_config
+from lateen_api.hugging_face.config import unwritable_fields, write_config
+from lateen_api.hugging_face.families import FAMILIES
 from lateen_api.spec.model import ModelSpec
+from lateen_api.wording import camel_case, show
 
 from lateen_trainer.checkpoint.state import named_leaves
-from lateen_trainer.errors import LostPeerError
+from lateen_trainer.errors import LostPeerError, UserError
 from lateen_trainer.hugging_face.destination import CONFIG, Destination
 from lateen_trainer.hugging_face.imported import GENERATION_CONFIG, Imported
 from lateen_trainer.hugging_face.tokenizer_files import tokenizer_files
@@ -76,6 +78,7 @@ def export_model(
         LostPeerError: another process cannot write its part.
     """
     together = together or Together()
+    check_writable(about.spec)
     files = cut_into_files(_tensors(model, about), file_bytes)
 
     def write_texts() -> None:
@@ -84,6 +87,17 @@ def export_model(
     _on_first(together, destination.clear)
     _on_all(together, destination, files)
     _on_first(together, write_texts)
+
+
+def check_writable(spec: ModelSpec) -> None:
+    """Raises:
+    UserError: the family's class in Hugging Face's format has not the options of this model.
+    """
+    for name, value, only in unwritable_fields(spec):
+        raise UserError(
+            f"spec.model.{camel_case(name)} is {show(value)}: {FAMILIES[spec.type].architecture} computes {show(only)} "
+            "only. The model cannot be exported; its checkpoints hold it."
+        )
 
 
 def _tensors(model: Any, about: ExportedModel):

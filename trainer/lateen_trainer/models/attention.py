@@ -6,7 +6,8 @@
 | TPU | Pallas's splash attention | contexts that are no multiple of 128; ALiBi and other biases |
 | CPU | blockwise (`blockwise`) | |
 
-With dropout of attention weights it is the plain formula on all of them.
+With dropout of attention weights it is the plain formula on all of them. Where values are wider than queries and keys
+(`backpack`), it is the blockwise one.
 
 A fused kernel is opaque to XLA's partitioner, so it is called where every axis of the mesh is manual: heads are
 divided over the model axis, each device computing its own.
@@ -52,7 +53,7 @@ def causal_attention(
 
     Args:
         query: [batch, position, heads, head_size], or with group.
-        key, value: [batch, position, heads, head_size].
+        key, value: [batch, position, heads, head_size]. Values may have another head_size than queries and keys.
         scale: factor of the scores; usually 1 / √head_size.
         window: position i sees i − window + 1 … i (sliding window attention); None: 0 … i.
         windowed: a scalar truth value: has this layer the window? For stacks in which some layers have it and others
@@ -68,7 +69,8 @@ def causal_attention(
         dropout: probability with which an attention weight is dropped; there is none without `dropout_key`.
 
     Returns:
-        Like query, in the inputs' type; the axes are batch, heads, group if there is one, position, head_size.
+        Like query, with value's head_size, in the inputs' type; the axes are batch, heads, group if there is one,
+        position, head_size.
     """
     dtype = value.dtype
     if upcast:
@@ -83,9 +85,9 @@ def causal_attention(
     if dropout > 0.0 and dropout_key is not None:
         attend = functools.partial(_with_dropout, dropout=dropout, key=dropout_key)
     else:
-        attend = _implementation(q, terms, platform)
+        attend = _implementation(q, v, terms, platform)
     out = _with_window(attend, window, windowed)(q, k, v, terms)
-    return hax.named(out.astype(dtype), query.resolve_axis(axes))
+    return hax.named(out.astype(dtype), (*query.resolve_axis(axes[:-1]), value.resolve_axis("head_size")))
 
 
 def _terms(
@@ -115,9 +117,11 @@ def _with_window(attend: Callable, window: int | None, windowed: jax.Array | Non
     return functools.partial(jax.lax.cond, windowed, inside, attend)
 
 
-def _implementation(q: jax.Array, terms: ScoreTerms, platform: str) -> Callable:
+def _implementation(q: jax.Array, v: jax.Array, terms: ScoreTerms, platform: str) -> Callable:
     """A function of q, k, v and terms, and of `window` by name."""
     length, head_size = q.shape[-2:]
+    if v.shape[-1] != head_size:  # no kernel is known to take it
+        return blockwise_causal_attention
     if MODEL not in jax.sharding.get_abstract_mesh().axis_names:  # generation: the partitioner would meet the kernel
         return blockwise_causal_attention
     if platform == "gpu" and cudnn_takes(q.dtype, length, head_size, terms):

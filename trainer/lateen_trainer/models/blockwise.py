@@ -40,12 +40,12 @@ def blockwise_causal_attention(
 
     Args:
         q: [batch, heads, position, head size] or [batch, heads, group, position, head size], already scaled.
-        k, v: [batch, heads, position, head size].
+        k, v: [batch, heads, position, head size]. That of v may be another one.
         terms: ALiBi slopes, segments, bias. A bias must leave every query a key that is not −inf.
         window: position i sees i − window + 1 … i; None: 0 … i.
 
     Returns:
-        Like q, in v's type. There are derivatives with respect to all but segments.
+        Like q, with v's head size, in v's type. There are derivatives with respect to all but segments.
     """
     return _attention(window, q, k, v, terms)
 

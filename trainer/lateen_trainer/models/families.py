@@ -6,8 +6,8 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec.model import ModelSpec
 
-from lateen_trainer.errors import UserError
-from lateen_trainer.models import gpt2, llama
+from lateen_trainer.models import backpack, gpt2, llama, mpt
+from lateen_trainer.models.backpack import Backpack, BackpackConfig
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
 from lateen_trainer.models.llama import Llama, LlamaConfig
@@ -25,8 +25,8 @@ class Family:
     model: type[Any]
     """`model.init(config, key=…)` makes a new one."""
 
-    tensors: TensorMap | None
-    """How its arrays lie in transformers' tensors; None: it is neither imported nor exported."""
+    tensors: TensorMap
+    """How its arrays lie in the tensors of Hugging Face's format."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -35,7 +35,8 @@ FAMILIES: dict[str, Family] = {
     "mistral": Family(LlamaConfig, Llama, llama.TENSORS),
     "qwen2": Family(LlamaConfig, Llama, llama.TENSORS),
     "qwen3": Family(LlamaConfig, Llama, llama.TENSORS),
-    "mpt": Family(MptConfig, Mpt, None),
+    "mpt": Family(MptConfig, Mpt, mpt.TENSORS),
+    "backpack": Family(BackpackConfig, Backpack, backpack.TENSORS),
 }
 """All families, by `spec.model.type`."""
 
@@ -58,19 +59,9 @@ def init_model(config: ModelConfig, *, key: PRNGKeyArray) -> LanguageModel:
 
 
 def tensor_map(kind: str) -> TensorMap:
-    """How the arrays of a family's models lie in transformers' tensors.
+    """How the arrays of a family's models lie in the tensors of Hugging Face's format.
 
     Args:
         kind: the family, by `spec.model.type`.
-
-    Raises:
-        UserError: lateen cannot read or write its models in Hugging Face's format.
     """
-    found = FAMILIES[kind].tensors
-    if found is None:
-        able = ", ".join(name for name, family in FAMILIES.items() if family.tensors is not None)
-        raise UserError(
-            f"spec.model.type is {kind}: models in Hugging Face's format are read and written for {able}. "
-            "Start from a checkpoint of lateen, and leave export.huggingFace out."
-        )
-    return found
+    return FAMILIES[kind].tensors

@@ -10,9 +10,9 @@ import equinox as eqx
 import haliax as hax
 import haliax.nn as hnn
 import jax
-from haliax import Axis, NamedArray
+from haliax import Axis, AxisSpec, NamedArray
 from jaxtyping import PRNGKeyArray
-from lateen_api.spec import Gpt2Spec
+from lateen_api.spec import Gpt2LikeSpec
 
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.config import TransformerConfig
@@ -26,7 +26,7 @@ from lateen_trainer.models.tensor_map import TensorMap
 class Gpt2Config(TransformerConfig):
     """The spec of a GPT-2, and its axes, each named once."""
 
-    spec: Gpt2Spec
+    spec: Gpt2LikeSpec
 
     @property
     def longest_context(self) -> int:
@@ -79,23 +79,24 @@ class Attention(eqx.Module):
 class Mlp(eqx.Module):
     """Two linear layers with an activation between."""
 
-    c_fc: hnn.Linear  # Embed → Mlp
-    c_proj: hnn.Linear  # Mlp → Embed
+    c_fc: hnn.Linear  # Embed → Hidden
+    c_proj: hnn.Linear  # Hidden → Out
     config: Gpt2Config = eqx.field(static=True)
 
     @staticmethod
-    def init(config: Gpt2Config, *, key: PRNGKeyArray) -> "Mlp":
+    def init(config: Gpt2Config, Hidden: Axis, Out: AxisSpec, *, key: PRNGKeyArray) -> "Mlp":
+        """The second layer begins smaller than the first, as projections into the residual stream do."""
         k_fc, k_proj = jax.random.split(key)
         std = config.spec.initializer_range
         return Mlp(
-            linear(config.Embed, config.Mlp, std=std, key=k_fc),
-            linear(config.Mlp, config.Embed, std=std / _residual_depth(config), key=k_proj),
+            linear(config.Embed, Hidden, std=std, key=k_fc),
+            linear(Hidden, Out, std=std / _residual_depth(config), key=k_proj),
             config,
         )
 
     @jax.named_scope("mlp")
     def __call__(self, x: NamedArray) -> NamedArray:
-        """x: [..., Embed] → [..., Embed]"""
+        """x: [..., Embed] → [..., Out]"""
         return self.c_proj(ACTIVATIONS[self.config.spec.activation_function](self.c_fc(x)))
 
 
@@ -115,7 +116,7 @@ class Block(eqx.Module):
             LayerNorm.init(config.Embed, eps),
             Attention.init(config, key=k_attn),
             LayerNorm.init(config.Embed, eps),
-            Mlp.init(config, key=k_mlp),
+            Mlp.init(config, config.Mlp, config.Embed, key=k_mlp),
         )
 
     @jax.named_scope("block")

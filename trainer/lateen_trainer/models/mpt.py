@@ -1,8 +1,9 @@
 """MPT: MosaicML, "Introducing MPT-7B" (2023), https://www.databricks.com/blog/mpt-7b.
 
 Pre-norm blocks of causal attention with linear biases and MLP, no positions, no biases of layers, input and output
-embedding tied. Names and values agree with `transformers`' MptForCausalLM; norms of queries and keys, which that one
-leaves out, with MosaicML's llm-foundry.
+embedding tied. Names and values agree with `transformers`' MptForCausalLM. What that one leaves out of its own
+configuration (norms of queries and keys, learned positions, biases, dropouts one by one) follows MosaicML's
+llm-foundry.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import equinox as eqx
 import haliax as hax
 import haliax.nn as hnn
 import jax
-from haliax import Axis, NamedArray
+from haliax import Axis, AxisSpec, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec import MptSpec
 
@@ -19,8 +20,9 @@ from lateen_trainer.models.alibi import alibi_slopes
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
-from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, linear, token_table, unbind
+from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
 from lateen_trainer.models.stack import Stack
+from lateen_trainer.models.tensor_map import TensorMap
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,29 @@ class MptConfig(TransformerConfig):
     spec: MptSpec
 
     @property
-    def longest_context(self) -> None:
-        """Linear biases have no end."""
+    def longest_context(self) -> int | None:
+        """Positions that have an embedding; linear biases have no end."""
+        return None if self.spec.alibi else self.spec.seq_len
+
+    @property
+    def attention_scale(self) -> float:
+        """Factor of the attention scores."""
+        return self.HeadSize.size**-0.5 if self.spec.softmax_scale is None else self.spec.softmax_scale
+
+    def linear(self, In: AxisSpec, Out: AxisSpec, *, key: PRNGKeyArray) -> hnn.Linear:
+        """A linear layer, with a bias or without."""
+        return linear(In, Out, std=self.spec.initializer_range, bias=not self.spec.no_bias, key=key)
+
+    def norm(self) -> LayerNorm:
+        """A norm over the width, with a bias or without."""
+        return LayerNorm.init(self.Embed, self.spec.layer_norm_epsilon, bias=not self.spec.no_bias)
 
     Heads = property(lambda self: Axis("heads", self.spec.num_heads))
     Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
 
 
 class Attention(eqx.Module):
-    """Multi-head causal self-attention with linear biases."""
+    """Multi-head causal self-attention, with linear biases or without."""
 
     wqkv: hnn.Linear  # Embed → (qkv, Heads, HeadSize)
     out_proj: hnn.Linear  # (Heads, HeadSize) → Embed
@@ -49,18 +65,17 @@ class Attention(eqx.Module):
     @staticmethod
     def init(config: MptConfig, *, key: PRNGKeyArray) -> "Attention":
         k_in, k_out = jax.random.split(key)
-        std, heads = config.spec.initializer_range, (config.Heads, config.HeadSize)
-        norm = lambda: _norm(config) if config.spec.qk_ln else None  # noqa: E731
+        heads = (config.Heads, config.HeadSize)
         return Attention(
-            linear(config.Embed, (Axis("qkv", 3), *heads), std=std, bias=False, key=k_in),
-            linear(heads, config.Embed, std=std, bias=False, key=k_out),
-            norm(),
-            norm(),
+            config.linear(config.Embed, (Axis("qkv", 3), *heads), key=k_in),
+            config.linear(heads, config.Embed, key=k_out),
+            config.norm() if config.spec.qk_ln else None,
+            config.norm() if config.spec.qk_ln else None,
             config,
         )
 
     @jax.named_scope("attention")
-    def __call__(self, x: NamedArray) -> NamedArray:
+    def __call__(self, x: NamedArray, *, key: PRNGKeyArray | None) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
         qkv = self.wqkv(x)
@@ -73,10 +88,12 @@ class Attention(eqx.Module):
             q,
             k,
             v,
-            scale=self.config.HeadSize.size**-0.5,
-            alibi=alibi_slopes(self.config.Heads, spec.alibi_bias_max),
+            scale=self.config.attention_scale,
+            alibi=alibi_slopes(self.config.Heads, spec.alibi_bias_max) if spec.alibi else None,
             platform=self.config.platform,
             upcast=spec.upcast_attn,
+            dropout=spec.attn_pdrop,
+            dropout_key=key,
         )
         return self.out_proj(out)
 
@@ -98,10 +115,9 @@ class Mlp(eqx.Module):
     @staticmethod
     def init(config: MptConfig, *, key: PRNGKeyArray) -> "Mlp":
         k_up, k_down = jax.random.split(key)
-        std = config.spec.initializer_range
         return Mlp(
-            linear(config.Embed, config.Mlp, std=std, bias=False, key=k_up),
-            linear(config.Mlp, config.Embed, std=std, bias=False, key=k_down),
+            config.linear(config.Embed, config.Mlp, key=k_up),
+            config.linear(config.Mlp, config.Embed, key=k_down),
             config,
         )
 
@@ -122,37 +138,47 @@ class Block(eqx.Module):
     @staticmethod
     def init(config: MptConfig, *, key: PRNGKeyArray) -> "Block":
         k_attn, k_ffn = jax.random.split(key)
-        return Block(_norm(config), Attention.init(config, key=k_attn), _norm(config), Mlp.init(config, key=k_ffn))
+        attn, ffn = Attention.init(config, key=k_attn), Mlp.init(config, key=k_ffn)
+        return Block(config.norm(), attn, config.norm(), ffn)
 
     @jax.named_scope("block")
-    def __call__(self, x: NamedArray) -> NamedArray:
-        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
-        x = x + self.attn(self.norm_1(x))
-        return x + self.ffn(self.norm_2(x))
+    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+        """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
+        pdrop = self.attn.config.spec.resid_pdrop
+        if key is not None:
+            key = jax.random.fold_in(key, layer)
+        k_weights, k_attn, k_ffn = (None,) * 3 if key is None else jax.random.split(key, 3)
+        x = x + dropout(self.attn(self.norm_1(x), key=k_weights), pdrop, key=k_attn)
+        return x + dropout(self.ffn(self.norm_2(x)), pdrop, key=k_ffn)
 
 
 class Mpt(eqx.Module):
-    """Token embedding, a stack of blocks, a last norm. The output layer is the token embedding (see `lm_head`)."""
+    """Token embedding, positions if they are learned, a stack of blocks, a last norm.
+
+    The output layer is the token embedding (see `lm_head`).
+    """
 
     wte: NamedArray  # [Vocab, Embed]
+    wpe: NamedArray | None  # [Pos, Embed]; None: linear biases
     blocks: Stack[Block]
     norm_f: LayerNorm
     config: MptConfig = eqx.field(static=True)
 
     @staticmethod
     def init(config: MptConfig, *, key: PRNGKeyArray) -> "Mpt":
-        """Weights are normal with `initializerRange`, and norms 1, as in transformers."""
-        k_wte, k_blocks = jax.random.split(key)
+        """Weights are normal with `initializerRange`, norms 1 and biases 0, as in transformers."""
+        k_wte, k_wpe, k_blocks = jax.random.split(key, 3)
         spec = config.spec
         return Mpt(
             token_table(config.Vocab, config.Embed, config.vocab_size, std=spec.initializer_range, key=k_wte),
+            None if spec.alibi else hax.random.normal(k_wpe, (config.Pos, config.Embed)) * spec.initializer_range,
             Stack.init(
                 config.Layers,
                 lambda key: Block.init(config, key=key),
                 key=k_blocks,
                 gradient_checkpointing=spec.gradient_checkpointing,
             ),
-            _norm(config),
+            config.norm(),
             config,
         )
 
@@ -167,17 +193,21 @@ class Mpt(eqx.Module):
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:
-            tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be of any length.
-            key: not used: nothing is dropped.
+            tokens: [Batch, Pos] integers below the vocabulary's size. With linear biases Pos may be of any length,
+                with learned positions it may be shorter than the config's.
+            key: for dropout; None: no dropout (evaluation).
             resolve: makes a block whole before it is used; all other parameters are whole already.
 
         Returns:
             [Batch, Pos, Embed]
         """
-        del key
+        k_embed, k_blocks = (None, None) if key is None else jax.random.split(key)
         with jax.named_scope("embedding"):
-            x = self.wte.take("vocab", tokens).rearrange((..., "position", "embed"))
-        x = self.blocks.fold(lambda block, x, layer: resolve(block)(x), x)
+            x = self.wte.take("vocab", tokens)
+            if self.wpe is not None:
+                x = x + self.wpe["position", hax.dslice(0, tokens.resolve_axis("position"))]
+            x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
+        x = self.blocks.fold(lambda block, x, layer: resolve(block)(x, layer, key=k_blocks), x)
         return self.norm_f(x)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
@@ -186,5 +216,21 @@ class Mpt(eqx.Module):
         return logits.slice("vocab", start=0, length=self.config.vocab_size)
 
 
-def _norm(config: MptConfig) -> LayerNorm:
-    return LayerNorm.init(config.Embed, config.spec.layer_norm_epsilon, bias=False)
+_BLOCK = "transformer.blocks.{layers}"
+
+TENSORS = TensorMap(
+    base="transformer.",
+    lines={
+        "wte": "transformer.wte.weight [vocab embed]",
+        "blocks.blocks.norm_1.weight": f"{_BLOCK}.norm_1.weight [embed]",
+        "blocks.blocks.attn.wqkv.weight": f"{_BLOCK}.attn.Wqkv.weight [(qkv heads head_size) embed]",
+        "blocks.blocks.attn.out_proj.weight": f"{_BLOCK}.attn.out_proj.weight [embed (heads head_size)]",
+        "blocks.blocks.norm_2.weight": f"{_BLOCK}.norm_2.weight [embed]",
+        "blocks.blocks.ffn.up_proj.weight": f"{_BLOCK}.ffn.up_proj.weight [mlp embed]",
+        "blocks.blocks.ffn.down_proj.weight": f"{_BLOCK}.ffn.down_proj.weight [embed mlp]",
+        "norm_f.weight": "transformer.norm_f.weight [embed]",
+    },
+    tied={"lm_head.weight": "wte"},
+)
+"""MptForCausalLM. It has no place for biases, learned positions, and norms of queries and keys: models that have them
+are refused (`lateen_api.hugging_face.families`)."""

@@ -8,15 +8,20 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lateen_api.spec.model.backpack import BackpackSpec
 from lateen_api.spec.model.common import ModelSection
-from lateen_api.spec.model.gpt2 import Gpt2Spec
+from lateen_api.spec.model.gpt2 import Gpt2LikeSpec, Gpt2Spec
 from lateen_api.spec.model.llama import LlamaLikeSpec, LlamaSpec, MistralSpec, Qwen2Spec, Qwen3Spec
 from lateen_api.spec.model.mpt import MptSpec
 
-ModelSpec = Annotated[Gpt2Spec | LlamaSpec | MistralSpec | Qwen2Spec | Qwen3Spec | MptSpec, Field(discriminator="type")]
+ModelSpec = Annotated[
+    Gpt2Spec | LlamaSpec | MistralSpec | Qwen2Spec | Qwen3Spec | MptSpec | BackpackSpec, Field(discriminator="type")
+]
 """The architecture that is trained; `type` says of which family, gpt2 where it is left out."""
 
 __all__ = [
+    "BackpackSpec",
+    "Gpt2LikeSpec",
     "Gpt2Spec",
     "LlamaLikeSpec",
     "LlamaSpec",

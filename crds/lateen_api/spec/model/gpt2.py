@@ -1,4 +1,4 @@
-"""`spec.model` with `type: gpt2`."""
+"""`spec.model` with `type: gpt2`, and what a model with a GPT-2 inside has of it."""
 
 from typing import Literal
 
@@ -7,11 +7,8 @@ from pydantic import Field
 from lateen_api.spec.model.common import ModelSection
 
 
-class Gpt2Spec(ModelSection):
-    """GPT-2. The defaults are GPT-2 small."""
-
-    type: Literal["gpt2"] = "gpt2"
-    """The family of the model."""
+class Gpt2LikeSpec(ModelSection):
+    """Fields of GPT-2, and of models that have one inside."""
 
     mlp_scale: int = Field(default=4, ge=1)
     """Width of the MLP's hidden layer as a multiple of hiddenDim."""
@@ -35,3 +32,10 @@ class Gpt2Spec(ModelSection):
     @property
     def keeps_attention_weights(self) -> bool:
         return self.attn_pdrop > 0
+
+
+class Gpt2Spec(Gpt2LikeSpec):
+    """GPT-2. The defaults are GPT-2 small."""
+
+    type: Literal["gpt2"] = "gpt2"
+    """The family of the model."""
