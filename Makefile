@@ -41,7 +41,7 @@ lint: $(VENV)/.test ## Style, types, and who may import whom
 	$(BIN)/lint-imports
 
 test-unit: $(VENV)/.test ## The contract and the operator: seconds
-	$(PYTEST) tests/crds tests/operator tests/test_*.py -n 2
+	$(PYTEST) tests/crds tests/operator tests/charts tests/test_*.py -n 2
 
 test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
@@ -91,10 +91,11 @@ bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano co
 bench-checkpoint: $(VENV)/.test ## Save and restore beside Orbax
 	$(BIN)/python tests/benchmarks/bench_checkpoint.py
 
-crd: $(VENV)/.test ## Generate the CRD and the reference pages from the code
+crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart has of them from the code
 	$(BIN)/lateen crd > crds/lmtrainingjobs.yaml
 	$(BIN)/lateen crd --reference > docs/reference.md
 	PYTHONPATH=tests $(BIN)/python -m metrics_page
+	$(BIN)/python charts/generate.py
 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py

@@ -43,6 +43,9 @@ class OperatorSettings(BaseModel):
     network_policies: bool = True
     """Let only a job's own pods, and those who read metrics, reach its pods."""
 
+    fixed_user: bool = True
+    """Run trainers as user and group 1000. Without, the cluster assigns their ids, as OpenShift does."""
+
     metrics_port: int = 8080
     """Port of a trainer's /metrics, /healthz and /progress."""
 

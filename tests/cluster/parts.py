@@ -57,10 +57,19 @@ PARTS = (
         },
     ),
     Part("coredns", {"coredns": "github.com/coredns/coredns"}),
-    Part("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, optional=True),
+    Part("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}),
     Part("gcs", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}, optional=True),
     Part("kind", {"kind": "sigs.k8s.io/kind"}, optional=True),
 )
+
+
+def part_of(name: str) -> Part:
+    """The part that holds the program called `name`; ClusterError if none does."""
+    part = next((part for part in PARTS if name in part.programs), None)
+    if part is None:
+        known = ", ".join(name for part in PARTS for name in part.programs)
+        raise ClusterError(f"no part of the cluster holds a program called {name!r}; there are {known}")
+    return part
 
 
 def program(name: str, progress: str = "") -> Path:
@@ -70,10 +79,7 @@ def program(name: str, progress: str = "") -> Path:
         name: one of those in `PARTS`.
         progress: how far the caller is, for people.
     """
-    part = next((part for part in PARTS if name in part.programs), None)
-    if part is None:
-        known = ", ".join(name for part in PARTS for name in part.programs)
-        raise ClusterError(f"no part of the cluster holds a program called {name!r}; there are {known}")
+    part = part_of(name)
     built = part.built / name
     if not built.exists():
         # Two builds of a program at once would do the work twice.

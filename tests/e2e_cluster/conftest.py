@@ -2,37 +2,40 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from cluster.cluster import Cluster
 from cluster.fixtures import cluster, namespace, project_images
+from cluster.helm import CHART, Helm
 from e2e_cluster.training import SLOT, Training
 
-INSTALL = Path(__file__).parents[2] / "docs" / "examples" / "operator.yaml"
 NAMESPACE = "lateen-system"
+OUR_IMAGES = (
+    "--set=image.repository=localhost/lateen-operator,image.tag=dev,image.pullPolicy=Never",
+    "--set=trainer.image.repository=localhost/lateen-trainer,trainer.image.tag=dev",
+)
+"""The images that were built from this tree, which no registry has."""
 
 __all__ = ["cluster", "namespace", "project_images"]
 
 
 @pytest.fixture(scope="module")
 def operator(cluster: Cluster, project_images: None) -> Iterator[None]:
-    """The operator as a pod of the cluster, installed as docs/operator.md says; only the images are our own.
+    """The operator as a pod of the cluster, installed as docs/kubernetes.md says; only the images are our own.
 
     It works in all namespaces, so it is gone before the next module, which may have an operator of another kind.
     """
-    objects = [of for of in yaml.safe_load_all(INSTALL.read_text()) if of]
     for node in cluster.nodes:
         cluster.set_capacity(node, SLOT, 1)
-    cluster.kubectl.apply(*map(_with_our_images, objects))
-    cluster.kubectl("rollout", "status", "deployment", "-n", NAMESPACE, "--timeout=120s", timeout=130)
+    create_restricted(cluster, NAMESPACE)
+    helm = Helm(cluster.kubeconfig)
+    # The cluster has the definition from its start.
+    where = ("--namespace", NAMESPACE)
+    helm("install", "lateen", CHART, *where, "--set=crds.install=false", *OUR_IMAGES, "--wait", "--timeout=120s")
     yield
-    for of in reversed(objects):
-        name = of["metadata"]["name"]
-        where = ["-n", of["metadata"]["namespace"]] if "namespace" in of["metadata"] else []
-        cluster.kubectl("delete", of["kind"], name, *where, "--ignore-not-found", timeout=60)
+    helm("uninstall", "lateen", *where, "--wait", "--timeout=60s")
+    cluster.kubectl("delete", "namespace", NAMESPACE, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +58,7 @@ def train(cluster: Cluster, operator: None, namespace: str) -> Callable[..., Tra
     return start
 
 
-def _with_our_images(of: dict[str, Any]) -> dict[str, Any]:
-    """The images that were built from this tree, which no registry has."""
-    if of["kind"] == "Deployment":
-        [container] = of["spec"]["template"]["spec"]["containers"]
-        container["image"] = "localhost/lateen-operator:dev"
-        container["imagePullPolicy"] = "Never"
-        container["args"] = [*container.get("args", []), "--trainer-image=localhost/lateen-trainer:dev"]
-    return of
+def create_restricted(cluster: Cluster, name: str) -> None:
+    """A namespace that refuses pods which break Pod Security's level `restricted`."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})

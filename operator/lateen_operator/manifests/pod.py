@@ -46,7 +46,7 @@ def _pod_spec(attempt: NewAttempt) -> dict[str, Any]:
         **({"serviceAccountName": compute.service_account} if compute.service_account else {}),
         **({"priorityClassName": compute.priority_class} if compute.priority_class else {}),
         **scheduling(spec, attempt.resolved.plan),
-        "securityContext": pod_security(),
+        "securityContext": pod_security(fixed_user=attempt.settings.fixed_user),
         "containers": [_trainer(attempt)],
         "volumes": [*_own_volumes(attempt.name), *copy.deepcopy(compute.volumes)],
     }
@@ -97,13 +97,16 @@ def image(attempt: NewAttempt) -> str:
     return attempt.resolved.job.spec.compute.image or attempt.settings.image_for(kind)
 
 
-def pod_security() -> dict[str, Any]:
-    """Nobody in particular, with the system calls that the runtime allows by default."""
+def pod_security(*, fixed_user: bool) -> dict[str, Any]:
+    """Not root, with the system calls that the runtime allows by default.
+
+    Args:
+        fixed_user: as the image's user; else the cluster chooses, and may refuse pods that do.
+    """
+    ids = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER} if fixed_user else {}
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "fsGroup": USER,
+        **ids,
         # Changing the owner of every file of a large corpus at every start would take minutes.
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},

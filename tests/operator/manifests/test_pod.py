@@ -57,3 +57,16 @@ def test_owner_knows_its_own():
     own = {"metadata": {"ownerReferences": [owner.reference()]}}
     other = {"metadata": {"ownerReferences": [{**owner.reference(), "uid": "another"}]}}
     assert [owner.owns(child) for child in (own, other, {"metadata": {}})] == [True, False, False]
+
+
+def test_user_ids_are_left_to_the_cluster_where_it_assigns_them():
+    """Nothing else is relaxed: the pod still may not run as root."""
+    fixed, free = (
+        pod_template(attempt(NANO, settings=SETTINGS.model_copy(update={"fixed_user": fixed})))["spec"][
+            "securityContext"
+        ]
+        for fixed in (True, False)
+    )
+    assert (fixed["runAsUser"], fixed["runAsGroup"], fixed["fsGroup"]) == (1000, 1000, 1000)
+    assert {name: value for name, value in fixed.items() if name not in ("runAsUser", "runAsGroup", "fsGroup")} == free
+    assert free["runAsNonRoot"]

@@ -1,24 +1,18 @@
-"""docs/examples/operator.yaml: the least rights, each of them explained, and settings that fit the operator's own."""
+"""The chart gives the least rights, each of them explained, and runs one operator without rights on its machine."""
 
 import re
 from pathlib import Path
-from typing import Any
 
-import yaml
+from charts.helm import one, operator_container, template
 from lateen_operator.settings import OperatorSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
-OBJECTS = list(yaml.safe_load_all((DOCS / "examples" / "operator.yaml").read_text()))
+NAME = "lateen-lateen-system"
 
 
-def one(kind: str, name: str) -> dict[str, Any]:
-    (found,) = [of for of in OBJECTS if (of["kind"], of["metadata"]["name"]) == (kind, name)]
-    return found
-
-
-def given() -> set[tuple[str, str]]:
+def given(*options: str) -> set[tuple[str, str]]:
     """(resource, verb) of the operator's role."""
-    rules = one("ClusterRole", "lateen-operator")["rules"]
+    rules = one(template(*options), "ClusterRole", NAME)["rules"]
     return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
 
 
@@ -38,20 +32,18 @@ def test_every_right_is_explained_and_none_is_explained_that_is_not_given():
     assert explained() == given()
 
 
-def test_no_right_is_given_to_all_of_something():
-    assert not [rule for of in OBJECTS if of["kind"] == "ClusterRole" for rule in of["rules"] if "*" in str(rule)]
+def test_without_network_policies_there_is_no_right_to_make_some():
+    assert given() - given("--set=trainer.networkPolicies=false") == {("networkpolicies", "create")}
 
 
-def test_network_policies_let_this_operator_in():
-    deployment, defaults = one("Deployment", "lateen-operator"), OperatorSettings()
-    labels = deployment["spec"]["template"]["metadata"]["labels"]
-    assert deployment["metadata"]["namespace"] == defaults.operator_namespace
-    assert labels == defaults.operator_labels
+def test_no_right_is_given_to_all_of_something_nor_to_secrets():
+    rules = [rule for of in template() if of["kind"].endswith("Role") for rule in of["rules"]]
+    assert not [rule for rule in rules if "*" in str(rule) or "secrets" in rule["resources"]]
 
 
 def test_one_operator_runs_at_a_time_without_rights_on_its_machine():
-    spec = one("Deployment", "lateen-operator")["spec"]
-    (container,) = spec["template"]["spec"]["containers"]
+    spec = one(template(), "Deployment")["spec"]
+    container = operator_container(template())
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
