@@ -1,5 +1,6 @@
 """The real Helm on this repository's chart, without a cluster."""
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,13 @@ def rendered(
     *options: str, values: Any = None, release: str = "lateen", namespace: str = "lateen-system", chart: Path = CHART
 ) -> str:
     """What `helm template` prints."""
-    text = values if isinstance(values, str) else yaml.safe_dump(values or {})
+    return _rendered(
+        options, values if isinstance(values, str) else yaml.safe_dump(values or {}), release, namespace, chart
+    )
+
+
+@functools.cache
+def _rendered(options: tuple[str, ...], text: str, release: str, namespace: str, chart: Path) -> str:
     command = ("template", release, chart, f"--namespace={namespace}", "--values=-", *options)
     try:
         return output_of(helm_program(), *command, input=text, timeout=60)

@@ -48,7 +48,8 @@ class Shell:
 def commands(word: str) -> str:
     """The block of commands in docs/kubernetes.md that begins with `word`."""
     text = (ROOT / "docs" / "kubernetes.md").read_text()
-    [block] = [block for block in re.findall(r"^```\n(.*?)^```", text, re.M | re.S) if block.startswith(word)]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    [block] = [block for language, block in blocks if not language and block.startswith(word)]
     return block
 
 
@@ -75,7 +76,7 @@ def installed(shell: Shell, cluster: Cluster) -> Iterator[None]:
     """The version before, by the page's own commands, in a cluster that has never heard of lateen."""
     for node in cluster.nodes:
         cluster.set_capacity(node, SLOT, 1)
-    cluster.kubectl("delete", "crd", DEFINITION, "--timeout=60s")
+    cluster.kubectl("delete", "crd", DEFINITION, "--ignore-not-found", "--timeout=60s")
     file = shell.folder / "charts" / "lateen" / "files" / "lmtrainingjobs.yaml"
     definition = yaml.safe_load(file.read_text())
     version = definition["spec"]["versions"][0]

@@ -1,5 +1,6 @@
 """Calls to the API server from tests: plain dictionaries, no waiting, no retries."""
 
+import copy
 import json
 import ssl
 import urllib.error
@@ -32,6 +33,14 @@ class Api:
         self._tls = ssl.create_default_context(cafile=self.authority)
         if configuration.cert_file:
             self._tls.load_cert_chain(configuration.cert_file, configuration.key_file)
+
+    def as_service_account(self, namespace: str, name: str) -> "Api":
+        """The same API server for a service account."""
+        path = Resource("", "v1", "serviceaccounts").path(namespace, name, "token")
+        other = copy.copy(self)
+        other.token = f"Bearer {self.call('POST', path, {'spec': {}})['status']['token']}"
+        other._tls = ssl.create_default_context(cafile=self.authority)
+        return other
 
     @property
     def tls(self) -> ssl.SSLContext:

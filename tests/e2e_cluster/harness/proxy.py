@@ -1,6 +1,7 @@
 """A proxy before the API server that counts the operator's writes, and does something at one of them."""
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ class Proxy:
     """Forwards everything, in a thread of its own.
 
     Args:
-        api: the API server behind it.
+        api: the API server behind it, and who calls it.
     """
 
     def __init__(self, api: Api):
@@ -41,6 +42,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._armed: tuple[int, Callable[[], None]] | None = None
         self._refusals: list[int] = []
+        self._refused_paths = ""
         self._away = threading.Event()
         self._open: set[asyncio.Task[None]] = set()
         self._watching: set[asyncio.Task[None]] = set()
@@ -48,6 +50,9 @@ class Proxy:
         self._expired = asyncio.Event()
         self.writes: list[str] = []
         """Methods and paths of the writes, in order; events aside."""
+
+        self.forbidden: list[str] = []
+        """What the API server itself said of requests that its caller had no right to, in order."""
 
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -88,10 +93,14 @@ class Proxy:
             self._armed = None
             self._refusals.clear()
 
-    def refuse(self, writes: int, status: int) -> None:
-        """Answers so many of the next writes with this error (403, 409, 429 or 500), and does not pass them on."""
+    def refuse(self, writes: int, status: int, of: str = "") -> None:
+        """Answers so many of the next writes with this error (403, 409, 429 or 500), and does not pass them on.
+
+        Args:
+            of: only writes whose method and path match this regular expression.
+        """
         with self._lock:
-            self._refusals = [status] * writes
+            self._refusals, self._refused_paths = [status] * writes, of
 
     def go_away(self) -> None:
         """Ends all connections and takes no new ones, until `come_back`."""
@@ -164,6 +173,8 @@ class Proxy:
         with self._lock:
             if not self._refusals or not _is_write(request):
                 return None
+            if not re.search(self._refused_paths, f"{request.method} {request.path}"):
+                return None
             code = self._refusals.pop()
         status = {
             "kind": "Status",
@@ -185,6 +196,9 @@ class Proxy:
             request.method, url, headers=headers, data=await request.read() or None, timeout=timeout
         ) as answer:
             body = None
+            if answer.status == 403:
+                body = await answer.read()
+                self.forbidden.append(body.decode(errors="replace"))
             if _is_write(request) and answer.status < 400:
                 body = await answer.read()
                 self._count(f"{request.method} {request.path}")
