@@ -28,5 +28,11 @@ ENV PATH=/opt/lateen/bin:/opt/dependencies/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp
 WORKDIR /tmp
 USER 1000:1000
+# The version in pyproject.toml; make images reads it there.
+ARG VERSION=
+LABEL org.opencontainers.image.title="lateen-operator" \
+      org.opencontainers.image.description="The operator of LMTrainingJobs" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 # No shell in between, so that SIGTERM arrives.
 ENTRYPOINT ["lateen"]

@@ -34,5 +34,13 @@ ENV PATH=/opt/lateen/bin:/opt/dependencies/bin:/usr/local/bin:/usr/bin:/bin \
     HOME=/tmp
 WORKDIR /tmp
 USER 1000:1000
+# The version in pyproject.toml; make images reads it there.
+ARG VERSION=
+ARG ACCELERATOR=cpu
+LABEL org.opencontainers.image.title="lateen-trainer" \
+      org.opencontainers.image.description="The trainer of LMTrainingJobs for one kind of device" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      dev.lateen.accelerator="${ACCELERATOR}"
 # No shell in between, so that SIGTERM arrives.
 ENTRYPOINT ["lateen"]

@@ -7,6 +7,7 @@ lies in the cache as an OCI layout, from which nodes are given the layers that t
 import hashlib
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def _build_ours(layout: Layout, base: str | None) -> Layout:
 
 def _build_if_changed(layout: Layout, base: str | None) -> Layout:
     kind = layout.folder.name
-    arguments = {"BASE": base or RUN_BASE, "BUILD_BASE": base or BUILD_BASE}
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    arguments = {"BASE": base or RUN_BASE, "BUILD_BASE": base or BUILD_BASE, "VERSION": version}
     digest = _digest([*_SHARED_INPUTS, *_OWN_INPUTS[kind]], arguments)
     stamp = layout.folder / "inputs"
     if layout.exists and stamp.exists() and stamp.read_text() == digest:

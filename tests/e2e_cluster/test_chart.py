@@ -13,6 +13,7 @@ import pytest
 import yaml
 from cluster.cluster import CRD, Cluster
 from cluster.commands import output_of
+from cluster.failure import ClusterError
 from cluster.helm import CHART, Helm
 from cluster.parts import program
 from cluster.waiting import wait_until
@@ -220,3 +221,15 @@ def test_two_releases_side_by_side_keep_to_their_namespaces(
         cluster.kubectl("delete", "namespace", *places.values(), "--wait=false")
         for place in places.values():
             cluster.remove_shared_folder(place)
+
+
+def test_a_cluster_that_does_not_serve_what_is_needed_is_refused(cluster: Cluster, tmp_path: Path):
+    """JobSet cannot be taken away for a test, so the chart asks for a group that nobody serves."""
+    shutil.copytree(CHART, tmp_path / "lateen")
+    checks = tmp_path / "lateen" / "templates" / "checks.yaml"
+    checks.write_text(checks.read_text().replace("jobset.x-k8s.io/v1alpha2/JobSet", "jobset.nowhere/v1/JobSet"))
+    helm = Helm(cluster.kubeconfig)
+    options = ("-n", "default", "--set=crds.install=false", "--dry-run=server")
+    with pytest.raises(ClusterError, match="The cluster does not serve JobSets"):
+        helm("install", "probe", tmp_path / "lateen", *options)
+    assert "kind: Deployment" in helm("install", "probe", CHART, *options)
