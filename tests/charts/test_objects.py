@@ -51,11 +51,7 @@ def test_any_release_name_gives_valid_names_each_once(release: str, namespaces: 
     found = names(objects)
     assert len(set(found)) == len(found)
     for kind, _, name in found:
-        allowed = (
-            r"[a-z]([-a-z0-9]*[a-z0-9])?"
-            if kind == "Service" and release != "1.2"
-            else r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
-        )
+        allowed = r"[a-z]([-a-z0-9]*[a-z0-9])?" if kind == "Service" else r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
         assert re.fullmatch(allowed, name) and len(name) <= (63 if kind in ("Service", "Pod") else 253), (kind, name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from charts.helm import template
 from cluster.cluster import CRD, Cluster
 from cluster.commands import output_of
 from cluster.failure import ClusterError
@@ -233,3 +234,21 @@ def test_a_cluster_that_does_not_serve_what_is_needed_is_refused(cluster: Cluste
     with pytest.raises(ClusterError, match="The cluster does not serve JobSets"):
         helm("install", "probe", tmp_path / "lateen", *options)
     assert "kind: Deployment" in helm("install", "probe", CHART, *options)
+
+
+@pytest.mark.parametrize("release", ["lateen", "1.2"])
+def test_the_api_server_takes_every_object_of_the_chart(cluster: Cluster, namespace: str, release: str):
+    """But those of Prometheus's and Google's kinds, whose definitions are not here."""
+    values = {
+        "priorityClasses": [{"name": "research", "value": 1000, "preemptionPolicy": "Never"}],
+        "networkPolicy": {"egress": {"enabled": True}},
+        "podSecurityContext": {"runAsUser": None, "runAsGroup": None},
+    }
+    objects = template(values=values, release=release, namespace=namespace)
+    assert len(objects) == 11
+    create_restricted(cluster, namespace)
+    said = cluster.kubectl(
+        *("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors", "-f", "-"),
+        input=yaml.safe_dump_all(objects),
+    )
+    assert said.count("(server dry run)") == len(objects)

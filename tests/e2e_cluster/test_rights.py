@@ -93,7 +93,8 @@ class Scene:
     def state(self) -> str:
         return (self.api.get(JOBS, self.namespace, "job").get("status") or {}).get("state", "")
 
-    def asks_pods(self, attempt: int, exit_code: int) -> None:
+    def end_pods(self, attempt: int, exit_code: int) -> None:
+        """All processes of the attempt exit with this code."""
         for pod in pods_of(self.api, self.namespace, attempt):
             self.kubelet.end(pod["metadata"]["name"], exit_code)
 
@@ -123,7 +124,7 @@ def fails_once(scene: Scene) -> None:
     """A second attempt is started, and what the first one had is deleted."""
     scene.apply()
     scene.wait(scene.runs())
-    scene.asks_pods(1, 137)
+    scene.end_pods(1, 137)
     scene.wait(scene.runs(attempt=2))
     scene.wait(lambda: not scene.seen(JOB_SETS, "job-a1")() and not scene.seen(CONFIG_MAPS, "job-a1")())
 
@@ -131,7 +132,7 @@ def fails_once(scene: Scene) -> None:
 def expires(scene: Scene) -> None:
     scene.apply(ttlAfterFinished="1s", compute={"hosts": 1})
     scene.wait(scene.runs(hosts=1))
-    scene.asks_pods(1, 0)
+    scene.end_pods(1, 0)
     scene.wait(lambda: not scene.api.list(JOBS, scene.namespace))
 
 
@@ -184,12 +185,14 @@ _JOB_SET_SPEC = {
 }
 _LISTED = ("lmtrainingjobs", "jobsets", "pods", "configmaps", "networkpolicies")
 _POLICY_SPEC = {"podSelector": {}}
-NEEDED_WHEN_A_JOB: dict[tuple[str, str], Callable[[Scene], None]] = {
+NEEDED_WHEN_IT: dict[tuple[str, str], Callable[[Scene], None]] = {
     **{(resource, verb): starts for resource in _LISTED for verb in ("list", "watch")},
     ("lmtrainingjobs", "get"): changes_meanwhile,
     ("lmtrainingjobs", "delete"): expires,
     ("lmtrainingjobs/status", "patch"): trains,
-    ("jobsets", "get"): finds_its_name_taken(JOB_SETS, "job-a1", spec=_JOB_SET_SPEC),
+    ("jobsets", "get"): finds_its_name_taken(
+        JOB_SETS, "job-a1", apiVersion=JOB_SETS.api_version, kind="JobSet", spec=_JOB_SET_SPEC
+    ),
     ("jobsets", "create"): trains,
     ("jobsets", "patch"): is_suspended,
     ("jobsets", "delete"): fails_once,
@@ -228,15 +231,15 @@ def rules(namespace: str, without: tuple[str, str] | None = None) -> Rules:
 
 def test_every_right_of_the_chart_has_a_scenario():
     given = {(rule["resources"][0], verb) for rule in rules("any") for verb in rule["verbs"]}
-    assert NEEDED_WHEN_A_JOB.keys() == given
+    assert NEEDED_WHEN_IT.keys() == given
 
 
-@pytest.mark.parametrize("right", NEEDED_WHEN_A_JOB, ids="-".join)
+@pytest.mark.parametrize("right", NEEDED_WHEN_IT, ids="-".join)
 def test_without_a_right_the_operator_is_refused_just_that(scene: Scene, right: tuple[str, str]):
     """Slow: an operator of its own per right, and real controllers."""
     resource, verb = right
     scene.start(rules(scene.namespace, without=right))
-    NEEDED_WHEN_A_JOB[right](scene)
+    NEEDED_WHEN_IT[right](scene)
     assert scene.is_refused(verb, resource), scene.proxy and scene.proxy.forbidden
     assert scene.proxy is not None
     assert all(f"cannot {verb} " in text for text in scene.proxy.forbidden)

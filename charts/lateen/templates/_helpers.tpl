@@ -2,15 +2,16 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Name of namespaced objects. 53 characters leave room for suffixes. */}}
+{{/* Name of namespaced objects. 53 characters leave room for suffixes. A Service's has no dots and begins with a letter,
+which a release's may not. */}}
 {{- define "lateen.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
-{{- else if contains (include "lateen.name" .) .Release.Name }}
-{{- .Release.Name | trunc 53 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "lateen.name" .) | trunc 53 | trimSuffix "-" }}
+{{- $name := .Values.fullnameOverride }}
+{{- if not $name }}
+{{- $chart := include "lateen.name" . }}
+{{- $name = contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) }}
 {{- end }}
+{{- $name = replace "." "-" $name }}
+{{- regexMatch "^[a-z]" $name | ternary $name (printf "lateen-%s" $name) | trunc 53 | trimSuffix "-" }}
 {{- end }}
 
 {{/* Name of cluster-scoped objects: releases of one name may live in several namespaces. */}}
