@@ -17,7 +17,7 @@ from e2e_cluster.harness.kubelet import Kubelet
 from e2e_cluster.harness.operator_process import OperatorProcess
 from e2e_cluster.harness.proxy import Proxy
 from e2e_cluster.harness.world import job, pods_of
-from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
+from lateen_operator.cluster.resources import CONFIG_MAPS, EVENTS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
 
 __all__ = ["api", "kubelet", "own_namespace"]
 
@@ -100,9 +100,8 @@ class Scene:
 
 
 def starts(scene: Scene) -> None:
-    """Lists and watches everything. kopf's watches begin a little after the first list."""
-    scene.wait(lambda: scene.operator is None or "watch" in (scene.folder / "log").read_text())
-    time.sleep(2.0)
+    """Lists and watches everything."""
+    scene.wait(lambda: scene.proxy is not None and scene.proxy.watches == len(_LISTED))
 
 
 def trains(scene: Scene) -> None:
@@ -110,7 +109,8 @@ def trains(scene: Scene) -> None:
     scene.apply()
     scene.wait(scene.runs())
     scene.wait(lambda: scene.state() == "Starting")
-    time.sleep(1.0)
+    about = "involvedObject.kind=LMTrainingJob"
+    scene.wait(lambda: scene.api.list(EVENTS, scene.namespace, fieldSelector=about))
 
 
 def is_suspended(scene: Scene) -> None:

@@ -80,6 +80,11 @@ class Proxy:
         )
         return path
 
+    @property
+    def watches(self) -> int:
+        """How many watches are open."""
+        return len(self._watching)
+
     def at_write(self, number: int, action: Callable[[], None]) -> None:
         """Does this as soon as the API server has carried out the write of this number from now, from 1 on, before its
         answer is passed on."""
