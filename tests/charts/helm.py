@@ -19,9 +19,22 @@ ALL_SCRAPING = {
     "annotations": {"enabled": True},
 }
 
+MAY_BUILD_HELM = pytest.mark.timeout(1800)
+"""For modules whose first test may have to build Helm: minutes where other builds keep the cores busy."""
+
 Object = dict[str, Any]
 
-__all__ = ["ALL_SCRAPING", "CHART", "Object", "Refused", "one", "operator_container", "rendered", "template"]
+__all__ = [
+    "ALL_SCRAPING",
+    "CHART",
+    "MAY_BUILD_HELM",
+    "Object",
+    "Refused",
+    "one",
+    "operator_container",
+    "rendered",
+    "template",
+]
 
 
 class Refused(Exception):

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
-from charts.helm import ALL_SCRAPING, Object, Refused, one, operator_container, rendered, template
+from charts.helm import ALL_SCRAPING, MAY_BUILD_HELM, Object, Refused, one, operator_container, rendered, template
 from click.testing import CliRunner
 from lateen_operator.cluster.cli import operator
 from lateen_operator.settings import OperatorSettings
+
+pytestmark = MAY_BUILD_HELM
 
 CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "PriorityClass", "ClusterPodMonitoring"}
 JOBSET = "--api-versions=jobset.x-k8s.io/v1alpha2/JobSet"

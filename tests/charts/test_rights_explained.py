@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
-from charts.helm import one, operator_container, template
+from charts.helm import MAY_BUILD_HELM, one, operator_container, template
 from lateen_operator.settings import OperatorSettings
+
+pytestmark = MAY_BUILD_HELM
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAME = "lateen-lateen-system"

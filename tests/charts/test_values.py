@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
-from charts.helm import Refused, operator_container, rendered, template
+from charts.helm import MAY_BUILD_HELM, Refused, operator_container, rendered, template
+
+pytestmark = MAY_BUILD_HELM
 
 
 @pytest.mark.parametrize(
