@@ -1,18 +1,20 @@
-"""The results as a table in docs/reproducibility.md, between two markers."""
+"""The results as tables in docs/reproducibility.md, each between two markers."""
 
-import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from reproducibility.cases import ALL_NUMERICS, Case, Numerics, Scenario, layouts, reference
+from reproducibility.cases import FIRST_NUMERICS, OTHER_NUMERICS, Case, Numerics, Scenario, is_tried, layouts, reference
 from reproducibility.job import STEPS
 from reproducibility.results import Results
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reproducibility.md"
 
-BEGIN, END = "<!-- begin: `make reproducibility` writes this -->", "<!-- end -->"
+BEGIN, END = "<!-- begin {}: `make reproducibility` writes this -->", "<!-- end {} -->"
+
+PARTS = {"layouts and faults": FIRST_NUMERICS, "models and optimizers": OTHER_NUMERICS}
+"""What stands between the markers of a name."""
 
 HEADINGS = {
     Scenario.UNDISTURBED: "undisturbed",
@@ -24,47 +26,53 @@ HEADINGS = {
 
 
 def write_table(results: Results) -> None:
-    """Replaces what stands between the markers."""
+    """Replaces what stands between the markers. A part that nothing was run of stays as it is."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert begin and end, f"{DOCUMENT} has no markers {BEGIN} and {END}"
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{render(results)}\n{END}{after}", encoding="utf-8")
+    for name, part in PARTS.items():
+        if any(results.read(reference(numerics)) for numerics in part):
+            text = _replaced(text, BEGIN.format(name), render(results, part), END.format(name))
+    DOCUMENT.write_text(text, encoding="utf-8")
 
 
-def render(results: Results) -> str:
-    """The table, and what its cells are equal to."""
+def render(results: Results, part: Sequence[Numerics]) -> str:
+    """A table of the numerics, and what its cells are equal to."""
     blocks = [
-        "\n".join(_cells(results)),
-        _count(results) + f" jax {version('jax')}, jaxlib {version('jaxlib')}, CPU devices.",
+        "\n".join(_cells(results, part)),
+        _count(results, part) + f" jax {version('jax')}, jaxlib {version('jaxlib')}, CPU devices.",
         f"What each row is equal to (SHA-256, first 16 digits; losses of steps 1 and {STEPS} in nats per token):",
-        "\n".join(_references(results)),
+        "\n".join(_references(results, part)),
     ]
     return "\n\n".join(blocks)
 
 
-def _cells(results: Results) -> Iterator[str]:
-    yield _row(["model", "optimizer", "type", "TP", "processes", "devices", *HEADINGS.values()])
-    yield _row(["---"] * (6 + len(HEADINGS)))
-    for numerics in ALL_NUMERICS:
+def _replaced(text: str, begin: str, new: str, end: str) -> str:
+    before, found_begin, rest = text.partition(begin)
+    _, found_end, after = rest.partition(end)
+    assert found_begin and found_end, f"{DOCUMENT} has no markers {begin} and {end}"
+    return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def _cells(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
+    scenarios = [s for s in HEADINGS if any(is_tried(Case(n, place, s)) for n in part for place in layouts(n))]
+    yield _row(["model", "optimizer", "type", "TP", "processes", "devices", *(HEADINGS[s] for s in scenarios)])
+    yield _row(["---"] * (6 + len(scenarios)))
+    for numerics in part:
         for layout in layouts(numerics):
             what = [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor]
-            place = [*what, layout.processes, layout.devices]
-            yield _row([*place, *(results.verdict(Case(numerics, layout, scenario)) for scenario in HEADINGS)])
+            cases = [Case(numerics, layout, scenario) for scenario in scenarios]
+            verdicts = [results.verdict(case) if is_tried(case) else "–" for case in cases]
+            yield _row([*what, layout.processes, layout.devices, *verdicts])
 
 
-def _count(results: Results) -> str:
-    verdicts = [
-        results.verdict(Case(numerics, layout, scenario))
-        for numerics in ALL_NUMERICS
-        for layout, scenario in itertools.product(layouts(numerics), Scenario)
-    ]
+def _count(results: Results, part: Sequence[Numerics]) -> str:
+    cases = [Case(n, layout, scenario) for n in part for layout in layouts(n) for scenario in Scenario]
+    verdicts = [results.verdict(case) for case in cases if is_tried(case)]
     left = verdicts.count("not run")
     compared = [verdict for verdict in verdicts if verdict not in ("reference", "not run")]
     return f"{compared.count('equal')} of {len(compared)} runs are equal to their reference; {left} were not run."
 
 
-def _references(results: Results) -> Iterator[str]:
+def _references(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     yield _row(
         [
             *("model", "optimizer", "type", "TP", "first loss", "last loss", "validation loss"),
@@ -72,7 +80,7 @@ def _references(results: Results) -> Iterator[str]:
         ]
     )
     yield _row(["---"] * 9)
-    for numerics in ALL_NUMERICS:
+    for numerics in part:
         yield _row(
             [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor, *_reference(results, numerics)]
         )

@@ -1,4 +1,4 @@
-"""Products that keep the rounding which they have by themselves.
+"""Products and quotients that have the same rounding in every program.
 
 Compilers contract a product and the sum that it goes into to one operation with one rounding. XLA for CPU does so
 wherever it fuses the two, and what it fuses depends on the lengths of the arrays and on what stands around them: so
@@ -29,3 +29,16 @@ def never_contracted(product: jax.Array, no_sign: jax.Array) -> jax.Array:
 @never_contracted.defjvp
 def _never_contracted_jvp(primals, tangents):
     return never_contracted(*primals), tangents[0]
+
+
+def divide_rows(x: jax.Array, divisors: jax.Array) -> jax.Array:
+    """x · (1 / divisors): the quotient where many numbers have one divisor, as in a softmax.
+
+    XLA writes the division of an array by a broadcast one in this way itself, but not in every program: in the second
+    derivative of the loss it does so on one device, and not on several. So it is not left to it.
+
+    Args:
+        x: float32, of any shape.
+        divisors: float32, of a shape that broadcasts to that of x.
+    """
+    return x * (1 / divisors)

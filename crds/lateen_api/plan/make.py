@@ -171,8 +171,8 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
         )
     if layout.lanes is not None and spec.optimizer.type == "sophia-h":
         warnings.append(
-            "Equal bits on other numbers of hosts do not hold with spec.optimizer.type sophia-h: expect them on the "
-            "same number of hosts only. They do with sophia-g."
+            "Equal bits on other numbers of hosts are not proven yet with spec.optimizer.type sophia-h: expect them on "
+            "the same number of hosts only. They are with sophia-g."
         )
     if layout.lanes is not None and compute_dtype == "float16":
         warnings.append(

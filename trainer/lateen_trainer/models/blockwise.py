@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from lateen_trainer.models.scores import ScoreTerms, expand, forward_axes, masked_scores
+from lateen_trainer.rounding import divide_rows
 
 LEAST_BLOCK = 128
 """Queries (keys in the backward pass) in a block, at least: smaller products are slow."""
@@ -68,7 +69,8 @@ def _forward(window, q, k, v, terms):
         exponentials = jnp.exp(scores - top)
         total = exponentials.sum(-1, keepdims=True)
         log_sums.append(top + jnp.log(total))
-        outputs.append(_product(f"{scores_axes},bhkd->{heads}qd", exponentials.astype(v.dtype), values) / total)
+        output = _product(f"{scores_axes},bhkd->{heads}qd", exponentials.astype(v.dtype), values)
+        outputs.append(divide_rows(output, total))
     return jnp.concatenate(outputs, -2).astype(v.dtype), jnp.concatenate(log_sums, -2)[..., 0]
 
 

@@ -14,6 +14,8 @@ from haliax import NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.plan.memory import positions_in_a_chunk
 
+from lateen_trainer.rounding import divide_rows
+
 
 @jax.named_scope("loss")
 def next_token_losses(
@@ -125,7 +127,7 @@ def _chunk_loss(vocab_size, rows, head, labels, factors):
     label_logits = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     losses = (top + jnp.log(normaliser) - label_logits)[:, 0]
     is_label = jnp.arange(head.shape[0])[None, :] == labels[:, None]
-    gradient = (exponentials / normaliser - is_label) * factors[:, None]
+    gradient = (divide_rows(exponentials, normaliser) - is_label) * factors[:, None]
     # A position that is left out counts nothing even where its loss is not finite.
     return jnp.sum(jnp.where(factors == 0, 0, losses * factors)), gradient
 
