@@ -13,6 +13,7 @@ from lateen_api.spec import JobSpec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.language_model import LanguageModel, ModelConfig
+from lateen_trainer.models.lora import LoraModel, join_frozen, split_trained
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.state import TrainState, init_state, state_shapes
 from lateen_trainer.step.train_step import Curvature, StepSettings
@@ -42,13 +43,14 @@ class Run:
         # Kernels of attention have no second derivative, which Hutchinson's estimator takes.
         kernels = "cpu" if spec.optimizer.type == "sophia-h" else rules.platform
         config = make_config(spec.model, vocab_size, kernels, plan.padded_vocab_size)
+        has_dropout = spec.model.has_dropout or (spec.trainer.lora is not None and spec.trainer.lora.dropout > 0)
         settings = StepSettings(
             rules=rules,
             optimizer=make_optimizer(spec.optimizer, spec.trainer.num_train_steps, rules),
             learning_rate=learning_rate_schedule(spec.optimizer, spec.trainer.num_train_steps),
             compute_dtype=jnp.dtype(plan.compute_dtype),
             gather_once=plan.gather_once,
-            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if spec.model.has_dropout else None,
+            dropout_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 1) if has_dropout else None,
             elastic=plan.lanes is not None,
             skip_not_finite=spec.recovery.on_nan == "skip",
             curvature=CURVATURE.get(spec.optimizer.type),
@@ -57,9 +59,20 @@ class Run:
         )
         return Run(spec, plan, config, settings)
 
-    def make_model(self) -> LanguageModel:
-        """A new model, the same for every mesh."""
+    def make_base(self) -> LanguageModel:
+        """A new model of its family, the same for every mesh."""
         return init_model(self.config, key=jax.random.key(self.spec.trainer.seed))
+
+    def adapted(self, base: LanguageModel) -> LanguageModel:
+        """A model as the job trains it: with new adapters, if it has LoRA."""
+        lora = self.spec.trainer.lora
+        if lora is None:
+            return base
+        return LoraModel.init(base, lora, key=jax.random.fold_in(jax.random.key(self.spec.trainer.seed), 3))
+
+    def make_model(self) -> LanguageModel:
+        """A new model as the job trains it."""
+        return self.adapted(self.make_base())
 
     def init_state(self) -> TrainState:
         """A new state on the mesh."""
@@ -77,4 +90,7 @@ class Run:
     def evaluated(self, state: TrainState) -> Any:
         """The model to evaluate, sample from and export: the averaged weights, where the job has and uses them."""
         ema = self.spec.trainer.ema
-        return state.model if ema is None or not ema.use else state.ema
+        if ema is None or not ema.use:
+            return state.model
+        _, frozen = split_trained(state.model)
+        return join_frozen(state.ema, frozen)

@@ -48,8 +48,8 @@ def _settled(field: str, reason: str, remedy: str, *, optional: bool = False) ->
     return Rule(f"{is_same} || {_NO_ATTEMPT}", message, field_path=f".{field}")
 
 
-def _settled_by_checkpoints(field: str) -> Rule:
-    return _settled(field, "its checkpoints were made with the old value", "the new value")
+def _settled_by_checkpoints(field: str, *, optional: bool = False) -> Rule:
+    return _settled(field, "its checkpoints were made with the old value", "the new value", optional=optional)
 
 
 def _at_most(field: str, other: str) -> list[Rule]:
@@ -90,6 +90,7 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
         _settled_by_checkpoints("spec.data.tokenizer"),
         _settled_by_checkpoints("spec.trainer.seed"),
         _settled_by_checkpoints("spec.trainer.trainBatchSize"),
+        _settled_by_checkpoints("spec.trainer.lora", optional=True),
         Rule(
             "('vocab' in self.spec.trainer.tensorParallelAxes) == ('vocab' in oldSelf.spec.trainer.tensorParallelAxes) "
             f"|| {_NO_ATTEMPT}",

@@ -127,6 +127,7 @@ class Planner:
             available=self.fleet.device_memory(devices_per_host),
             optimizer=self.spec.optimizer,
             has_ema=self.spec.trainer.ema is not None,
+            lora=self.spec.trainer.lora,
         )
 
     def _devices_per_host(self, hosts: int) -> int:

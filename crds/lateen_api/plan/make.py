@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
 from lateen_api.hugging_face.initial_model import check_initial_model
-from lateen_api.plan.architecture import architecture
 from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
 from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
 from lateen_api.plan.layout import Layout, Planner
+from lateen_api.plan.lora import all_parameters, check_lora, trained_parameters
 from lateen_api.plan.memory import gathers_once
 from lateen_api.plan.parameter_rules import check_groups, parameter_rule
 from lateen_api.plan.result import Plan, PlannedParameter
@@ -50,6 +50,7 @@ def make_plan(
         *check_available(spec),
         *check_data(spec.data),
         *check_model(spec, padded),
+        *check_lora(spec),
         *check_trainer(spec),
         *check_durations(spec),
         *check_schedule(spec),
@@ -60,20 +61,24 @@ def make_plan(
         most_slices = max(fleet.most, fleet.hosts) // fleet.hosts_per_slice
         is_tpu = fleet.accelerator.kind == "tpu"
         errors += check_name(job, *((most_slices, fleet.hosts_per_slice) if is_tpu else (1, most_slices)))
-    blocked = any(e.where.startswith("spec.model.") or e.where == "spec.trainer.perDeviceParallelism" for e in errors)
+    blocking = ("spec.model.", "spec.trainer.perDeviceParallelism", "spec.trainer.lora.")
+    blocked = any(error.where.startswith(blocking) for error in errors)
     if fleet is None or precision is None or blocked:
         raise_all(errors)
         raise AssertionError("a stage failed without saying why")
-    errors += check_groups(spec.optimizer, architecture(spec.model, padded).parameters)
+    trainer = spec.trainer
+    errors += check_groups(spec.optimizer, trained_parameters(spec.model, padded, trainer.lora))
     planner = Planner(spec, fleet, precision, padded)
     layout = _collect(errors, lambda: planner.lay_out(fleet.hosts))
     raise_all(errors)
     assert layout is not None, "a stage failed without saying why"
 
     is_tpu = fleet.accelerator.kind == "tpu"
-    trainer = spec.trainer
     tokens_per_step = trainer.train_batch_size * spec.model.seq_len
-    parameters = parameter_count(spec.model, vocab_size)
+    every, trained = (
+        sum(parameter.size for parameter in kind(spec.model, vocab_size, trainer.lora))
+        for kind in (all_parameters, trained_parameters)
+    )
     eval_parallelism = trainer.per_device_eval_parallelism
     return Plan(
         accelerator=fleet.accelerator.name,
@@ -98,8 +103,9 @@ def make_plan(
         total_tokens=tokens_per_step * trainer.num_train_steps,
         vocab_size=vocab_size,
         padded_vocab_size=padded,
-        parameters=parameters,
-        flops_per_token=training_flops_per_token(spec.model, vocab_size),
+        parameters=every,
+        trainable_parameters=trained,
+        flops_per_token=training_flops_per_token(spec.model, vocab_size, trainer.lora),
         peak_flops_per_device=fleet.accelerator.peak_flops,
         memory=layout.memory,
         warmup_steps=steps_of(spec.optimizer.warmup, trainer.num_train_steps),
@@ -117,7 +123,7 @@ def _planned_parameters(spec: JobSpec, vocab_size: int) -> list[PlannedParameter
             axes=parameter.axes,
             **asdict(parameter_rule(spec.optimizer, parameter.checkpoint_name, tuple(parameter.axes))),
         )
-        for parameter in architecture(spec.model, vocab_size).parameters
+        for parameter in trained_parameters(spec.model, vocab_size, spec.trainer.lora)
     ]
 
 
@@ -152,6 +158,11 @@ def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str], list[
 
 def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, cpu_threads: int | None) -> list[str]:
     warnings = exposed_secrets(spec)
+    if spec.trainer.lora is not None and spec.trainer.initialize_from is None:
+        warnings.append(
+            "spec.trainer.lora leaves the model as it is, and that is random weights: spec.trainer.initializeFrom is "
+            "not set."
+        )
     if cpu_threads is not None and cpu_threads < fleet.cores:
         warnings.append(
             f"{cpu_threads} of the {fleet.cores} cores of a host are used, since in elastic mode their number shows in "

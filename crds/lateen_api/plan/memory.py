@@ -7,6 +7,7 @@ for CPUs, GPUs and TPUs; `lateen plan --compile` asks the compiler itself.
 from dataclasses import dataclass
 
 from lateen_api.plan.architecture import architecture
+from lateen_api.plan.lora import adapter_activations, all_parameters, trained_parameters
 from lateen_api.plan.parameter_rules import state_size
 from lateen_api.plan.result import Memory, MeshShape
 from lateen_api.plan.transformer import (
@@ -16,7 +17,7 @@ from lateen_api.plan.transformer import (
     parameters_outside_blocks,
 )
 from lateen_api.precision import BYTES, Precision
-from lateen_api.spec import OptimizerSpec, SophiaHSpec, SophiaSection
+from lateen_api.spec import LoraSpec, OptimizerSpec, SophiaHSpec, SophiaSection
 from lateen_api.spec.model import ModelSpec
 
 LOGITS_IN_A_CHUNK = 1 << 26
@@ -69,18 +70,21 @@ class MemoryModel:
     has_ema: bool
     """Are averaged weights kept beside the last ones?"""
 
+    lora: LoraSpec | None = None
+    """What is trained in place of the model; None: the model."""
+
     def estimate(self, microbatch: int, lanes: int | None = None) -> Memory:
         """Memory of a device that works on `microbatch` sequences at once, in elastic mode if there are lanes."""
-        part = self._parameters_of_a_model_part // self.mesh.data
+        part, trained = self._parameters_of_a_part()
         parameters = part * BYTES[self.precision.params]
         optimizer = self._optimizer_state() * BYTES[self.precision.params]
         if lanes is None:
             sums = 1 if microbatch * self.mesh.data < self.batch_size else 0
         else:
             sums = (lanes // self.mesh.data).bit_length() - 1  # one for each level of the tree over a device's lanes
-        gradients = self._gradients(part, sums)
+        gradients = self._gradients(trained, sums)
         if isinstance(self.optimizer, SophiaSection):
-            gradients += part * _FLOAT32  # the step's own, while the curvature is estimated
+            gradients += trained * _FLOAT32  # the step's own, while the curvature is estimated
         kept, block = self._blocks(microbatch)
         # The cross entropy is through with its logits before the first block goes back.
         activations = self._gathered(part) + kept + max(block, self._logits(microbatch))
@@ -97,17 +101,18 @@ class MemoryModel:
         """Numbers of a device: what the optimizer keeps, and the averaged weights."""
         axes = set(self.tensor_axes)
         numbers = 0
-        for parameter in architecture(self.model, self.vocab_size).parameters:
+        for parameter in trained_parameters(self.model, self.vocab_size, self.lora):
             kept = state_size(self.optimizer, parameter.checkpoint_name, parameter.axes)
             kept += parameter.size if self.has_ema else 0
             numbers += kept // (self.mesh.model if parameter.axes.keys() & axes else 1)
         return numbers // self.mesh.data
 
-    @property
-    def _parameters_of_a_model_part(self) -> int:
-        """Parameters of a device before they are divided over `data`: embeddings and norms are on all that split a
-        layer."""
-        return parameters_of_a_part(self.model, self.vocab_size, self.tensor_axes, self.mesh.model)
+    def _parameters_of_a_part(self) -> tuple[int, int]:
+        """Parameters of a device, and those of them that are trained. Before they are divided over `data`, embeddings
+        and norms are on all devices that split a layer."""
+        kinds = [kind(self.model, self.vocab_size, self.lora) for kind in (all_parameters, trained_parameters)]
+        every, trained = (parameters_of_a_part(kind, self.tensor_axes, self.mesh.model) for kind in kinds)
+        return every // self.mesh.data, trained // self.mesh.data
 
     @property
     def _gathers_once(self) -> bool:
@@ -134,7 +139,8 @@ class MemoryModel:
             return part * self.mesh.data * size
         # This block and the next one, and what is no block's (embedding, output layer, …) with its gradients.
         blocks = 2 * block_parameters(model) * size // self.mesh.model
-        return blocks + parameters_outside_blocks(model, self.vocab_size) * (size + _FLOAT32)
+        gradient = _FLOAT32 if self.lora is None else 0
+        return blocks + parameters_outside_blocks(model, self.vocab_size) * (size + gradient)
 
     def _blocks(self, microbatch: int) -> tuple[int, int]:
         """Activations that are kept for the backward pass, and those of the block at work."""
@@ -145,6 +151,8 @@ class MemoryModel:
         if model.keeps_attention_weights:
             # Dropout needs all attention weights at hand: scores, weights and what is left of them.
             block += 3 * tokens * model.seq_len * model.num_heads * _FLOAT32 // self.mesh.model
+        if self.lora is not None:
+            block += tokens * adapter_activations(self.lora, model) * size
         behind = tokens * shape.activations_behind_blocks * size
         if isinstance(self.optimizer, SophiaHSpec):
             # A product with the Hessian recomputes nothing, and each activation has its derivative beside it.

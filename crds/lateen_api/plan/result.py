@@ -130,7 +130,10 @@ class Plan(_Part):
     and count nowhere but in memory."""
 
     parameters: int
-    """Trained numbers of the model."""
+    """Numbers of the model, and of the adapters that `spec.trainer.lora` adds to it."""
+
+    trainable_parameters: int
+    """Those of them that are trained: all, or with LoRA those of the adapters."""
 
     flops_per_token: int
     """FLOPs of training on one token, forward and backward; `plan.transformer` has the formula."""
@@ -147,7 +150,7 @@ class Plan(_Part):
     """Steps in which the learning rate falls to its end."""
 
     optimizer: list[PlannedParameter]
-    """What `spec.optimizer` says of each parameter."""
+    """What `spec.optimizer` says of each parameter that is trained."""
 
     evaluations: int
     """Evaluations in all; 0: there is no validation data."""

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lateen_api.plan.compiled import Compiled
+from lateen_api.plan.lora import targeted_layers
 from lateen_api.plan.result import Plan, PlannedParameter
 from lateen_api.plan.units import bytes_, count, flops, percent
 from lateen_api.spec import LlamaLikeSpec, LMTrainingJob
@@ -61,6 +62,11 @@ def _model(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
         heads += f" in groups of {model.group_size}"
     yield "architecture", f"{model.type}: {_many(model.num_layers, 'layer')}, width {model.hidden_dim}, {heads}"
     yield "parameters", count(plan.parameters)
+    if (lora := job.spec.trainer.lora) is not None:
+        share = 100 * plan.trainable_parameters / plan.parameters
+        yield "trained", f"{count(plan.trainable_parameters)} ({share:.2g} %)"
+        layers = ", ".join(layer.name for layer in targeted_layers(lora, model))
+        yield "LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}: {layers}"
     padded = f", padded to {plan.padded_vocab_size:,}" if plan.padded_vocab_size > plan.vocab_size else ""
     yield "vocabulary", f"{plan.vocab_size:,} entries{padded}"
     yield "types", f"parameters {plan.param_dtype}, computation {plan.compute_dtype}"

@@ -1,8 +1,10 @@
 """Sizes of a transformer that follow from its spec, the same way for every family: parameters, FLOPs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from lateen_api.plan.architecture import architecture
+from lateen_api.plan.architecture import Parameter, architecture
+from lateen_api.plan.lora import adapter_parameters
+from lateen_api.spec import LoraSpec
 from lateen_api.spec.model import ModelSpec
 
 
@@ -21,12 +23,10 @@ def parameter_count(model: ModelSpec, vocab_size: int) -> int:
     return sum(p.size for p in architecture(model, vocab_size).parameters)
 
 
-def parameters_of_a_part(model: ModelSpec, vocab_size: int, axes: Collection[str], parts: int) -> int:
-    """Parameters of a device where those that have one of the axes are divided into so many parts, and the others are
+def parameters_of_a_part(parameters: Iterable[Parameter], axes: Collection[str], parts: int) -> int:
+    """Numbers of a device where those that have one of the axes are divided into so many parts, and the others are
     not. All of them for one part."""
-    return sum(
-        p.size // (parts if p.axes.keys() & set(axes) else 1) for p in architecture(model, vocab_size).parameters
-    )
+    return sum(p.size // (parts if p.axes.keys() & set(axes) else 1) for p in parameters)
 
 
 def parameters_outside_blocks(model: ModelSpec, vocab_size: int) -> int:
@@ -34,7 +34,7 @@ def parameters_outside_blocks(model: ModelSpec, vocab_size: int) -> int:
     return sum(p.size for p in architecture(model, vocab_size).parameters if not p.is_stacked)
 
 
-def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:
+def training_flops_per_token(model: ModelSpec, vocab_size: int, lora: LoraSpec | None = None) -> int:
     """FLOPs of training on one token of a full sequence: three times those of the forward pass (the backward pass
     has two products for each of the forward's). Recomputed activations are not counted, as is usual for MFU.
 
@@ -47,6 +47,9 @@ def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:
 
     and 2·D·V for the logits. K is the sequence's length, masked positions too, or the layer's window where that is
     shorter. GPT-2 small (V = 50,257, length 1,024): 855,765,504 a token, 876,303,876,096 a sequence.
+
+    With LoRA the backward pass makes no gradient of the frozen matrices: they cost twice their forward pass. Attention
+    has no parameters, and costs three times its own, as the adapters do.
     """
     shape = architecture(model, vocab_size)
     projections = 2 * sum(p.size for p in shape.parameters if p.is_matrix and not p.is_table)
@@ -54,4 +57,7 @@ def training_flops_per_token(model: ModelSpec, vocab_size: int) -> int:
     attention = (4 * model.head_size + 3) * model.num_heads * keys
     attention += shape.flops_per_pair_behind_blocks * model.seq_len
     logits = 2 * model.hidden_dim * vocab_size
-    return 3 * (projections + attention + logits)
+    if lora is None:
+        return 3 * (projections + attention + logits)
+    adapters = 2 * sum(p.size for p in adapter_parameters(lora, model))
+    return 2 * (projections + logits) + 3 * (attention + adapters)

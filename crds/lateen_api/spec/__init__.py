@@ -46,7 +46,7 @@ from lateen_api.spec.recovery import RecoverySpec
 from lateen_api.spec.rope import RopeSpec
 from lateen_api.spec.section import Duration, Section
 from lateen_api.spec.tracking import TensorBoardSpec, TrackingSpec, WandbSpec
-from lateen_api.spec.trainer import TrainerSpec
+from lateen_api.spec.trainer import LoraSpec, TrainerSpec
 
 __all__ = [
     "API_VERSION",
@@ -72,6 +72,7 @@ __all__ = [
     "LionSpec",
     "LlamaLikeSpec",
     "LlamaSpec",
+    "LoraSpec",
     "MistralSpec",
     "ModelSpec",
     "MptSpec",

@@ -22,6 +22,10 @@ class ExportSpec(Section):
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Type of the exported tensors. null: that of the imported ones, or else of the parameters."""
 
+    lora: Literal["adapter", "merged"] | None = None
+    """With `trainer.lora`: `adapter` writes the added matrices alone, as PEFT loads them onto the model that they are
+    for; `merged` the model with them added to its weights, as transformers loads it. null: `adapter`."""
+
     file_megabytes: int = Field(default=5000, ge=1, le=1_000_000)
     """Most megabytes in a file of weights. Each process writes whole files, so several processes write faster into
     several files."""

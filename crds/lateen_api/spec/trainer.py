@@ -1,6 +1,6 @@
 """`spec.trainer`: the training loop."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,27 @@ class EmaSpec(Section):
 
     use: bool = True
     """Evaluate, sample from and export the averaged weights rather than the last ones."""
+
+
+class LoraSpec(Section):
+    """Low-rank adaptation: the model stays as it is, and small matrices beside its layers are trained. Hu et al.,
+    https://arxiv.org/abs/2106.09685. Names and defaults are those of PEFT's LoraConfig."""
+
+    rank: int = Field(default=8, ge=1, le=4096)
+    """Rank of the product that is added to a layer's weights (PEFT's `r`)."""
+
+    alpha: float = Field(default=8.0, gt=0)
+    """The product counts alpha / rank times (PEFT's `lora_alpha`)."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Part of a layer's inputs that is dropped on the way to the added matrices (PEFT's `lora_dropout`)."""
+
+    targets: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
+        default=None, min_length=1, max_length=64
+    )
+    """Layers that get such matrices, by their names in transformers (PEFT's `target_modules`): `q_proj`, `c_attn`, or
+    `attn.c_proj` where the name alone means several; `all-linear` for all linear layers of the blocks. null: those
+    that PEFT takes, the fused projection or `q_proj` and `v_proj`."""
 
 
 class TrainerSpec(Section):
@@ -70,6 +91,9 @@ class TrainerSpec(Section):
     safetensors, as a path or URL (`gs://`, `https://`), or `hf://org/name@revision` on the hub. `lateen run` and
     `lateen plan` read a model that `spec.model` leaves out from config.json. In a cluster `spec.model` must be stated,
     and is compared with it field by field."""
+
+    lora: LoraSpec | None = None
+    """Train small matrices beside some layers, and leave the model as it is. null: all of the model is trained."""
 
     ema: EmaSpec | None = None
     """An exponential moving average of the weights, kept beside them in checkpoints. null: none is kept."""

@@ -187,6 +187,7 @@ _OF_CHECKPOINTS = [
     ("data.tokenizer=gpt2", "spec.data.tokenizer"),
     ("trainer.seed=1", "spec.trainer.seed"),
     ("trainer.trainBatchSize=64", "spec.trainer.trainBatchSize"),
+    ("trainer.lora={rank: 4}", "spec.trainer.lora"),
 ]
 
 

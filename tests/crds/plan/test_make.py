@@ -37,6 +37,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "vocabSize": 50_257,
         "paddedVocabSize": 50_257,
         "parameters": 124_439_808,
+        "trainableParameters": 124_439_808,
         "flopsPerToken": 855_765_504,
         "peakFlopsPerDevice": 459e12,
         "warmupSteps": 1000,

@@ -43,7 +43,7 @@ def initial_state(run: Run, url: str) -> tuple[TrainState, Imported | None]:
         TrainerError: the place cannot be reached.
     """
     rules = run.settings.rules
-    shapes = jax.eval_shape(run.make_model)
+    shapes = jax.eval_shape(run.make_base)
     template = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -70,7 +70,7 @@ def _state_of(run: Run, model: Any) -> TrainState:
     """The state of a model that is there already, which becomes part of it."""
 
     def init(model: Any) -> TrainState:
-        return TrainState.init(lambda: model, run.settings.optimizer, has_ema=run.has_ema)
+        return TrainState.init(lambda: run.adapted(model), run.settings.optimizer, has_ema=run.has_ema)
 
     shardings = run.settings.rules.shardings(jax.eval_shape(init, model))
     return jax.jit(init, out_shardings=shardings, donate_argnums=0)(model)

@@ -46,11 +46,14 @@ def hessian_product(loss_of, model, vector, tokens, key):
 
     @jax.jit
     def loss_and_gradient(model):
-        return jax.value_and_grad(lambda model: loss_of(_without_checkpointing(model), tokens, key=None))(model)
+        return jax.value_and_grad(lambda model: loss_of(without_checkpointing(model), tokens, key=None))(model)
 
     (loss, _), (_, product) = jax.jvp(loss_and_gradient, (model,), (vector,))
     return loss, product
 
 
-def _without_checkpointing(model):
+def without_checkpointing(model):
+    """A model that keeps the activations of all blocks; what has no blocks is given back as it is."""
+    if model is None or model.blocks is None:
+        return model
     return eqx.tree_at(lambda m: m.blocks, model, dataclasses.replace(model.blocks, gradient_checkpointing=False))

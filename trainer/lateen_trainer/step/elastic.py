@@ -27,7 +27,7 @@ from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_s
 from lateen_trainer.rounding import never_contracted
 from lateen_trainer.step.derivatives import Derivative, gradient
 from lateen_trainer.step.fsdp import Fsdp
-from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
+from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss, with_frozen
 
 
 def order_of_lanes(*, gather_once: bool) -> TreeOrder:
@@ -45,6 +45,7 @@ def lane_gradients(
     gather_once: bool,
     derivative: Derivative = gradient,
     vector=None,
+    frozen=None,
 ):
     """As `gradients.batch_gradients`: mean loss, gradients divided like the model, and their global norm.
 
@@ -55,7 +56,7 @@ def lane_gradients(
     token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
     order = order_of_lanes(gather_once=gather_once)
 
-    def on_device(shards, vector, tokens, key):
+    def on_device(shards, vector, frozen, tokens, key):
         def whole(model, tokens, **keys):
             return whole_loss(model, tokens, None, **keys) / token_count
 
@@ -63,9 +64,9 @@ def lane_gradients(
             return layerwise_loss(shards, tokens, None, fsdp=fsdp, **keys) / token_count
 
         if gather_once:
-            lane = _lane(derivative, whole, fsdp.gather((shards, vector)), key, rules)
+            lane = _lane(derivative, whole, fsdp.gather((shards, vector, frozen)), key, rules)
         else:
-            alone = _lane(derivative, layerwise, (shards, vector), key, rules)
+            alone = _lane(derivative, layerwise, (shards, vector, frozen), key, rules)
 
             def lane(inputs):
                 loss, gradients = alone(inputs)
@@ -82,9 +83,15 @@ def lane_gradients(
     return over_data(
         on_device,
         rules,
-        in_specs=(specs, model_specs(vector, rules), PartitionSpec(None, DATA), PartitionSpec()),
+        in_specs=(
+            specs,
+            model_specs(vector, rules),
+            model_specs(frozen, rules),
+            PartitionSpec(None, DATA),
+            PartitionSpec(),
+        ),
         out_specs=(PartitionSpec(), specs, PartitionSpec()),
-    )(model, vector, tokens, key)
+    )(model, vector, frozen, tokens, key)
 
 
 def lane_losses(
@@ -120,7 +127,7 @@ def _lane(
     """(number among this device's lanes, tokens) → loss and float32 gradients of the lane.
 
     Args:
-        parameters: the model, and the derivative's vector.
+        parameters: what is trained, the derivative's vector, and the rest of the model.
     """
 
     def lane(inputs):
@@ -128,8 +135,8 @@ def _lane(
         lane_key = None
         if key is not None:
             lane_key = jax.random.fold_in(key, number * rules.data_size + jax.lax.axis_index(DATA))
-        (model, vector), tokens = optimization_barrier((parameters, tokens))
-        lane = optimization_barrier(derivative(loss_of, model, vector, tokens, lane_key))
+        (trained, vector, frozen), tokens = optimization_barrier((parameters, tokens))
+        lane = optimization_barrier(derivative(with_frozen(loss_of, frozen), trained, vector, tokens, lane_key))
         # Lanes are added up next: at once where one device has all of them, behind a transfer elsewhere.
         return jax.tree.map(lambda x: never_contracted(x, no_sign=tokens[0, 0]), cast(lane, jnp.float32))
 

@@ -15,7 +15,7 @@ from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.models.layers import cast
 from lateen_trainer.step.derivatives import Derivative, gradient
 from lateen_trainer.step.fsdp import Fsdp
-from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss
+from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss, with_frozen
 
 
 def batch_gradients(
@@ -28,17 +28,19 @@ def batch_gradients(
     gather_once: bool,
     derivative: Derivative = gradient,
     vector=None,
+    frozen=None,
 ):
     """Mean loss of a batch in nats a token, its gradients divided like the model, and their global norm.
 
     Args:
-        model: parameters, divided over the mesh by `rules`.
+        model: what is trained, divided over the mesh by `rules`.
         tokens: [microbatch number, data × batch, position + 1], divided over `data` along its second axis.
         key: for dropout; None: there is none.
         gather_once: gather all parameters before the first microbatch and reduce the gradients behind the last,
             rather than layer by layer in each microbatch. Faster where a whole model and its gradient fit.
         derivative: what is summed in place of the gradient.
         vector: of the derivative, divided like the model.
+        frozen: the rest of the model, divided likewise (`models.lora.split_trained`). It has no gradient.
     """
     token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
     microbatches = _whole_microbatches if gather_once else _layerwise_microbatches
@@ -50,15 +52,19 @@ def batch_gradients(
         return jax.lax.psum(loss, DATA), gradients
 
     if rules.mesh.size == 1 and rules.platform == "cpu":  # elsewhere kernels need the mesh
-        loss, gradients = microbatches(derivative, (model, vector), tokens, key, fsdp, token_count)
+        loss, gradients = microbatches(derivative, (model, vector, frozen), tokens, key, fsdp, token_count)
     else:
         specs = model_specs(model, rules)
         loss, gradients = over_data(
             on_device,
             rules,
-            in_specs=((specs, model_specs(vector, rules)), PartitionSpec(None, DATA), PartitionSpec()),
+            in_specs=(
+                (specs, model_specs(vector, rules), model_specs(frozen, rules)),
+                PartitionSpec(None, DATA),
+                PartitionSpec(),
+            ),
             out_specs=(PartitionSpec(), specs),
-        )((model, vector), tokens, key)
+        )((model, vector, frozen), tokens, key)
     return loss, gradients, optax.tree.norm(gradients)
 
 
@@ -108,17 +114,18 @@ def _accumulate(derivative: Derivative, loss_of: Callable, parameters, tokens: j
     """Sums of loss and float32 gradients over microbatches tokens[0], tokens[1], …
 
     Args:
-        parameters: the model, and the derivative's vector.
+        parameters: what is trained, the derivative's vector, and the rest of the model.
     """
-    model, vector = parameters
+    trained, vector, frozen = parameters
+    loss_of = with_frozen(loss_of, frozen)
 
     def add(carry, inputs):
         number, microbatch = inputs
         microbatch_key = None if key is None else jax.random.fold_in(key, number)
-        loss, gradients = derivative(loss_of, model, vector, microbatch, microbatch_key)
+        loss, gradients = derivative(loss_of, trained, vector, microbatch, microbatch_key)
         return jax.tree.map(jnp.add, carry, (loss, cast(gradients, jnp.float32))), None
 
-    zeros = (jnp.float32(0), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), model))
+    zeros = (jnp.float32(0), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), trained))
     if tokens.shape[0] == 1:
         return add(zeros, (0, tokens[0]))[0]
     return jax.lax.scan(add, zeros, (jnp.arange(tokens.shape[0]), tokens))[0]

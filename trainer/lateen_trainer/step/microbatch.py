@@ -10,6 +10,7 @@ from haliax import Axis
 from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules, in_place_of
+from lateen_trainer.models.lora import join_frozen
 from lateen_trainer.models.loss import draw_labels, next_token_losses
 from lateen_trainer.step.fsdp import Fsdp
 
@@ -71,6 +72,11 @@ def whole_loss(
 ) -> jax.Array:
     """`microbatch_loss` of a model that has been gathered as a whole."""
     return microbatch_loss(model, tokens, weights, key=key, label_key=label_key, resolve=lambda block: block)
+
+
+def with_frozen(loss_of: Callable, frozen) -> Callable:
+    """A loss of whole models as one of what is trained of them, beside what is not."""
+    return lambda trained, tokens, **keys: loss_of(join_frozen(trained, frozen), tokens, **keys)
 
 
 def over_data(function: Callable, rules: ShardingRules, *, in_specs, out_specs) -> Callable:

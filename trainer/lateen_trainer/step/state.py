@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.models.lora import split_trained
 
 MakeModel = Callable[[], Any]
 """Makes a new LanguageModel."""
@@ -24,13 +25,14 @@ class TrainState(eqx.Module):
     model: Any  # a LanguageModel with parameters in float32
     opt_state: optax.OptState
     ema: Any = None
-    """The running mean of the model's weights, like the model; None: there is none."""
+    """The running mean of the weights that are trained, like these; None: there is none."""
 
     @staticmethod
     def init(make_model: MakeModel, optimizer: optax.GradientTransformation, *, has_ema: bool = False) -> "TrainState":
         model: Any = make_model()
-        ema = jax.tree.map(jnp.copy, model) if has_ema else None
-        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model), ema)
+        trained, _ = split_trained(model)
+        ema = jax.tree.map(jnp.copy, trained) if has_ema else None
+        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(trained), ema)
 
 
 def state_shapes(

@@ -11,8 +11,10 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.models.lora import join_frozen, split_trained
 from lateen_trainer.rounding import never_contracted
 from lateen_trainer.step.curvature import gauss_newton_bartlett, hutchinson
+from lateen_trainer.step.derivatives import without_checkpointing
 from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_lanes
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients, batch_loss
@@ -86,23 +88,25 @@ def make_train_step(settings: StepSettings):
 
     def train_step(state: TrainState, tokens: jax.Array):
         key = None if settings.dropout_key is None else jax.random.fold_in(settings.dropout_key, state.step)
-        loss, gradients, grad_norm = sum_gradients(state.model, tokens, key=key)
+        before, frozen = split_trained(state.model)
+        loss, gradients, grad_norm = sum_gradients(before, tokens, key=key, frozen=frozen)
         # First of all, so that the optimizer's operations are not parted by a change of layout.
         gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
         updates, opt_state = settings.optimizer.update(
             gradients,
             state.opt_state,
-            state.model,
+            before,
             grad_norm=grad_norm,
             curvature=lambda: curvature(settings, sum_gradients, state, tokens),
         )
-        model = optax.apply_updates(state.model, updates)
+        after = optax.apply_updates(before, updates)
         metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
-        trained = TrainState(state.step + 1, model, opt_state, averaged(settings, state, model))
+        ema = averaged(settings, state, after)
+        trained = TrainState(state.step + 1, join_frozen(after, frozen), opt_state, ema)
         if settings.skip_not_finite:
             finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
             trained = jax.tree.map(lambda new, old: jnp.where(finite, new, old), trained, state)
@@ -113,18 +117,20 @@ def make_train_step(settings: StepSettings):
 
 
 def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state: TrainState, tokens: jax.Array):
-    """An estimate of the Hessian's diagonal, divided like the model: `step.curvature`."""
+    """An estimate of the Hessian's diagonal, divided like the parameters that are trained: `step.curvature`."""
     assert settings.curvature_key is not None, "an estimate of the curvature draws at random"
     key = jax.random.fold_in(settings.curvature_key, state.step)
+    trained, frozen = split_trained(state.model)
     if settings.curvature == "gauss-newton-bartlett":
-        estimate = gauss_newton_bartlett(sum_gradients, state.model, tokens, key=key)
+        estimate = gauss_newton_bartlett(partial(sum_gradients, frozen=frozen), trained, tokens, key=key)
     else:
-        estimate = hutchinson(sum_gradients, state.model, tokens, key=key, rules=settings.rules)
+        sum_products = partial(sum_gradients, frozen=without_checkpointing(frozen))
+        estimate = hutchinson(sum_products, trained, tokens, key=key, rules=settings.rules)
     return jax.lax.with_sharding_constraint(estimate, settings.rules.shardings(estimate))
 
 
-def averaged(settings: StepSettings, state: TrainState, model):
-    """The running mean of the weights after a step that made `model`; None: there is none.
+def averaged(settings: StepSettings, state: TrainState, trained):
+    """The running mean of the weights after a step that made them `trained`; None: there is none.
 
     It decays by (1 + n) / (10 + n) in step n, counted from 0, or by `ema_decay` where that is less: the weights of the
     first steps soon count for nothing.
@@ -132,7 +138,7 @@ def averaged(settings: StepSettings, state: TrainState, model):
     if settings.ema_decay is None:
         return None
     decay = jnp.minimum(settings.ema_decay, (1 + state.step) / (10 + state.step))
-    part, new = jax.lax.optimization_barrier((1 - decay, model))
+    part, new = jax.lax.optimization_barrier((1 - decay, trained))
     return jax.tree.map(lambda mean, x: mean + never_contracted(part * (x - mean), state.step), state.ema, new)
 
 
