@@ -16,7 +16,7 @@ from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
-from lateen_api.spec import JobSpec, LMTrainingJob
+from lateen_api.spec import JobSpec, LMTrainingJob, LoraSpec
 from lateen_api.wording import listing
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
@@ -28,9 +28,9 @@ from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
-from lateen_trainer.errors import CorruptCheckpointError, of_the_system
+from lateen_trainer.errors import CorruptCheckpointError, UserError, of_the_system
 from lateen_trainer.generate import sample
-from lateen_trainer.hugging_face.about import AboutRun, imported_in
+from lateen_trainer.hugging_face.about import AboutRun, imported_in, lora_in
 from lateen_trainer.hugging_face.export import Together
 from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.hugging_face.imported import Imported
@@ -188,11 +188,30 @@ def restore_or_init(
     trained_with = metadata.get(OPTIMIZER_TYPE)
     if trained_with not in (None, run.spec.optimizer.type):
         raise another_optimizer(str(checkpoints.last_committed_url), trained_with)
+    check_lora(what, metadata, run.spec.trainer.lora)
     log.info("Going on from step %d of %s", int(state.step), checkpoints.last_committed_url)
     if changed := changes(metadata.get("madeBy", {}), made_by(run.plan)):
         log.warning("It was made by something else (%s): losses may differ from here on.", listing(changed, "and"))
     skips = Skips({int(batch): reason for batch, reason in metadata.get("skipped", {}).items()})
     return state, skips, metadata.get("trainLoss"), imported_in(metadata)
+
+
+def check_lora(what: str, metadata: Mapping[str, Any], lora: LoraSpec | None) -> None:
+    """Compares what the arrays of a checkpoint do not show: by how much its adapters count.
+
+    Args:
+        what: the checkpoint, for the message.
+
+    Raises:
+        UserError: it is another factor.
+    """
+    before = lora_in(metadata)
+    if before is not None and lora is not None and before.alpha != lora.alpha:
+        raise UserError(
+            f"{CHECKPOINTS} holds {what} with spec.trainer.lora.alpha {before.alpha:g}, and the job has "
+            f"{lora.alpha:g}: expected the same, since its adapters count alpha / rank times. Set it as it was, or "
+            f"choose another {CHECKPOINTS}."
+        )
 
 
 def known_skips(

@@ -315,7 +315,7 @@ def test_another_model_is_a_users_error_that_names_the_parameters(tmp_path):
         "  model.bias: the job's model has float32[32], the checkpoint float32[16]\n"
         "  model.scale: the job's model has bfloat16[2], the checkpoint no such parameter\n"
         "  optimizer.3: the job's model has no such parameter, the checkpoint float32[4, 4]\n"
-        "Choose another spec.checkpoint.path, or the spec.model and spec.optimizer that the checkpoint is of."
+        "Choose another spec.checkpoint.path, or the spec.model, spec.optimizer and spec.trainer.lora that it is of."
     )
     assert folders(tmp_path) == ["step-00000005"]
 

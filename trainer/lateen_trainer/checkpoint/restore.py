@@ -210,5 +210,5 @@ def check_same_model(where: str, leaves: Sequence[Leaf], manifest: Manifest) -> 
     raise UserError(
         f"{FIELD}: {where} is of another model:\n"
         + "\n".join(lines)
-        + f"\nChoose another {FIELD}, or the spec.model and spec.optimizer that the checkpoint is of."
+        + f"\nChoose another {FIELD}, or the spec.model, spec.optimizer and spec.trainer.lora that it is of."
     )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lateen_api.masking import masked
-from lateen_api.plan import Plan
-from lateen_api.spec import LMTrainingJob, ModelSpec
+from lateen_api.plan import Plan, parameter_count
+from lateen_api.spec import LMTrainingJob, LoraSpec, ModelSpec
 from pydantic import TypeAdapter
 
 from lateen_trainer.errors import UserError
@@ -30,6 +30,8 @@ class AboutRun:
 
     end_of_text: int
     parameters: int
+    """Of the model, without adapters."""
+
     tokens_per_step: int
     optimizer: Mapping[str, Any]
     """`spec.optimizer`, what differs from the defaults and its type."""
@@ -40,6 +42,12 @@ class AboutRun:
 
     started_from: str | None
     """`spec.trainer.initializeFrom`."""
+
+    lora: LoraSpec | None = None
+    """`spec.trainer.lora`."""
+
+    averages: bool = False
+    """Are the averaged weights exported rather than the last ones (`spec.trainer.ema.use`)?"""
 
     imported: Imported | None = None
 
@@ -54,12 +62,14 @@ class AboutRun:
             vocab_size=plan.vocab_size,
             tokenizer=spec.data.tokenizer,
             end_of_text=end_of_text,
-            parameters=plan.parameters,
+            parameters=parameter_count(spec.model, plan.vocab_size),
             tokens_per_step=plan.tokens_per_step,
             optimizer={"type": spec.optimizer.type, "learningRate": spec.optimizer.learning_rate, **optimizer},
             seed=spec.trainer.seed,
             data=tuple(map(masked, spec.data.train_urls)),
             started_from=None if start is None else masked(start),
+            lora=spec.trainer.lora,
+            averages=spec.trainer.ema is not None and spec.trainer.ema.use,
         )
 
     def with_imported(self, imported: Imported | None) -> "AboutRun":
@@ -72,6 +82,7 @@ class AboutRun:
             **{name: getattr(self, name) for name in self.__dataclass_fields__},
             "model": self.model.model_dump(mode="json", by_alias=True),
             "optimizer": dict(self.optimizer),
+            "lora": None if self.lora is None else self.lora.model_dump(mode="json", by_alias=True),
             "data": list(self.data),
             "imported": None if self.imported is None else self.imported.to_json(),
         }
@@ -95,10 +106,17 @@ class AboutRun:
             )
         imported = imported_in(metadata)
         model = _MODEL.validate_python(body["model"])
-        return AboutRun(**{**body, "model": model, "data": tuple(body["data"]), "imported": imported})
+        own = {"model": model, "data": tuple(body["data"]), "imported": imported, "lora": lora_in(metadata)}
+        return AboutRun(**{**body, **own})
 
 
 def imported_in(metadata: Mapping[str, Any]) -> Imported | None:
     """What the run of a checkpoint began with; None: random weights, or an older version wrote it."""
     body = (metadata.get(KEY) or {}).get("imported")
     return None if body is None else Imported.from_json(body)
+
+
+def lora_in(metadata: Mapping[str, Any]) -> LoraSpec | None:
+    """The adapters that a checkpoint was trained with; None: none, or an older version wrote it."""
+    body = (metadata.get(KEY) or {}).get("lora")
+    return None if body is None else LoraSpec.model_validate(body)

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 from lateen_api.hugging_face.families import FAMILIES
+from lateen_api.plan.lora import adapter_parameters, targeted_layers
 
 from lateen_trainer.hugging_face.about import AboutRun
 
@@ -14,7 +15,14 @@ _SHOWN_FILES = 10
 _REMOTE = ", trust_remote_code=True"
 
 
-def model_card(about: AboutRun, *, step: int, results: Mapping[str, float | None], made_by: Mapping[str, str]) -> str:
+def model_card(
+    about: AboutRun,
+    *,
+    step: int,
+    results: Mapping[str, float | None],
+    made_by: Mapping[str, str],
+    adapter_alone: bool = False,
+) -> str:
     """Content of README.md.
 
     Args:
@@ -22,6 +30,7 @@ def model_card(about: AboutRun, *, step: int, results: Mapping[str, float | None
         step: steps trained.
         results: losses in nats per token, by what they are of; None: not known.
         made_by: versions and devices of the run.
+        adapter_alone: the folder holds LoRA's adapters without the model that they are for.
     """
     tokens = step * about.tokens_per_step
     model = about.model
@@ -33,6 +42,7 @@ def model_card(about: AboutRun, *, step: int, results: Mapping[str, float | None
         ("Vocabulary", f"{about.vocab_size:,} entries, tokenizer {_code(about.tokenizer)}"),
         ("Started from", "random weights" if about.started_from is None else _code(about.started_from)),
         ("Training", f"{step:,} steps of {about.tokens_per_step:,} tokens, {tokens:,} tokens in all"),
+        *_lora_rows(about),
         ("Optimizer", ", ".join(f"{name} {value}" for name, value in about.optimizer.items())),
         ("Seed", str(about.seed)),
         *((f"{what} loss", f"{loss:.4f} nats per token") for what, loss in results.items() if loss is not None),
@@ -40,7 +50,7 @@ def model_card(about: AboutRun, *, step: int, results: Mapping[str, float | None
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     return f"""---
-{yaml.safe_dump(_front_matter(about), sort_keys=False, allow_unicode=True).strip()}
+{yaml.safe_dump(_front_matter(about, adapter_alone), sort_keys=False, allow_unicode=True).strip()}
 ---
 # {about.job}
 
@@ -55,16 +65,39 @@ Training data:
 {_files(about.data)}
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("."{_REMOTE if not FAMILIES[model.type].is_in_transformers else ""})
-tokenizer = AutoTokenizer.from_pretrained(".")
+{_LOAD_ADAPTER if adapter_alone else _load_whole(about)}
 ```
 """
 
 
-def _front_matter(about: AboutRun) -> dict[str, Any]:
-    facts: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["lateen"]}
+def _load_whole(about: AboutRun) -> str:
+    remote = "" if FAMILIES[about.model.type].is_in_transformers else _REMOTE
+    return f"""from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("."{remote})
+tokenizer = AutoTokenizer.from_pretrained(".")"""
+
+
+_LOAD_ADAPTER = """from peft import AutoPeftModelForCausalLM
+from transformers import AutoTokenizer
+
+model = AutoPeftModelForCausalLM.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")"""
+
+
+def _lora_rows(about: AboutRun) -> list[tuple[str, str]]:
+    lora = about.lora
+    if lora is None:
+        return []
+    trained = sum(parameter.size for parameter in adapter_parameters(lora, about.model))
+    layers = ", ".join(layer.name for layer in targeted_layers(lora, about.model))
+    kind = f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"
+    return [("LoRA", f"{kind}, {trained:,} parameters beside {layers}")]
+
+
+def _front_matter(about: AboutRun, adapter_alone: bool) -> dict[str, Any]:
+    library = "peft" if adapter_alone else "transformers"
+    facts: dict[str, Any] = {"library_name": library, "pipeline_tag": "text-generation", "tags": ["lateen"]}
     if about.started_from is not None and about.started_from.startswith(_HUB):
         facts["base_model"] = about.started_from.removeprefix(_HUB).partition("@")[0]
     return facts

@@ -13,6 +13,10 @@ from lateen_trainer.data.source import explained
 from lateen_trainer.errors import UserError
 
 CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+_MARKS = (CONFIG, ADAPTER_CONFIG)
+"""Files without which nothing loads a folder."""
+
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
 _AHEAD = 2
 """Blocks that wait to be written."""
@@ -53,10 +57,10 @@ class Destination:
 
     def clear(self) -> None:
         """Makes the folder, without an earlier model: first the file goes without which nothing loads it."""
-        old = [name for name in self.names() if name == CONFIG or name.endswith((*_WEIGHTS, _SUFFIX))]
+        old = [name for name in self.names() if name in _MARKS or name.endswith((*_WEIGHTS, _SUFFIX))]
         with explained(self.field, self.url):
             self._filesystem.makedirs(self._root, exist_ok=True)
-            for name in sorted(old, key=lambda name: name != CONFIG):
+            for name in sorted(old, key=lambda name: name not in _MARKS):
                 self._filesystem.rm_file(f"{self._root}/{name}")
 
     def put(self, name: str, content: bytes) -> None:

@@ -77,13 +77,26 @@ def export_model(
         UserError, TrainerError, OSError: it cannot be written.
         LostPeerError: another process cannot write its part.
     """
-    together = together or Together()
     check_writable(about.spec)
     files = cut_into_files(_tensors(model, about), file_bytes)
+    write_folder(files, lambda: _write_texts(about, destination, files), destination, together or Together())
 
-    def write_texts() -> None:
-        _write_texts(about, destination, files)
 
+def write_folder(
+    files: Sequence[OutputFile], write_texts: Callable[[], None], destination: Destination, together: Together
+) -> None:
+    """Clears the folder and writes it: the files of weights, then the others.
+
+    Args:
+        files: of weights; each process writes some.
+        write_texts: writes the others, on process 0.
+        destination: the folder.
+        together: this process among the others.
+
+    Raises:
+        UserError, TrainerError, OSError: it cannot be written.
+        LostPeerError: another process cannot write its part.
+    """
     _on_first(together, destination.clear)
     _on_all(together, destination, files)
     _on_first(together, write_texts)

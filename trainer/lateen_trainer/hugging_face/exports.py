@@ -1,6 +1,7 @@
 """The exports of a run: when, and where to."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from lateen_api.spec import ExportSpec
 from lateen_trainer import storage
 from lateen_trainer.checkpoint.folder import step_name
 from lateen_trainer.hugging_face.about import AboutRun
+from lateen_trainer.hugging_face.adapter import ExportedAdapter, export_adapter
 from lateen_trainer.hugging_face.card import model_card
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import ExportedModel, Together, export_model
+from lateen_trainer.models.lora import LoraModel, merged
 
 FIELD = "spec.export.huggingFace"
 _MEGABYTE = 1_000_000
@@ -59,17 +62,51 @@ class Exports:
             self._write(self._url, step, model, losses)
 
     def _write(self, url: str, step: int, model: Any, losses: Mapping[str, float | None]) -> None:
-        card = model_card(self._about, step=step, results=losses, made_by=self._made_by)
-        destination = Destination(url, field=FIELD)
-        export_model(
-            model,
-            exported(self._about, card, self._spec.dtype),
-            destination,
-            file_bytes=self._spec.file_megabytes * _MEGABYTE,
-            together=self._together,
-        )
+        facts = Facts(step, losses, self._made_by)
+        write_model(model, self._about, facts, Destination(url, field=FIELD), self._spec, self._together)
 
 
-def exported(about: AboutRun, card: str, dtype: str | None) -> ExportedModel:
-    """A run's model as it is exported."""
-    return ExportedModel(about.model, about.vocab_size, about.tokenizer, about.end_of_text, card, about.imported, dtype)
+@dataclass(frozen=True)
+class Facts:
+    """What the model card says besides what is known of the run from its beginning."""
+
+    step: int
+    """Steps trained."""
+
+    losses: Mapping[str, float | None]
+    made_by: Mapping[str, str]
+
+
+def write_model(
+    model: Any,
+    about: AboutRun,
+    facts: Facts,
+    destination: Destination,
+    spec: ExportSpec,
+    together: Together | None = None,
+) -> None:
+    """Exports a run's model: as a whole, or its adapters alone.
+
+    Args:
+        model: as it is trained, its arrays over the devices of all processes.
+        about: the run.
+        facts: for the card.
+        destination: the folder.
+        spec: how to export.
+        together: None: this process is alone.
+
+    Raises:
+        UserError, TrainerError, OSError: it cannot be written.
+    """
+    adapter_alone = isinstance(model, LoraModel) and spec.lora != "merged"
+    card = model_card(about, step=facts.step, results=facts.losses, made_by=facts.made_by, adapter_alone=adapter_alone)
+    if adapter_alone:
+        assert about.lora is not None, "a model has adapters since the job asks for them"
+        adapter = ExportedAdapter(about.lora, about.model, about.started_from, about.tokenizer, card, spec.dtype)
+        export_adapter(model, adapter, destination, together=together)
+        return
+    whole = ExportedModel(
+        about.model, about.vocab_size, about.tokenizer, about.end_of_text, card, about.imported, spec.dtype
+    )
+    file_bytes = spec.file_megabytes * _MEGABYTE
+    export_model(merged(model), whole, destination, file_bytes=file_bytes, together=together)

@@ -11,6 +11,7 @@ from lateen_api.hugging_face.initial_model import FIELD
 from lateen_trainer.checkpoint.folder import CheckpointFolder, State
 from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.checkpoint.read import read_arrays
+from lateen_trainer.checkpoint.restore import EMA
 from lateen_trainer.checkpoint.state import Leaf, named_leaves
 from lateen_trainer.digest import DamagedError
 from lateen_trainer.errors import CorruptCheckpointError, UserError
@@ -26,6 +27,7 @@ from lateen_trainer.step.state import TrainState
 _MODEL = "model."
 """Beginning of the names of a model's arrays in a checkpoint."""
 
+_ADAPTERS = "model.adapters."
 _STEP_FOLDER = re.compile(r"(?P<folder>.*?)/*step-(?P<step>\d{8,})/*")
 _NOT_HERE = ("http", "https", "hf")
 _SHOWN = 5
@@ -82,9 +84,14 @@ def _read_checkpoint(folder: ModelFolder, leaves: list[Leaf]) -> tuple[list[jax.
 
 
 def read_model_arrays(
-    checkpoints: CheckpointFolder, manifest: Manifest, leaves: list[Leaf], *, field: str
+    checkpoints: CheckpointFolder, manifest: Manifest, leaves: list[Leaf], *, field: str, averages: bool = False
 ) -> list[jax.Array]:
     """The arrays of the model in a checkpoint, onto the shardings of `leaves`.
+
+    Args:
+        leaves: by their names in the model.
+        field: that names the checkpoint; for messages.
+        averages: take the averaged weights rather than the last ones.
 
     Raises:
         UserError: the checkpoint is of another model.
@@ -93,6 +100,11 @@ def read_model_arrays(
     where = checkpoints.where(manifest.step)
     wanted = [replace(leaf, name=_MODEL + leaf.name) for leaf in leaves]
     _check_same_arrays(field, where, wanted, manifest)
+    if averages:
+        # With LoRA the model itself has no average.
+        names = {leaf.name: f"{EMA}.{leaf.name}" for leaf in leaves}
+        kept = {_MODEL + name: average for name, average in names.items() if average in manifest.arrays}
+        wanted = [replace(leaf, name=kept.get(leaf.name, leaf.name)) for leaf in wanted]
     try:
         return read_arrays(checkpoints.kvstore(manifest.step), manifest, wanted)
     except DamagedError as error:
@@ -127,6 +139,11 @@ def _check_same_arrays(field: str, where: str, leaves: list[Leaf], manifest: Man
     different = [name for name in names if held.get(name) != expected.get(name)]
     if not different:
         return
+    if any(name.startswith(_ADAPTERS) for name in held.keys() - expected.keys()):
+        raise UserError(
+            f"{field}: {where} is of a run with trainer.lora, a model and adapters beside it: expected a model alone. "
+            f"`lateen export --lora merged {where} FOLDER` makes one."
+        )
     lines = [
         f"  {name}: the job's model has {expected.get(name, 'no such array')}, the checkpoint {held.get(name, 'none')}"
         for name in different[:_SHOWN]
