@@ -52,11 +52,11 @@ class Folders:
             started_from=str(tmp_path / "base"), lora=lora,
         )  # fmt: skip
 
-    def export(self, **spec: Any) -> Path:
+    def export(self, model: LoraModel | None = None, **spec: Any) -> Path:
         target = self.path / "out"
         destination = Destination(str(target), field="spec.export.huggingFace")
         facts = Facts(10, {"Training": 2.5}, {"jax": "0.10"})
-        write_model(self.model, self.about, facts, destination, ExportSpec.model_validate(spec))
+        write_model(model or self.model, self.about, facts, destination, ExportSpec.model_validate(spec))
         return target
 
 
@@ -113,8 +113,8 @@ def gradients_of(folders: Folders) -> dict[str, np.ndarray]:
         tokens = jax.numpy.asarray(TOKENS)
         return whole_loss(join_frozen(trained, frozen), tokens, None, key=None) / (TOKENS.size - len(TOKENS))
 
-    folders.model = join_frozen(jax.jit(jax.grad(loss))(trained), frozen)
-    return load_file(folders.export() / WEIGHTS)
+    gradients = join_frozen(jax.jit(jax.grad(loss))(trained), frozen)
+    return load_file(folders.export(gradients) / WEIGHTS)
 
 
 @pytest.mark.parametrize(
