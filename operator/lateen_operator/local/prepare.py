@@ -19,7 +19,8 @@ from lateen_operator.local.devices import host_environ, with_local_gpus
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.same_run import differences
 
-_BYTES_A_PARAMETER = 12  # float32, and AdamW's two running means
+_BYTES_A_PARAMETER = 4  # float32
+_BYTES_A_TRAINED_PARAMETER = 8  # AdamW's two running means
 _CHECKPOINTS_AT_A_TIME = 2  # the one before goes when the new one is committed
 _LONGEST_VALUE = 60
 
@@ -138,13 +139,15 @@ def check_disk(prepared: Prepared, folder: RunFolder) -> None:
     path = local_folder(str(prepared.job.spec.checkpoint.path))
     if path is None:
         return
-    needed = prepared.plan.parameters * _BYTES_A_PARAMETER * _CHECKPOINTS_AT_A_TIME
+    plan = prepared.plan
+    checkpoint = plan.parameters * _BYTES_A_PARAMETER + plan.trainable_parameters * _BYTES_A_TRAINED_PARAMETER
+    needed = checkpoint * _CHECKPOINTS_AT_A_TIME
     free = shutil.disk_usage(_existing(path)).free
     if free < needed:
         raise JobError(
             "spec.checkpoint.path",
             f"{wording.shown(path)}: the disk has {wording.size(free)} free, and two checkpoints of "
-            f"{prepared.plan.parameters:,} parameters need {wording.size(needed)}; make room, or choose another "
+            f"{plan.parameters:,} parameters need {wording.size(needed)}; make room, or choose another "
             "folder with --run-dir",
         )
 
