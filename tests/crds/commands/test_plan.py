@@ -53,6 +53,20 @@ def test_the_model_of_a_folder_is_printed_as_a_job_states_it(tmp_path: Path):
     assert yaml.safe_load(run(path, "-o", "model").stdout)["model"] == model
 
 
+def test_table_says_what_is_trained_with_lora(job_file: Path):
+    lora = "trainer.lora={rank: 4, alpha: 6, targets: [c_proj]}"
+    lines = [" ".join(line.split()) for line in run(job_file, "--set", lora).stdout.splitlines()]
+    for line in (
+        "parameters 873.3 k",
+        "trained 14.3 k (1.6 %)",
+        "LoRA rank 4, alpha 6, dropout 0: attn.c_proj, mlp.c_proj",
+        "adamw rate 0.0006, decay 0.1: 14.3 k parameters",
+        "model.adapters.attn.c_proj.lora_a [4, 4, 32, 4]",
+        "model.adapters.mlp.c_proj.lora_b [4, 4, 128]",
+    ):
+        assert line in lines
+
+
 def test_table_has_the_figures_with_their_units(job_file: Path):
     lines = [" ".join(line.split()) for line in run(job_file).stdout.splitlines()]
     for line in (

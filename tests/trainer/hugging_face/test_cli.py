@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from lateen_api.spec import LoraSpec
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.hugging_face.about import KEY, AboutRun
 from lateen_trainer.hugging_face.cli import export
@@ -90,8 +91,15 @@ def test_what_is_no_checkpoint_is_named(checkpoints, tmp_path):
     )
 
 
+def test_a_checkpoint_without_adapters_has_none_to_export(checkpoints, tmp_path):
+    assert run(checkpoints, tmp_path / "out", "--lora", "adapter").output == (
+        f"Error: --lora is adapter, and {checkpoints}/step-00000010 was trained without trainer.lora. Leave it out.\n"
+    )
+
+
 def test_what_a_checkpoint_says_of_its_run_comes_back():
     imported = Imported("hf://org/name@v1", {"model_type": "llama"}, None, "BF16", {"a": "F32"}, ("lm_head.weight",))
-    started = replace(ABOUT, started_from="hf://org/name@v1", imported=imported)
+    lora = LoraSpec(rank=4, targets=["q_proj"])
+    started = replace(ABOUT, started_from="hf://org/name@v1", imported=imported, lora=lora, averages=True)
 
     assert AboutRun.from_metadata({KEY: json.loads(json.dumps(started.to_json()))}, "there") == started
