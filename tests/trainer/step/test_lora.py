@@ -82,12 +82,13 @@ def bits(tree: Any) -> dict[str, bytes]:
 
 
 LAYOUTS = [
-    ("gpt2", (Layout(8), Layout(1))),
-    ("llama", (Layout(4, 2, "bfloat16", False), Layout(1, 2, "bfloat16", False))),
+    ("gpt2", (Layout(8, gather_once=False), Layout(1, gather_once=False))),
+    ("llama", (Layout(4, 2, "bfloat16"), Layout(1, 2, "bfloat16"))),
 ]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("family", "layout"), [(family, layouts[0]) for family, layouts in LAYOUTS])
 def test_the_model_keeps_its_bits_and_all_adapters_are_trained(family, layout):
     trained = train(family, layout)
@@ -99,6 +100,7 @@ def test_the_model_keeps_its_bits_and_all_adapters_are_trained(family, layout):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("family", "layouts"), LAYOUTS)
 def test_every_width_gives_the_same_bits(family, layouts):
     one, other = (train(family, layout) for layout in layouts)
