@@ -31,6 +31,7 @@ OPTIONS = (
     "qwen3, types of layers",
     "mpt, heads that are no power of two",
     "mpt, norms of queries and keys",
+    "mpt, learned positions",
     "backpack",
 )
 """Those that attention, positions or the cache have to do with."""
