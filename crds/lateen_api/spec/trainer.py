@@ -1,6 +1,6 @@
 """`spec.trainer`: the training loop."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -70,6 +70,12 @@ class TrainerSpec(Section):
     safetensors, as a path or URL (`gs://`, `https://`), or `hf://org/name@revision` on the hub. `lateen run` and
     `lateen plan` read a model that `spec.model` leaves out from config.json. In a cluster `spec.model` must be stated,
     and is compared with it field by field."""
+
+    sample_prompts: list[Annotated[str, Field(min_length=1, max_length=8192)]] = Field(default=[], max_length=16)
+    """Texts that the trained model continues at the end of the run, by the run's seed: `samples` in `summary.json` and
+    `result.json`, which `lateen run` shows. A continuation has 200 tokens or half of `model.seqLen`, whichever is less;
+    the prompt has to fit into the context with it. Empty: `lateen run` shows how the model continues the beginning of
+    the validation text."""
 
     ema: EmaSpec | None = None
     """An exponential moving average of the weights, kept beside them in checkpoints. null: none is kept."""
