@@ -5,9 +5,10 @@ Defaults are those of transformers' classes, for files that leave keys out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from lateen_api.spec.model import ModelSpec
+from lateen_api.spec.model.common import Activation
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class ConfigKeys:
         """Key of the longest context."""
         return next(key for key, (name, _) in self.keys.items() if name == "seq_len")
 
+
+_ALIASES = {
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "gelu_accurate": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_python": "gelu",
+    "swish": "silu",
+}
+"""Other names in transformers (`activations.ACT2FN`) of the same functions. Its `gelu_10` and others are clipped, and
+are none of these."""
+
+ACTIVATIONS: Mapping[str, str] = {**{name: name for name in get_args(Activation)}, **_ALIASES}
+"""Names of activations in `config.json`, and which of the spec's each is."""
 
 _GPT2 = ConfigKeys(
     "GPT2LMHeadModel",
