@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from lateen_api.hugging_face.checkpoint import ABOUT as KEY
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
-from lateen_trainer.hugging_face.about import KEY, AboutRun
+from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.cli import export
 from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.models.families import init_model, make_config
@@ -70,7 +71,8 @@ def test_a_folder_that_holds_something_is_left_alone(checkpoints, tmp_path):
 
     assert result.exit_code == 40
     assert result.output == (
-        f"Error: {tmp_path / 'out'} holds notes.txt: expected an empty folder, or a new one. Name another.\n"
+        f"Error: {tmp_path / 'out'} holds notes.txt: expected an empty folder, or a new one. Name another, or replace "
+        "a model there with --overwrite.\n"
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import fsspec
 import tensorstore as ts
+from lateen_api.hugging_face.checkpoint import MANIFEST, STEP_FOLDER
 
-from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
+from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.digest import DamagedError, seal, unseal
 from lateen_trainer.errors import CorruptCheckpointError, SupersededError, UserError
 from lateen_trainer.storage import join, kvstore_spec, local_path
@@ -25,7 +26,6 @@ OWNER = "owner.json"
 SKIPPED = "skipped-batches.json"
 """The ledger of the batches that the run leaves out."""
 
-_STEP = re.compile(r"step-(\d{8,})")
 _SET_ASIDE = re.compile(r"step-(\d{8,})\.(incomplete|corrupt|replaced|abandoned)(-\d+)?")
 
 
@@ -152,7 +152,7 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """Steps that have a folder, whatever its state (not those set aside), in order."""
-        return sorted(int(match[1]) for match in map(_STEP.fullmatch, self.names()) if match)
+        return sorted(int(match[1]) for match in map(STEP_FOLDER.fullmatch, self.names()) if match)
 
     def look(self, step: int) -> Found:
         """The state of the folder of a step, as far as its manifest tells.
