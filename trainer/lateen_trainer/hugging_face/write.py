@@ -3,8 +3,8 @@
 A tensor after the other is gathered from the devices, in blocks; the process that writes the file of the tensor takes
 the block, the others drop it. (`checkpoint_blocks` gives the blocks of arrays that are in a checkpoint.) Files are
 written from front to end, so that an object store takes them as well as a file system does. Host memory holds two
-blocks; device memory holds one tensor of one layer besides the state (a block of it, where its first axis is not divided
-over the mesh).
+blocks; device memory holds one tensor of one layer besides the state (a block of it, where its first axis is not
+divided over the mesh).
 """
 
 import functools
