@@ -17,6 +17,7 @@ from lateen_trainer.checkpoint.state import named_leaves
 from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.initial import initial_state
+from lateen_trainer.hugging_face.pin import resolved
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState
 from trainer.models.small_specs import LLAMA
@@ -107,6 +108,10 @@ def test_one_step_may_be_named(checkpoints):
 
     name, expected = next(iter(drawn().items()))
     np.testing.assert_array_equal(values(state.model)[name], expected + 10)
+
+
+def test_the_folder_of_a_run_becomes_its_newest_step(checkpoints):
+    assert resolved(str(checkpoints)) == str(checkpoints / "step-00000020")
 
 
 def test_averaged_weights_are_taken_of_a_run_that_uses_them(tmp_path):

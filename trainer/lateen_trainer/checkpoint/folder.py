@@ -23,6 +23,9 @@ LAST_COMMIT = "last-commit.json"
 OWNER = "owner.json"
 """Says which attempt may write here: the one that was started last."""
 
+INITIAL = "initial-model.json"
+"""Says what `spec.trainer.initializeFrom` was when the run began."""
+
 SKIPPED = "skipped-batches.json"
 """The ledger of the batches that the run leaves out."""
 
@@ -198,6 +201,27 @@ class CheckpointFolder:
             ValueError: TensorStore's error.
         """
         self._store.write(LAST_COMMIT, seal({"step": step})).result()
+
+    def initial(self, url: str) -> str | None:
+        """What `url` named when the run began with it; None: it has not begun with it.
+
+        Raises:
+            OSError: the store cannot be reached or refuses.
+        """
+        data = self._read(INITIAL)
+        try:
+            body = unseal(data, INITIAL) if data is not None else {}
+        except DamagedError:
+            return None
+        return body["resolved"] if body.get("url") == url else None
+
+    def note_initial(self, url: str, resolved: str) -> None:
+        """Remembers what `url` names.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(INITIAL, seal({"url": url, "resolved": resolved})).result()
 
     def claim(self, token: str, who: str) -> None:
         """From now on only the holder of the token may commit.
