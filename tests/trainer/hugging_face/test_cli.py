@@ -1,6 +1,9 @@
 """`lateen export`."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -206,3 +209,18 @@ def test_a_damaged_checkpoint_is_no_model(checkpoints, tmp_path):
         "the manifest states. Name another checkpoint.\n"
     )
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_bucket_that_does_not_answer_is_named_within_seconds(tmp_path):
+    """In a process of its own: TensorStore reads the address of the object store once."""
+    address = "http://127.0.0.1:1"
+    environ = {**os.environ, "STORAGE_EMULATOR_HOST": address, "TENSORSTORE_GCS_HTTP_URL": address}
+    program = "import sys; from lateen_trainer.hugging_face.cli import export; export(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "gs://bucket/run", str(tmp_path / "out")],
+        env=environ, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "Error: CHECKPOINT is 'gs://bucket/run': the object store cannot be reached (" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -24,6 +24,7 @@ from lateen_trainer.hugging_face.weights import Weights
 from lateen_trainer.models.families import tensor_map
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState
+from lateen_trainer.storage import check_reachable, explained
 
 _MODEL, _EMA = "model.", "ema."
 """Beginning of the names of a model's arrays in a checkpoint, and of their running means."""
@@ -122,10 +123,13 @@ def find_checkpoint(folder: ModelFolder, wanted: int | None = None) -> tuple[Che
 
     Raises:
         UserError: there is none.
+        TrainerError: the object store does not answer within some seconds.
     """
     match_ = _STEP_FOLDER.fullmatch(folder.url)
     scheme = folder.url.partition("://")[0] if "://" in folder.url else ""
     if scheme.lower() not in _NOT_HERE:
+        with explained(folder.url, field=folder.field):
+            check_reachable(folder.url, field=folder.field)
         checkpoints = CheckpointFolder(match_["folder"] or "." if match_ else folder.url)
         steps = checkpoints.steps()
         named = steps if match_ is None else [int(match_["step"])]
