@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
+from lateen_api.masking import masked
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
@@ -34,6 +35,7 @@ from lateen_trainer.hugging_face.export import Together
 from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.hugging_face.initial import initial_state
+from lateen_trainer.hugging_face.pin import resolved
 from lateen_trainer.loop import Loop
 from lateen_trainer.origin import check_origin, origin_of
 from lateen_trainer.processes import Lifecycle, Peers
@@ -177,8 +179,9 @@ def restore_or_init(
     """
     restored = checkpoints.restore(run.state_shapes())
     if restored is None and run.spec.trainer.initialize_from is not None:
-        state, imported = initial_state(run, run.spec.trainer.initialize_from)
-        log.info("Starting from the parameters of %s", run.spec.trainer.initialize_from)
+        url = checkpoints.pin_initial(run.spec.trainer.initialize_from, resolved)
+        state, imported = initial_state(run, url)
+        log.info("Starting from the parameters of %s", masked(url))
         return state, Skips(), None, imported
     if restored is None:
         return run.init_state(), Skips(), None, None

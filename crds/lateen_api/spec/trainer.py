@@ -68,7 +68,7 @@ class TrainerSpec(Section):
     """Where the parameters come from that this run starts with: a checkpoint of lateen (the `checkpoint.path` of
     another run, or one step's folder in it), or a model in Hugging Face's format: a folder with `config.json` and
     safetensors, as a path or URL (`gs://`, `https://`), or `hf://org/name@revision` on the hub. `lateen run` and
-    `lateen plan` read a model that `spec.model` leaves out from config.json. In a cluster `spec.model` must be stated,
+    `lateen plan` read a model that `spec.model` leaves out from there. In a cluster `spec.model` must be stated,
     and is compared with it field by field."""
 
     sample_prompts: list[Annotated[str, Field(min_length=1, max_length=8192)]] = Field(default=[], max_length=16)

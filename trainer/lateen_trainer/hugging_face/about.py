@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.masking import masked
 from lateen_api.plan import Plan
 from lateen_api.spec import LMTrainingJob, ModelSpec
@@ -11,9 +12,6 @@ from pydantic import TypeAdapter
 
 from lateen_trainer.errors import UserError
 from lateen_trainer.hugging_face.imported import Imported
-
-KEY = "about"
-"""In the metadata of a checkpoint."""
 
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
@@ -42,6 +40,8 @@ class AboutRun:
     """`spec.trainer.initializeFrom`."""
 
     imported: Imported | None = None
+    averaged: bool = False
+    """Are the averaged weights the ones to evaluate and export (`spec.trainer.ema`)?"""
 
     @staticmethod
     def of(job: LMTrainingJob, plan: Plan, end_of_text: int) -> "AboutRun":
@@ -60,6 +60,7 @@ class AboutRun:
             seed=spec.trainer.seed,
             data=tuple(map(masked, spec.data.train_urls)),
             started_from=None if start is None else masked(start),
+            averaged=spec.trainer.ema is not None and spec.trainer.ema.use,
         )
 
     def with_imported(self, imported: Imported | None) -> "AboutRun":
@@ -87,7 +88,7 @@ class AboutRun:
         Raises:
             UserError: an older version of lateen wrote the checkpoint.
         """
-        body = metadata.get(KEY)
+        body = metadata.get(ABOUT)
         if body is None:
             raise UserError(
                 f"{where} does not say of which model it is: a version of lateen wrote it that could not export. Go on "
@@ -100,5 +101,5 @@ class AboutRun:
 
 def imported_in(metadata: Mapping[str, Any]) -> Imported | None:
     """What the run of a checkpoint began with; None: random weights, or an older version wrote it."""
-    body = (metadata.get(KEY) or {}).get("imported")
+    body = (metadata.get(ABOUT) or {}).get("imported")
     return None if body is None else Imported.from_json(body)

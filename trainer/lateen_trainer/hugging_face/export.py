@@ -10,12 +10,21 @@ from lateen_api.hugging_face.families import FAMILIES
 from lateen_api.spec.model import ModelSpec
 from lateen_api.wording import camel_case, show
 
-from lateen_trainer.checkpoint.state import named_leaves
+from lateen_trainer.checkpoint.state import Leaf, named_leaves
 from lateen_trainer.errors import LostPeerError, UserError
 from lateen_trainer.hugging_face.destination import CONFIG, Destination
 from lateen_trainer.hugging_face.imported import GENERATION_CONFIG, Imported
 from lateen_trainer.hugging_face.tokenizer_files import tokenizer_files
-from lateen_trainer.hugging_face.write import OutputFile, cut_into_files, index_of, output_tensors, write_file
+from lateen_trainer.hugging_face.write import (
+    Blocks,
+    OutputFile,
+    OutputTensor,
+    cut_into_files,
+    device_blocks,
+    index_of,
+    output_tensors,
+    write_file,
+)
 from lateen_trainer.models.families import tensor_map
 
 CARD = "README.md"
@@ -77,15 +86,28 @@ def export_model(
         UserError, TrainerError, OSError: it cannot be written.
         LostPeerError: another process cannot write its part.
     """
+    export_leaves(named_leaves(model), about, destination, file_bytes=file_bytes, together=together)
+
+
+def export_leaves(
+    leaves: Sequence[Leaf],
+    about: ExportedModel,
+    destination: Destination,
+    *,
+    file_bytes: int,
+    together: Together | None = None,
+    blocks: Blocks = device_blocks,
+) -> None:
+    """The same of the arrays of a model by name, whose elements `blocks` gives."""
     together = together or Together()
     check_writable(about.spec)
-    files = cut_into_files(_tensors(model, about), file_bytes)
+    files = cut_into_files(_tensors(leaves, about), file_bytes)
 
     def write_texts() -> None:
         _write_texts(about, destination, files)
 
     _on_first(together, destination.clear)
-    _on_all(together, destination, files)
+    _on_all(together, destination, files, blocks)
     _on_first(together, write_texts)
 
 
@@ -100,9 +122,8 @@ def check_writable(spec: ModelSpec) -> None:
         )
 
 
-def _tensors(model: Any, about: ExportedModel):
-    names, leaves = tensor_map(about.spec.type), named_leaves(model)
-    params = DTYPES[leaves[0].dtype]
+def _tensors(leaves: Sequence[Leaf], about: ExportedModel) -> list[OutputTensor]:
+    names, params = tensor_map(about.spec.type), DTYPES[leaves[0].dtype]
 
     def dtype_of(tensor: str) -> str:
         if about.dtype is not None:
@@ -124,13 +145,13 @@ def _on_first(together: Together, action: Callable[[], None]) -> None:
     _settle(together, error)
 
 
-def _on_all(together: Together, destination: Destination, files: Sequence[OutputFile]) -> None:
+def _on_all(together: Together, destination: Destination, files: Sequence[OutputFile], blocks: Blocks) -> None:
     """Writes the files of weights, as many at a time as there are processes."""
     error: Exception | None = None
     for group in _batched(files, together.count):
         own = group[together.process] if together.process < len(group) else None
         writer = None if own is None else destination.writer(own.name)
-        steps = [write_file(file, writer.write if writer and file is own else None) for file in group]
+        steps = [write_file(file, writer.write if writer and file is own else None, blocks) for file in group]
         while steps:
             together.progress()
             steps = [step for step in steps if next(step, _END) is not _END]

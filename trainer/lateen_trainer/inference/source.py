@@ -71,7 +71,8 @@ def _of_checkpoint(folder: ModelFolder, tokenizer: str | None, dtype: str) -> So
     location = tokenizer or about.tokenizer
     loaded = _tokenizer(folder, location, is_named=tokenizer is not None)
     shapes = _shapes(about.model, about.vocab_size, None)
-    arrays = read_model_arrays(checkpoints, manifest, named_leaves(shapes), field=FIELD)
+    leaves = named_leaves(shapes)
+    arrays = read_model_arrays(checkpoints, manifest, leaves, field=FIELD, vocab_size=about.vocab_size)
     model = cast(jax.tree.unflatten(jax.tree.structure(shapes), arrays), jnp.dtype(dtype))
     ends = frozenset([about.end_of_text, loaded.eos_id])
     return _checked(folder, Source(model, loaded, location, ends, is_trained_here=True))
