@@ -82,7 +82,7 @@ bench-data: $(VENV)/.test ## Tokenizing and reading beside the tokenizers librar
 bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster (OPTIONS="--jobs 100")
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py $(OPTIONS)
 
-bench-train: $(VENV)/.test ## A training step beside PyTorch's
+bench-train: $(VENV)/.test ## A training step beside PyTorch's GPT-2 and Llama
 	$(BIN)/python tests/benchmarks/bench_train.py
 
 bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano corpus, with a picture

@@ -19,6 +19,7 @@ COMMANDS = {
     "crd": ("lateen_api.commands.crd:crd", "Print the CustomResourceDefinition."),
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
     "export": ("lateen_trainer.hugging_face.cli:export", "Write a checkpoint as a folder that transformers loads."),
+    "generate": ("lateen_trainer.inference.cli:generate", "Let a model continue a prompt."),
     "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),
 }
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lateen_api.escaping import escaped
+from lateen_api.escaping import printable as printable  # of foreign text, as the others here
 
 
 def duration(seconds: float) -> str:
@@ -51,13 +52,6 @@ def size(number: float) -> str:
 def loss(value: float | None) -> str:
     """Four decimals, or a dash when there is none."""
     return "–" if value is None else f"{value:.4f}"
-
-
-def printable(text: str) -> str:
-    """The text without control characters, since a model's output or a log must not steer the terminal, and with
-    `\\xff` for bytes that are not UTF-8."""
-    text = escaped(text)
-    return "".join(char if char.isprintable() or char == "\n" else " " if char == "\t" else "·" for char in text)
 
 
 def shown(place: Path | str) -> str:

@@ -1,4 +1,5 @@
-"""A training step of lateen beside PyTorch's GPT-2 (transformers), eager and compiled: same shapes, same precision.
+"""A training step of lateen beside PyTorch's GPT-2 and Llama (transformers), eager and compiled: same shapes, same
+precision.
 
     python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7]
 
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from candidate import Candidate, serve
@@ -28,7 +30,7 @@ from machine import machine
 
 @dataclass(frozen=True)
 class Shape:
-    """A GPT-2 and its batch."""
+    """A GPT-2, or a Llama with grouped heads, and its batch."""
 
     hidden: int
     heads: int
@@ -36,19 +38,36 @@ class Shape:
     seq_len: int
     vocab: int
     batch: int
+    kv_heads: int | None = None
+    """Heads of keys and values of a Llama; None: it is a GPT-2."""
+
+    intermediate: int | None = None
+    """Width of a Llama's MLP."""
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """`spec.model`."""
+        fields = {
+            "hiddenDim": self.hidden, "numHeads": self.heads, "numLayers": self.layers, "seqLen": self.seq_len,
+            "gradientCheckpointing": False,
+        }  # fmt: skip
+        if self.kv_heads is None:
+            return fields
+        return {**fields, "type": "llama", "numKvHeads": self.kv_heads, "intermediateDim": self.intermediate}
 
     def training_flops(self) -> int:
         """FLOPs of a step: three times those of the forward pass, by the plan's formula."""
         from lateen_api.plan import training_flops_per_token
-        from lateen_api.spec import Gpt2Spec
+        from lateen_api.spec import JobSpec
 
-        spec = Gpt2Spec(hidden_dim=self.hidden, num_heads=self.heads, num_layers=self.layers, seq_len=self.seq_len)
+        spec = JobSpec.model_validate({"data": {"trainUrls": ["none"]}, "model": self.model}).model
         return training_flops_per_token(spec, self.vocab) * self.batch * self.seq_len
 
 
 SHAPES = {
     "nano": Shape(128, 4, 4, 256, 257, 32),
     "small": Shape(768, 12, 12, 1024, 50257, 4),
+    "llama": Shape(768, 12, 12, 512, 32000, 2, kv_heads=4, intermediate=2048),
 }
 
 
@@ -67,13 +86,7 @@ def lateen_step(shape: Shape) -> Callable[[np.ndarray], float]:
         {
             "metadata": {"name": "bench"},
             "spec": {
-                "model": {
-                    "hiddenDim": shape.hidden,
-                    "numHeads": shape.heads,
-                    "numLayers": shape.layers,
-                    "seqLen": shape.seq_len,
-                    "gradientCheckpointing": False,
-                },
+                "model": shape.model,
                 "data": {"tokenizer": "bytes", "trainUrls": ["none"]},
                 "trainer": {"trainBatchSize": shape.batch, "numTrainSteps": 1000},
             },
@@ -95,19 +108,33 @@ def lateen_step(shape: Shape) -> Callable[[np.ndarray], float]:
     return train
 
 
+def torch_model(shape: Shape) -> Any:
+    """The model in transformers."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    if shape.kv_heads is None:
+        return GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=shape.vocab, n_positions=shape.seq_len, n_embd=shape.hidden, n_layer=shape.layers,
+                n_head=shape.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
+                attn_implementation="sdpa",
+            )
+        )  # fmt: skip
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=shape.vocab, max_position_embeddings=shape.seq_len, hidden_size=shape.hidden,
+            num_hidden_layers=shape.layers, num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads,
+            intermediate_size=shape.intermediate, use_cache=False, attn_implementation="sdpa",
+        )
+    )  # fmt: skip
+
+
 def torch_step(shape: Shape, *, compiled: bool) -> Callable[[np.ndarray], float]:
     """The same step in PyTorch, with the fused implementations of attention and AdamW that it offers."""
     import torch
-    from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.set_num_threads(os.cpu_count() or 1)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=shape.vocab, n_positions=shape.seq_len, n_embd=shape.hidden, n_layer=shape.layers,
-            n_head=shape.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False,
-            attn_implementation="sdpa",
-        )
-    )  # fmt: skip
+    model = torch_model(shape)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     exempt = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(

@@ -9,9 +9,9 @@ import signal
 import time
 from pathlib import Path
 
+from lateen_api.hugging_face.checkpoint import MANIFEST
 from lateen_api.outcome import ExitCode
 from lateen_trainer.checkpoint.folder import step_name
-from lateen_trainer.checkpoint.manifest import MANIFEST
 
 from reproducibility.bits import Bits, metrics, read_bits, steps_trained
 from reproducibility.cases import Case, Scenario, route

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
 
@@ -23,7 +24,6 @@ from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
-from lateen_trainer.hugging_face.about import KEY as ABOUT
 from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.processes.lifecycle import Lifecycle

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
+from lateen_api.masking import masked
 from lateen_api.plan import make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob, LoraSpec
@@ -29,13 +29,15 @@ from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
 from lateen_trainer.errors import CorruptCheckpointError, UserError, of_the_system
-from lateen_trainer.generate import sample
+from lateen_trainer.generate.samples import prompts_of, sample_of_data, samples_of_prompts
 from lateen_trainer.hugging_face.about import AboutRun, imported_in, lora_in
 from lateen_trainer.hugging_face.export import Together
 from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.hugging_face.initial import initial_state
+from lateen_trainer.hugging_face.pin import resolved
 from lateen_trainer.loop import Loop
+from lateen_trainer.models.lora import merged
 from lateen_trainer.origin import check_origin, origin_of
 from lateen_trainer.processes import Lifecycle, Peers
 from lateen_trainer.report.jsonl import JsonLinesTracker
@@ -44,9 +46,6 @@ from lateen_trainer.rollback import Rollbacks
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState
 from lateen_trainer.storage import check_writable
-
-PROMPT_TOKENS = 32
-SAMPLE_TOKENS = 200
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +65,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
 
     run = Run.build(spec, plan, plan.vocab_size)
+    prompts = prompts_of(run, tokenizer)  # refused before the training rather than after it
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
     origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=spec.trainer.train_batch_size, lanes=plan.lanes)
@@ -98,9 +98,11 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
 
     if spec.export.hugging_face is not None:
         exports.write_last(int(state.step), run.evaluated(state), loop.losses)
-    report.phase(Phase.EXPORTING, "sample of text")
+    report.phase(Phase.EXPORTING, "samples of text")
     shown = train_tokens if validation_tokens is None else validation_tokens
-    text = sample_text(run, state, tokenizer, shown)
+    model = merged(run.evaluated(state))
+    text = sample_of_data(run, model, tokenizer, shown)
+    samples = samples_of_prompts(run, model, tokenizer, prompts)
     if peers.first:
         summary = {
             "step": int(state.step),
@@ -110,6 +112,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "skippedBatches": loop.skips.batches,
             "unigramEntropy": unigram_entropy(shown.blocks()),
             "sample": text,
+            "samples": samples,
         }
         replace_text(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
@@ -177,8 +180,9 @@ def restore_or_init(
     """
     restored = checkpoints.restore(run.state_shapes())
     if restored is None and run.spec.trainer.initialize_from is not None:
-        state, imported = initial_state(run, run.spec.trainer.initialize_from)
-        log.info("Starting from the parameters of %s", run.spec.trainer.initialize_from)
+        url = checkpoints.pin_initial(run.spec.trainer.initialize_from, resolved)
+        state, imported = initial_state(run, url)
+        log.info("Starting from the parameters of %s", masked(url))
         return state, Skips(), None, imported
     if restored is None:
         return run.init_state(), Skips(), None, None
@@ -239,12 +243,3 @@ def known_skips(
                 "hosts share and see alike."
             )
     return skips
-
-
-def sample_text(run: Run, state: TrainState, tokenizer: Tokenizer, tokens: TokenCache) -> str:
-    """The beginning of the validation text (or of the training text), and how the model continues it."""
-    new_tokens = min(SAMPLE_TOKENS, run.spec.model.seq_len // 2)
-    prompt = next(tokens.blocks())[: min(PROMPT_TOKENS, run.spec.model.seq_len - new_tokens)].tolist()
-    key = jax.random.key(run.spec.trainer.seed)
-    drawn = sample(run.evaluated(state), prompt, length=new_tokens, key=key, stop=tokenizer.eos_id)
-    return tokenizer.decode([*prompt, *drawn.tolist()])

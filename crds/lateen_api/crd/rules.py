@@ -7,10 +7,12 @@ API server finds them too expensive. https://kubernetes.io/docs/reference/using-
 
 from lateen_api.crd.discriminated import or_default, variant_rules
 from lateen_api.crd.rule import Rule
+from lateen_api.hugging_face.families import FREE
 from lateen_api.quantities import QUANTITY_PATTERN
 from lateen_api.schema import job_schema, schema_at
 from lateen_api.spec.job import LONGEST_NAME, NAME_PATTERN
 from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
+from lateen_api.wording import camel_case
 
 FORMATS: dict[str, Rule] = {
     DURATION_PATTERN: Rule(
@@ -73,6 +75,19 @@ def _model(field: str, model: str = "self") -> str:
     return or_default(schema, field, model)
 
 
+def _states_model(model: str) -> str:
+    """Says `spec.model` more than its type and how to train? A field with a default is always there, and says nothing.
+
+    The length of sequences says what the model is only for GPT-2, whose positions are weights.
+    """
+    schema = schema_at(job_schema(), ("spec", "model"))
+    assert schema is not None
+    free = {camel_case(name) for name in FREE} | {"seqLen"}
+    fields = [name for name, field in schema["properties"].items() if name not in free and "default" not in field]
+    has_positions = f"self.{model}.type == 'gpt2' && has(self.{model}.seqLen)"
+    return " || ".join([*(f"has(self.{model}.{name})" for name in fields), f"({has_positions})"])
+
+
 _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
     (): [
         Rule(
@@ -111,6 +126,11 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
             "self.optimizer.warmup < 1.0 || self.optimizer.warmup <= double(self.trainer.numTrainSteps)",
             "optimizer.warmup must not be longer than trainer.numTrainSteps. Shorten it, or give it as a fraction.",
         ),
+        Rule(
+            f"!has(self.trainer.initializeFrom) || {_states_model('model')}",
+            "model must be stated where trainer.initializeFrom is, since the API server and the operator read no "
+            "config.json. Put there what `lateen plan JOB -o model` prints.",
+        ),
     ],
     ("spec", "model"): [
         # Qwen3 has a headDim of its own; heads of any width go with any hiddenDim.
@@ -147,6 +167,12 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
         Rule(
             "!has(self.lanes) || self.trainBatchSize % self.lanes == 0",
             "lanes must divide trainBatchSize. Change one of the two.",
+        ),
+    ],
+    ("spec", "export"): [
+        Rule(
+            "!has(self.every) || has(self.huggingFace)",
+            "every needs huggingFace, the folder to export to. Add it, or remove every.",
         ),
     ],
     ("spec", "compute"): [

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lateen_api.hugging_face.families import FAMILIES, free_fields, has_position_weights
+from lateen_api.hugging_face.families import ACTIVATIONS, FAMILIES, ConfigKeys, free_fields, has_position_weights
 from lateen_api.hugging_face.nested import get, with_values
 from lateen_api.hugging_face.rope import KEYS as ROPE_KEYS
 from lateen_api.hugging_face.rope import SCALED_BY_CONTEXT, read_rope, write_rope
@@ -34,6 +34,8 @@ def read_model(config: Mapping[str, Any]) -> ModelSpec:
     if config.get("quantization_config"):
         raise ValueError("quantization_config is set: expected weights that are not quantised")
     fields = {name: get(config, key, default) for key, (name, default) in family.keys.items()}
+    if "activation_function" in fields:
+        fields["activation_function"] = _activation(family, fields["activation_function"])
     if kind in _LIKE_GPT2:
         fields["mlp_scale"] = _mlp_scale(config.get("n_inner"), fields["hidden_dim"])
     elif kind != "mpt":
@@ -161,6 +163,13 @@ def _value(model: ModelSpec, name: str) -> Any:
             case "sliding_window" | "max_window_layers" | "layer_types":
                 return list(model.windows)
     return getattr(model, name)
+
+
+def _activation(family: ConfigKeys, name: Any) -> str:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        key = next(key for key, (field, _) in family.keys.items() if field == "activation_function")
+        raise ValueError(f"{key} is {name!r}: expected one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 def _mlp_scale(inner: Any, hidden: int) -> int:

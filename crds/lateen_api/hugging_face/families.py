@@ -5,9 +5,10 @@ Defaults are those of transformers' classes, for files that leave keys out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from lateen_api.spec.model import Gpt2LikeSpec, ModelSpec, MptSpec
+from lateen_api.spec.model.common import Activation
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,19 @@ _GPT2_LIKE: dict[str, tuple[str, Any]] = {
     "reorder_and_upcast_attn": ("upcast_attn", False),
 }
 _GPT2_FIXED = {"scale_attn_weights": True, "tie_word_embeddings": True, "add_cross_attention": False}
+_ALIASES = {
+    "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "gelu_accurate": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_python": "gelu",
+    "swish": "silu",
+}
+"""Other names in transformers (`activations.ACT2FN`) of the same functions. Its `gelu_10` and others are clipped, and
+are none of these."""
+
+ACTIVATIONS: Mapping[str, str] = {**{name: name for name in get_args(Activation)}, **_ALIASES}
+"""Names of activations in `config.json`, and which of the spec's each is."""
 
 _GPT2 = ConfigKeys(
     "GPT2LMHeadModel",

@@ -15,6 +15,7 @@ from lateen_api.os_errors import cause
 
 CONFIG = "config.json"
 _HUB = "hf://"
+_NOT_LISTED = ("http://", "https://")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
@@ -82,6 +83,26 @@ class ModelFolder:
             if getattr(error, "status", None) == 404 or getattr(error, "code", None) == 404:
                 return None
             raise self.error(f"{name} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+
+    def names(self) -> list[str]:
+        """Names of what the folder holds; none for a folder that does not exist, or that cannot be listed (`https://`).
+
+        Raises:
+            JobError: it cannot be read.
+        """
+        try:
+            if self.local is not None:
+                return sorted(path.name for path in self.local.iterdir())
+            if self.url.lower().startswith(_NOT_LISTED):
+                return []
+            filesystem, root = self.filesystem()
+            return sorted(str(path).rstrip("/").rpartition("/")[2] for path in filesystem.ls(root, detail=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except JobError:
+            raise
+        except Exception as error:  # also of the client libraries of buckets
+            raise self.error(f"it cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Content of a JSON file; None: there is none.

@@ -1,6 +1,7 @@
-"""`spec.model` of a job that begins with the weights of a folder: read from it, or compared with it."""
+"""`spec.model` of a job that begins with the weights of a folder or of a checkpoint: read from there, or compared."""
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.hugging_face.checkpoint import MANIFEST, read_checkpoint_model
 from lateen_api.hugging_face.config import differences, read_model, unwritable_fields
 from lateen_api.hugging_face.families import FAMILIES, free_fields
 from lateen_api.hugging_face.folder import CONFIG, ModelFolder
@@ -33,9 +34,9 @@ def check_initial_model(spec: JobSpec) -> list[JobError]:
     return [
         JobError(
             "spec.model",
-            f"is not stated, and {FIELD} {show(spec.trainer.initialize_from)} has no config.json that could be read "
-            "here: `lateen run` and `lateen plan` read it, the operator does not. State the fields of the model, as "
-            "`lateen plan JOB -o model` prints them.",
+            f"is not stated, and {FIELD} {show(spec.trainer.initialize_from)} has neither a config.json nor a "
+            "checkpoint that could be read here: `lateen run` and `lateen plan` read them, the operator does not. "
+            "State the fields of the model, as `lateen plan JOB -o model` prints them.",
         )
     ]
 
@@ -53,11 +54,10 @@ def _unwritable(model: ModelSpec) -> list[JobError]:
 
 
 def with_initial_model(job: LMTrainingJob) -> LMTrainingJob:
-    """The job with the model of `trainer.initializeFrom`. Without one, or with a checkpoint of lateen: the job as it
-    is.
+    """The job with the model of `trainer.initializeFrom`. Without one: the job as it is.
 
-    A job that leaves `spec.model` out takes it from config.json. One that states no more than how to train takes the
-    other fields from there. Else the two are compared.
+    A job that leaves `spec.model` out takes it from config.json, or from the manifest of a checkpoint. One that states
+    no more than how to train takes the other fields from there. Else the two are compared.
 
     Raises:
         JobError: the folder cannot be read or is of a model that lateen does not have; or the two differ.
@@ -66,31 +66,42 @@ def with_initial_model(job: LMTrainingJob) -> LMTrainingJob:
     if url is None:
         return job
     folder = ModelFolder(url, FIELD)
-    config = folder.read_json(CONFIG)
-    if config is None:
+    found = _read(folder)
+    if found is None:
         return job  # what else is there, the trainer will see
-    try:
-        read = read_model(config)
-    except ValueError as error:
-        raise folder.error(f"in {CONFIG}, {error}.") from error
+    read, where = found
     if "model" not in spec.model_fields_set:
         return _with_model(job, read)
     if not states_model(spec):
         if "type" in spec.model.model_fields_set and spec.model.type != read.type:
-            raise_all(_errors(folder, [("type", spec.model.type, read.type)]))
+            raise_all(_errors(folder, where, [("type", spec.model.type, read.type)]))
         own = {name: getattr(spec.model, name) for name in spec.model.model_fields_set - {"type"}}
         return _with_model(job, read.model_validate({**read.model_dump(), **own}))
-    raise_all(_errors(folder, differences(spec.model, read)))
+    raise_all(_errors(folder, where, differences(spec.model, read)))
     if spec.model.vocab_size is None:
         return _with_model(job, spec.model.model_copy(update={"vocab_size": read.vocab_size}))
     return job
 
 
-def _errors(folder: ModelFolder, different: list[tuple[str, object, object]]) -> list[JobError]:
+def _read(folder: ModelFolder) -> tuple[ModelSpec, str] | None:
+    """The model in a folder, and the file that says so; None: there is neither."""
+    config = folder.read_json(CONFIG)
+    if config is not None:
+        try:
+            return read_model(config), CONFIG
+        except ValueError as error:
+            raise folder.error(f"in {CONFIG}, {error}.") from error
+    checkpoint = read_checkpoint_model(folder)
+    if checkpoint is None:
+        return None
+    return checkpoint.model, f"{checkpoint.name}/{MANIFEST}".lstrip("/")
+
+
+def _errors(folder: ModelFolder, where: str, different: list[tuple[str, object, object]]) -> list[JobError]:
     return [
         JobError(
             f"spec.model.{name}",
-            f"is {show(given)}, and {CONFIG} of {folder.field} {folder.url} has {show(read)}: expected the same. Leave "
+            f"is {show(given)}, and {where} of {folder.field} {folder.url} has {show(read)}: expected the same. Leave "
             "spec.model out to take it from there.",
         )
         for name, given, read in different

@@ -4,7 +4,7 @@ from lateen_api.errors import JobError
 from lateen_api.plan.architecture import architecture
 from lateen_api.plan.model_checks import check_shapes
 from lateen_api.precision import Precision, parse_precision
-from lateen_api.spec import DataSpec, JobSpec, LMTrainingJob
+from lateen_api.spec import DataSpec, ExportSpec, JobSpec, LMTrainingJob
 from lateen_api.spec.section import duration_seconds
 from lateen_api.wording import closest, listing, show
 
@@ -66,6 +66,17 @@ def check_durations(spec: JobSpec) -> list[JobError]:
         )
         if duration_seconds(text) == 0
     ]
+
+
+def check_export(export: ExportSpec) -> list[JobError]:
+    """Steps to export need a folder."""
+    if export.every is None or export.hugging_face is not None:
+        return []
+    message = (
+        f"is {export.every:,}, and spec.export.huggingFace, the folder to export to, is missing: expected both. "
+        "Add it, or remove every."
+    )
+    return [JobError("spec.export.every", message)]
 
 
 def read_precision(spec: JobSpec) -> Precision:

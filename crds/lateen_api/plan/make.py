@@ -6,7 +6,15 @@ from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
 from lateen_api.hugging_face.initial_model import check_initial_model
-from lateen_api.plan.checks import check_data, check_durations, check_model, check_name, check_trainer, read_precision
+from lateen_api.plan.checks import (
+    check_data,
+    check_durations,
+    check_export,
+    check_model,
+    check_name,
+    check_trainer,
+    read_precision,
+)
 from lateen_api.plan.exposed import exposed_secrets
 from lateen_api.plan.fleet import Fleet, read_fleet
 from lateen_api.plan.layout import Layout, Planner
@@ -53,6 +61,7 @@ def make_plan(
         *check_lora(spec),
         *check_trainer(spec),
         *check_durations(spec),
+        *check_export(spec.export),
         *check_schedule(spec),
     ]
     precision = _collect(errors, lambda: read_precision(spec))

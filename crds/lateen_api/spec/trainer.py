@@ -89,8 +89,14 @@ class TrainerSpec(Section):
     """Where the parameters come from that this run starts with: a checkpoint of lateen (the `checkpoint.path` of
     another run, or one step's folder in it), or a model in Hugging Face's format: a folder with `config.json` and
     safetensors, as a path or URL (`gs://`, `https://`), or `hf://org/name@revision` on the hub. `lateen run` and
-    `lateen plan` read a model that `spec.model` leaves out from config.json. In a cluster `spec.model` must be stated,
+    `lateen plan` read a model that `spec.model` leaves out from there. In a cluster `spec.model` must be stated,
     and is compared with it field by field."""
+
+    sample_prompts: list[Annotated[str, Field(min_length=1, max_length=8192)]] = Field(default=[], max_length=16)
+    """Texts that the trained model continues at the end of the run, by the run's seed: `samples` in `summary.json` and
+    `result.json`, which `lateen run` shows. A continuation has 200 tokens or half of `model.seqLen`, whichever is less;
+    the prompt has to fit into the context with it. Empty: `lateen run` shows how the model continues the beginning of
+    the validation text."""
 
     lora: LoraSpec | None = None
     """Train small matrices beside some layers, and leave the model as it is. null: all of the model is trained."""

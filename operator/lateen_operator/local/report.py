@@ -29,7 +29,7 @@ _BAR = 24
 def print_complete(console: Console, result: dict[str, Any], job: LMTrainingJob, folder: RunFolder) -> None:
     """Results of a complete run."""
     title = f"{result['name']} is trained"
-    sample = wording.printable((result["sample"] or "").strip()[:_LONGEST_SAMPLE])
+    sample = shown_samples(result)
     rows = _complete_rows(result, job, folder)
     if not console.is_terminal:
         _print_lines(console, title, rows, "sample of what it writes", sample.splitlines())
@@ -40,6 +40,13 @@ def print_complete(console: Console, result: dict[str, Any], job: LMTrainingJob,
     if sample:
         parts += [Text(), Text("a sample of what it writes", "dim"), Text(sample, "italic")]
     console.print(Panel(Group(*parts), title=Text(title, "bold green"), padding=(1, 2), expand=False))
+
+
+def shown_samples(result: dict[str, Any]) -> str:
+    """What the model made of the job's prompts, or of the validation text where the job has none."""
+    texts = [f"{sample['prompt']}{sample['text']}" for sample in result["samples"]] or [result["sample"] or ""]
+    shown = [wording.printable(text.strip()[:_LONGEST_SAMPLE]) for text in texts]
+    return "\n\n".join(text for text in shown if text)
 
 
 def print_failed(

@@ -73,6 +73,7 @@ def _result(
         "skippedBatches": summary.get("skippedBatches", []),
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
+        "samples": summary.get("samples", []),
         "seconds": round(sum((a.ended_at or a.started_at) - a.started_at for a in attempts), 3),
         "time": _time(attempts),
         "attemptCount": len(attempts),

@@ -9,8 +9,9 @@ import cel
 import pytest
 from crds.jobs import nano, small
 from lateen_api.crd.rules import FORMATS, RULES
+from lateen_api.hugging_face.initial_model import states_model
 from lateen_api.quantities import QUANTITY_PATTERN
-from lateen_api.spec import LMTrainingJob
+from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.spec.section import DURATION_PATTERN, OBJECT_NAME_PATTERN
 
 
@@ -62,6 +63,9 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         nano("model={type: qwen3, hiddenDim: 100, numHeads: 16}"),
         nano("model={type: mpt, clipQkv: 6.0, qkLn: true, alibiBiasMax: 16}"),
         nano("model={type: backpack, numSenses: 32, attnPdrop: 0.1}"),
+        nano("trainer.initializeFrom=gs://bucket/model", "model={type: gpt2, seqLen: 512}"),
+        nano("trainer.initializeFrom=gs://bucket/model", "model={type: llama, tieWordEmbeddings: false}"),
+        nano("export={huggingFace: gs://bucket/hf, every: 100}"),
     ],
     ids=[
         "nano",
@@ -77,6 +81,9 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         "qwen3",
         "mpt",
         "backpack",
+        "initial GPT-2",
+        "initial Llama",
+        "exports",
     ],
 )
 def test_right_jobs_break_no_rule(job: LMTrainingJob):
@@ -96,6 +103,7 @@ def test_right_jobs_break_no_rule(job: LMTrainingJob):
             ["optimizer.warmup=2000", "trainer.numTrainSteps=1000"],
             "spec: optimizer.warmup must not be longer than trainer.numTrainSteps",
         ),
+        (["export.every=100"], "spec.export: every needs huggingFace, the folder to export to"),
         (["data.trainUrls=[]"], "spec.data: must have exactly one of trainUrls, id and configs"),
         (["data.id=openwebtext"], "spec.data: must have exactly one of trainUrls, id and configs"),
         (["data.trainWeights={web: 1}"], "spec.data: trainWeights must name sources of configs"),
@@ -272,3 +280,26 @@ def test_every_rule_says_what_to_do():
 )
 def test_texts_of_a_certain_form(pattern: str, value: object, holds: bool):
     assert cel.evaluate(FORMATS[pattern].rule, {"self": value}) is holds
+
+
+@pytest.mark.parametrize(
+    ("model", "is_stated"),
+    [
+        ({"type": "llama"}, False),
+        ({"type": "llama", "seqLen": 512, "upcastAttn": True}, False),
+        ({"type": "gpt2", "attnPdrop": 0.1}, False),
+        ({"type": "gpt2", "seqLen": 512}, True),
+        ({"type": "llama", "tieWordEmbeddings": False}, True),
+        ({"type": "mpt", "mlpScale": 4}, True),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_model_that_is_elsewhere_must_be_stated_too(model: dict[str, Any], is_stated: bool):
+    """As `states_model` says of the job, with the defaults that the API server fills in."""
+    *_, rule = RULES["spec",]
+    filled = {"initializerRange": 0.02, "gradientCheckpointing": True, "upcastAttn": False, **model}
+
+    assert cel.evaluate(rule.rule, {"self": {"model": filled, "trainer": {"initializeFrom": "gs://a/b"}}}) is is_stated
+    assert cel.evaluate(rule.rule, {"self": {"model": filled, "trainer": {}}}) is True
+    data = {"trainUrls": ["a.txt"]}
+    assert states_model(JobSpec.model_validate({"data": data, "model": filled})) is is_stated

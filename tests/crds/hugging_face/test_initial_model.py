@@ -105,7 +105,14 @@ def test_another_family_is_the_only_difference_that_is_named(tmp_path):
         ({"model_type": "t5"}, "model_type is 't5': expected one of gpt2, llama, mistral, qwen2, qwen3, mpt"),
         ({"model_type": "backpack"}, "model_type is 'backpack': expected one of gpt2, llama"),
         ({"hidden_size": "wide"}, "hidden_size is 'wide': input should be a valid integer"),
-        ({"hidden_act": "swish"}, "hidden_act is 'swish': input should be 'gelu_new', 'gelu', 'relu', 'silu' or"),
+        (
+            {"hidden_act": "mish"},
+            "hidden_act is 'mish': expected one of gelu_new, gelu, relu, silu, quick_gelu, gelu_pytorch_tanh",
+        ),
+        (
+            {"model_type": "gpt2", "activation_function": "gelu_10"},
+            "activation_function is 'gelu_10': expected one of gelu_new, gelu,",
+        ),
         (
             {"rope_scaling": {"rope_type": "longrope", "factor": 2}},
             "rope_type is 'longrope': expected one of default, linear, dynamic, yarn, llama3",

@@ -173,6 +173,7 @@ def finish() -> None:
             "validationLoss": 2.25,
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",
+            "samples": [],
             "tokens": TOKENS_A_STEP * STEPS,
         }
         (RUN / "summary.json").write_text(json.dumps(summary))

@@ -159,6 +159,7 @@ class TestACompleteRun:
             "skippedBatches": [],
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",
+            "samples": [],
             "attemptCount": 2,
             "checkpoint": str(lateen.run_folder / "checkpoints" / "step-30"),
         }

@@ -92,6 +92,16 @@ class TestWords:
         assert wording.printable("a\tb\x1b[2J\x07\r\nß→") == "a b·[2J··\nß→"
 
 
+class TestSamples:
+    def test_prompts_and_how_they_are_continued_are_shown_instead_of_the_sample(self):
+        samples = [{"prompt": "The sea", "text": " is \x1b[2Jwide\n"}, {"prompt": "A", "text": " b"}]
+        assert report.shown_samples({"sample": "x", "samples": samples}) == "The sea is ·[2Jwide\n\nA b"
+
+    def test_without_prompts_it_is_the_sample(self):
+        assert report.shown_samples({"sample": " x\n", "samples": []}) == "x"
+        assert report.shown_samples({"sample": None, "samples": []}) == ""
+
+
 def ended(code: int, *, step: int | None = None, checkpoint_step: int | None = None, message: str = "") -> Attempt:
     end = End(0, code, at=1.0, outcome=Outcome(ExitCode(code), message) if message else None)
     return Attempt(

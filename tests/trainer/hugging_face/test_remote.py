@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from lateen_api.errors import JobError
 from lateen_api.hugging_face.folder import ModelFolder
+from lateen_trainer.checkpoint.checkpoints import Checkpoints
+from lateen_trainer.hugging_face import pin
 from lateen_trainer.hugging_face.weights import Weights
 from trainer.hugging_face.folders import FIELD, load, load_from, random_reference
-from trainer.hugging_face.servers import serving
+from trainer.hugging_face.servers import SHA, serving
 from trainer.models.small_specs import ALL, VOCAB, small_spec
 
 SPEC = small_spec(ALL["llama"])
@@ -84,3 +86,34 @@ def test_offline_the_cache_of_the_hub_is_read(folder, tmp_path):
     assert hub(["hf://org/other", str(folder)], HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path)).startswith(
         "spec.trainer.initializeFrom: is 'hf://org/other': "
     )
+
+
+def resolved(url: str, **environ: str) -> str:
+    """What `pin.resolved` makes of a URL, in a process of its own."""
+    program = "import sys; from lateen_trainer.hugging_face.pin import resolved; print(resolved(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, url],
+        env={**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **environ},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return done.stdout or done.stderr.splitlines()[-1]
+
+
+def test_a_branch_of_the_hub_becomes_the_commit_that_it_is_at(folder, tmp_path):
+    with serving(folder) as server:
+        told = resolved("hf://org/name", HF_ENDPOINT=server.url, HF_HOME=str(tmp_path))
+
+    assert told == f"hf://org/name@{SHA}\n"
+
+
+def test_a_commit_and_a_folder_are_what_they_are(folder):
+    assert pin.resolved(f"hf://org/name@{SHA}") == f"hf://org/name@{SHA}"
+    assert pin.resolved(str(folder)) == str(folder)
+
+
+def test_later_attempts_begin_with_what_the_first_one_found(tmp_path):
+    first, second = (Checkpoints(str(tmp_path / "run"), job="small") for _ in range(2))
+
+    assert first.pin_initial("hf://org/name", lambda url: f"{url}@{SHA}") == f"hf://org/name@{SHA}"
+    assert second.pin_initial("hf://org/name", pytest.fail) == f"hf://org/name@{SHA}"
+    assert second.pin_initial("hf://org/other", lambda url: f"{url}@v2") == "hf://org/other@v2"

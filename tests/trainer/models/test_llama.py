@@ -10,7 +10,7 @@ import pytest
 import torch
 from haliax import Axis, NamedArray
 from lateen_api.spec import LlamaLikeSpec
-from lateen_trainer.generate import sample
+from lateen_trainer.generate.samples import sample
 from lateen_trainer.models.llama import Llama, LlamaConfig
 from lateen_trainer.models.loss import next_token_losses
 from trainer.models.small_specs import LLAMA, LLAMA_LIKE, MISTRAL, VOCAB, small_spec

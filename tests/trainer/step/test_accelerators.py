@@ -11,7 +11,8 @@ from haliax import Axis
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 from lateen_api.spec import AdamWSpec, Gpt2Spec
-from lateen_trainer.generate import _continue
+from lateen_trainer.generate.decode import _first, _next
+from lateen_trainer.generate.sampling import Sampling
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
 from lateen_trainer.models.attention import causal_attention
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
@@ -102,12 +103,17 @@ def test_evaluation_compiles_with_the_platforms_own_attention(devices, kernel, e
 def test_generation_compiles_without_a_kernel(devices, kernel, monkeypatch):
     """Half a minute or less each: the partitioner, which divides generation, would meet the kernel."""
     _, state = described(devices(monkeypatch), 4, 2, elastic=True)
-    window = jax.ShapeDtypeStruct((CONTEXT,), jnp.int32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    mesh = jax.tree.leaves(state.model)[0].sharding.mesh
+    prompt = jax.ShapeDtypeStruct((1, CONTEXT), jnp.int32)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 2))
+    options = {"sampling": Sampling(0.8), "vocab_size": 97, "replicated": NamedSharding(mesh, PartitionSpec())}
 
-    text = _continue.lower(state.model, window, 8, length=16, key=key, temperature=0.8).compile().as_text()
+    first = _first.lower(state.model, prompt, 8, keys, capacity=CONTEXT, **options)
+    tokens, cache = first.out_info
+    following = _next.lower(state.model, tokens, cache, keys, 1, **options)
 
-    assert kernel not in text
+    for program in (first, following):
+        assert kernel not in program.compile().as_text()
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

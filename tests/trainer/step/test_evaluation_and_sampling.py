@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec, Gpt2Spec
-from lateen_trainer.generate import sample
+from lateen_trainer.generate.samples import sample
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer

@@ -148,6 +148,23 @@ class Checkpoints:
                 self.folder.claim(self._claim, who)
         self._barrier("checkpoints: claimed")
 
+    def pin_initial(self, url: str, resolve: Callable[[str], str]) -> str:
+        """What the run begins with: the same for all processes and attempts, whatever becomes of `url` meanwhile.
+
+        Args:
+            url: `spec.trainer.initializeFrom`.
+            resolve: what it names now; process 0 of the first attempt calls it.
+
+        Raises:
+            UserError, TrainerError: the folder cannot be written to; or what `resolve` raises.
+        """
+        if self._process_index == 0 and self.folder.initial(url) is None:
+            found = resolve(url)
+            with explained(self.folder.url, field=FIELD):
+                self.folder.note_initial(url, found)
+        self._barrier("checkpoints: initial model")
+        return self.folder.initial(url) or url
+
     def save(
         self,
         step: int,

@@ -8,8 +8,9 @@ from typing import Any
 
 import fsspec
 import tensorstore as ts
+from lateen_api.hugging_face.checkpoint import MANIFEST, STEP_FOLDER
 
-from lateen_trainer.checkpoint.manifest import MANIFEST, Manifest
+from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.digest import DamagedError, seal, unseal
 from lateen_trainer.errors import CorruptCheckpointError, SupersededError, UserError
 from lateen_trainer.storage import join, kvstore_spec, local_path
@@ -22,10 +23,12 @@ LAST_COMMIT = "last-commit.json"
 OWNER = "owner.json"
 """Says which attempt may write here: the one that was started last."""
 
+INITIAL = "initial-model.json"
+"""Says what `spec.trainer.initializeFrom` was when the run began."""
+
 SKIPPED = "skipped-batches.json"
 """The ledger of the batches that the run leaves out."""
 
-_STEP = re.compile(r"step-(\d{8,})")
 _SET_ASIDE = re.compile(r"step-(\d{8,})\.(incomplete|corrupt|replaced|abandoned)(-\d+)?")
 
 
@@ -152,7 +155,7 @@ class CheckpointFolder:
 
     def steps(self) -> list[int]:
         """Steps that have a folder, whatever its state (not those set aside), in order."""
-        return sorted(int(match[1]) for match in map(_STEP.fullmatch, self.names()) if match)
+        return sorted(int(match[1]) for match in map(STEP_FOLDER.fullmatch, self.names()) if match)
 
     def look(self, step: int) -> Found:
         """The state of the folder of a step, as far as its manifest tells.
@@ -198,6 +201,27 @@ class CheckpointFolder:
             ValueError: TensorStore's error.
         """
         self._store.write(LAST_COMMIT, seal({"step": step})).result()
+
+    def initial(self, url: str) -> str | None:
+        """What `url` named when the run began with it; None: it has not begun with it.
+
+        Raises:
+            OSError: the store cannot be reached or refuses.
+        """
+        data = self._read(INITIAL)
+        try:
+            body = unseal(data, INITIAL) if data is not None else {}
+        except DamagedError:
+            return None
+        return body["resolved"] if body.get("url") == url else None
+
+    def note_initial(self, url: str, resolved: str) -> None:
+        """Remembers what `url` names.
+
+        Raises:
+            ValueError: TensorStore's error.
+        """
+        self._store.write(INITIAL, seal({"url": url, "resolved": resolved})).result()
 
     def claim(self, token: str, who: str) -> None:
         """From now on only the holder of the token may commit.

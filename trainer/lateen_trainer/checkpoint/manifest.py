@@ -16,7 +16,6 @@ from lateen_trainer.checkpoint.grid import Grid, Shape
 from lateen_trainer.digest import DamagedError, seal, unseal
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 
 
 def part_name(process: int) -> str:

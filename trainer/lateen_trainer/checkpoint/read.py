@@ -11,7 +11,7 @@ import numpy as np
 import tensorstore as ts
 
 from lateen_trainer.checkpoint import zarr
-from lateen_trainer.checkpoint.grid import Box, box_shape, intersection, slices
+from lateen_trainer.checkpoint.grid import Box, box_shape, intersection, slices, whole
 from lateen_trainer.checkpoint.manifest import ArrayEntry, Manifest
 from lateen_trainer.checkpoint.state import Leaf, boxes_by_device, sharding_of
 
@@ -24,7 +24,10 @@ _ALIGNMENT = 64
 
 
 def read_arrays(kvstore: dict[str, Any], manifest: Manifest, leaves: Sequence[Leaf]) -> list[jax.Array]:
-    """The arrays that `leaves` describe, each on the devices of its sharding.
+    """The arrays that `leaves` describe, each on the devices of its sharding and in its type.
+
+    A leaf that is longer than the array in the checkpoint is 0 behind the array's end; of an array that is longer than
+    its leaf the end is left out.
 
     Raises:
         DamagedError: something that this process needs is not what was written.
@@ -89,6 +92,9 @@ def _begin(
 ) -> Reading:
     dtype = np.dtype(leaf.array.dtype)
     parts = {box: aligned_empty(box_shape(box), dtype) for box in set(boxes_by_device(leaf).values())}
+    if leaf.shape != entry.layout.shape:
+        for part in parts.values():
+            part.fill(0)
     store = zarr.open_array(kvstore, leaf.name, entry.layout, context)
 
     def read(number: int) -> None:
@@ -107,8 +113,9 @@ def _begin(
 
 def needed_chunks(entry: ArrayEntry, boxes: Iterator[Box] | Sequence[Box] | dict[Box, Any]) -> list[int]:
     """Numbers of the chunks that share something with one of the boxes, in order."""
-    chunks = entry.layout.chunks
-    return sorted({number for box in boxes for number in chunks.overlapping(box)})
+    chunks, held = entry.layout.chunks, whole(entry.layout.shape)
+    shared = [intersection(box, held) for box in boxes]
+    return sorted({number for box in shared if box is not None for number in chunks.overlapping(box)})
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype) -> np.ndarray:

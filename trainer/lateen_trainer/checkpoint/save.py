@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from lateen_api.hugging_face.checkpoint import MANIFEST
 from lateen_api.os_errors import cause
 
 from lateen_trainer.checkpoint import zarr
 from lateen_trainer.checkpoint.folder import DISCARDED, FIELD, CheckpointFolder, step_name
-from lateen_trainer.checkpoint.manifest import MANIFEST, ArrayLayout, Manifest, Part, join_parts, part_name
+from lateen_trainer.checkpoint.manifest import ArrayLayout, Manifest, Part, join_parts, part_name
 from lateen_trainer.checkpoint.state import HostArray, layout_of
 from lateen_trainer.errors import LostPeerError, SupersededError, TrainerError
 from lateen_trainer.storage import local_path, os_error_number

@@ -24,9 +24,9 @@ def array_folder(name: str) -> str:
     return f"arrays/{quote(name, safe='.-_[]')}/"
 
 
-def io_context() -> ts.Context:
-    """What TensorStore may use: no cache, as nothing is read twice."""
-    return ts.Context({"cache_pool": {"total_bytes_limit": 0}, "file_io_concurrency": {"limit": 32}})
+def io_context(cache_bytes: int = 0) -> ts.Context:
+    """What TensorStore may use; `cache_bytes`: memory for chunks that are read more than once."""
+    return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, "file_io_concurrency": {"limit": 32}})
 
 
 def open_array(kvstore: dict[str, Any], name: str, layout: ArrayLayout, context: ts.Context) -> ts.TensorStore:

@@ -119,6 +119,12 @@ class HuggingFaceTokenizer:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         return self._tokenizer.decode([int(token) for token in ids], skip_special_tokens=True)
 
+    def encode_with_special_tokens(self, text: str) -> list[int]:
+        """The tokens of a text with those that the tokenizer puts before it, as `transformers` has them; an end of text
+        is left out."""
+        tokens = self._tokenizer.encode(text).ids
+        return tokens[:-1] if tokens[-1:] == [self.eos_id] and len(tokens) > 1 else tokens
+
     def to_json(self) -> bytes:
         """The tokenizer as a tokenizer.json holds it."""
         return self._tokenizer.to_str(pretty=True).encode()

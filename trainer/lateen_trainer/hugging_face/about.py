@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.masking import masked
 from lateen_api.plan import Plan, parameter_count
 from lateen_api.spec import LMTrainingJob, LoraSpec, ModelSpec
@@ -11,9 +12,6 @@ from pydantic import TypeAdapter
 
 from lateen_trainer.errors import UserError
 from lateen_trainer.hugging_face.imported import Imported
-
-KEY = "about"
-"""In the metadata of a checkpoint."""
 
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
@@ -46,10 +44,9 @@ class AboutRun:
     lora: LoraSpec | None = None
     """`spec.trainer.lora`."""
 
-    averages: bool = False
-    """Are the averaged weights exported rather than the last ones (`spec.trainer.ema.use`)?"""
-
     imported: Imported | None = None
+    averaged: bool = False
+    """Are the averaged weights the ones to evaluate and export (`spec.trainer.ema`)?"""
 
     @staticmethod
     def of(job: LMTrainingJob, plan: Plan, end_of_text: int) -> "AboutRun":
@@ -69,7 +66,7 @@ class AboutRun:
             data=tuple(map(masked, spec.data.train_urls)),
             started_from=None if start is None else masked(start),
             lora=spec.trainer.lora,
-            averages=spec.trainer.ema is not None and spec.trainer.ema.use,
+            averaged=spec.trainer.ema is not None and spec.trainer.ema.use,
         )
 
     def with_imported(self, imported: Imported | None) -> "AboutRun":
@@ -98,7 +95,7 @@ class AboutRun:
         Raises:
             UserError: an older version of lateen wrote the checkpoint.
         """
-        body = metadata.get(KEY)
+        body = metadata.get(ABOUT)
         if body is None:
             raise UserError(
                 f"{where} does not say of which model it is: a version of lateen wrote it that could not export. Go on "
@@ -112,11 +109,11 @@ class AboutRun:
 
 def imported_in(metadata: Mapping[str, Any]) -> Imported | None:
     """What the run of a checkpoint began with; None: random weights, or an older version wrote it."""
-    body = (metadata.get(KEY) or {}).get("imported")
+    body = (metadata.get(ABOUT) or {}).get("imported")
     return None if body is None else Imported.from_json(body)
 
 
 def lora_in(metadata: Mapping[str, Any]) -> LoraSpec | None:
     """The adapters that a checkpoint was trained with; None: none, or an older version wrote it."""
-    body = (metadata.get(KEY) or {}).get("lora")
+    body = (metadata.get(ABOUT) or {}).get("lora")
     return None if body is None else LoraSpec.model_validate(body)

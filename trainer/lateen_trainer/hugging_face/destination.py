@@ -55,9 +55,16 @@ class Destination:
             found = self._filesystem.ls(self._root, detail=False)
             return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
+    def has_model(self) -> bool:
+        """Does the folder hold a model, or what an export left that was cut off?"""
+        return bool(self._old())
+
+    def _old(self) -> list[str]:
+        return [name for name in self.names() if name in _MARKS or name.endswith((*_WEIGHTS, _SUFFIX))]
+
     def clear(self) -> None:
         """Makes the folder, without an earlier model: first the file goes without which nothing loads it."""
-        old = [name for name in self.names() if name in _MARKS or name.endswith((*_WEIGHTS, _SUFFIX))]
+        old = self._old()
         with explained(self.field, self.url):
             self._filesystem.makedirs(self._root, exist_ok=True)
             for name in sorted(old, key=lambda name: name not in _MARKS):

@@ -1,5 +1,6 @@
 """A model as a folder that transformers loads: weights, configuration, tokenizer, model card."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,21 @@ from lateen_api.hugging_face.families import FAMILIES
 from lateen_api.spec.model import ModelSpec
 from lateen_api.wording import camel_case, show
 
-from lateen_trainer.checkpoint.state import named_leaves
+from lateen_trainer.checkpoint.state import Leaf, named_leaves
 from lateen_trainer.errors import LostPeerError, UserError
 from lateen_trainer.hugging_face.destination import CONFIG, Destination
 from lateen_trainer.hugging_face.imported import GENERATION_CONFIG, Imported
 from lateen_trainer.hugging_face.tokenizer_files import tokenizer_files
-from lateen_trainer.hugging_face.write import OutputFile, cut_into_files, index_of, output_tensors, write_file
+from lateen_trainer.hugging_face.write import (
+    Blocks,
+    OutputFile,
+    OutputTensor,
+    cut_into_files,
+    device_blocks,
+    index_of,
+    output_tensors,
+    write_file,
+)
 from lateen_trainer.models.families import tensor_map
 
 CARD = "README.md"
@@ -77,13 +87,31 @@ def export_model(
         UserError, TrainerError, OSError: it cannot be written.
         LostPeerError: another process cannot write its part.
     """
+    export_leaves(named_leaves(model), about, destination, file_bytes=file_bytes, together=together)
+
+
+def export_leaves(
+    leaves: Sequence[Leaf],
+    about: ExportedModel,
+    destination: Destination,
+    *,
+    file_bytes: int,
+    together: Together | None = None,
+    blocks: Blocks = device_blocks,
+) -> None:
+    """The same of the arrays of a model by name, whose elements `blocks` gives."""
     check_writable(about.spec)
-    files = cut_into_files(_tensors(model, about), file_bytes)
-    write_folder(files, lambda: _write_texts(about, destination, files), destination, together or Together())
+    files = cut_into_files(_tensors(leaves, about), file_bytes)
+    texts = functools.partial(_write_texts, about, destination, files)
+    write_folder(files, texts, destination, together or Together(), blocks)
 
 
 def write_folder(
-    files: Sequence[OutputFile], write_texts: Callable[[], None], destination: Destination, together: Together
+    files: Sequence[OutputFile],
+    write_texts: Callable[[], None],
+    destination: Destination,
+    together: Together,
+    blocks: Blocks = device_blocks,
 ) -> None:
     """Clears the folder and writes it: the files of weights, then the others.
 
@@ -92,13 +120,14 @@ def write_folder(
         write_texts: writes the others, on process 0.
         destination: the folder.
         together: this process among the others.
+        blocks: gives the elements of the tensors.
 
     Raises:
         UserError, TrainerError, OSError: it cannot be written.
         LostPeerError: another process cannot write its part.
     """
     _on_first(together, destination.clear)
-    _on_all(together, destination, files)
+    _on_all(together, destination, files, blocks)
     _on_first(together, write_texts)
 
 
@@ -113,9 +142,8 @@ def check_writable(spec: ModelSpec) -> None:
         )
 
 
-def _tensors(model: Any, about: ExportedModel):
-    names, leaves = tensor_map(about.spec.type), named_leaves(model)
-    params = DTYPES[leaves[0].dtype]
+def _tensors(leaves: Sequence[Leaf], about: ExportedModel) -> list[OutputTensor]:
+    names, params = tensor_map(about.spec.type), DTYPES[leaves[0].dtype]
 
     def dtype_of(tensor: str) -> str:
         if about.dtype is not None:
@@ -137,13 +165,13 @@ def _on_first(together: Together, action: Callable[[], None]) -> None:
     _settle(together, error)
 
 
-def _on_all(together: Together, destination: Destination, files: Sequence[OutputFile]) -> None:
+def _on_all(together: Together, destination: Destination, files: Sequence[OutputFile], blocks: Blocks) -> None:
     """Writes the files of weights, as many at a time as there are processes."""
     error: Exception | None = None
     for group in _batched(files, together.count):
         own = group[together.process] if together.process < len(group) else None
         writer = None if own is None else destination.writer(own.name)
-        steps = [write_file(file, writer.write if writer and file is own else None) for file in group]
+        steps = [write_file(file, writer.write if writer and file is own else None, blocks) for file in group]
         while steps:
             together.progress()
             steps = [step for step in steps if next(step, _END) is not _END]

@@ -18,7 +18,7 @@ from lateen_trainer.hugging_face.export import ExportedModel, Together, export_m
 from lateen_trainer.models.lora import LoraModel, merged
 
 FIELD = "spec.export.huggingFace"
-_MEGABYTE = 1_000_000
+MEGABYTE = 1_000_000
 
 
 class Exports:
@@ -105,8 +105,11 @@ def write_model(
         adapter = ExportedAdapter(about.lora, about.model, about.started_from, about.tokenizer, card, spec.dtype)
         export_adapter(model, adapter, destination, together=together)
         return
-    whole = ExportedModel(
-        about.model, about.vocab_size, about.tokenizer, about.end_of_text, card, about.imported, spec.dtype
-    )
-    file_bytes = spec.file_megabytes * _MEGABYTE
+    file_bytes = spec.file_megabytes * MEGABYTE
+    whole = exported(about, card, spec.dtype)
     export_model(merged(model), whole, destination, file_bytes=file_bytes, together=together)
+
+
+def exported(about: AboutRun, card: str, dtype: str | None) -> ExportedModel:
+    """A run's model as it is exported."""
+    return ExportedModel(about.model, about.vocab_size, about.tokenizer, about.end_of_text, card, about.imported, dtype)

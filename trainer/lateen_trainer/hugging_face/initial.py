@@ -1,33 +1,35 @@
 """The parameters that a run begins with, where it does not draw them: of another checkpoint, or a folder of weights."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
+from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.hugging_face.folder import CONFIG, ModelFolder
 from lateen_api.hugging_face.initial_model import FIELD
 
 from lateen_trainer.checkpoint.folder import CheckpointFolder, State
 from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.checkpoint.read import read_arrays
-from lateen_trainer.checkpoint.restore import EMA
 from lateen_trainer.checkpoint.state import Leaf, named_leaves
 from lateen_trainer.digest import DamagedError
 from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.hugging_face.about import imported_in
 from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.hugging_face.load import load_arrays
-from lateen_trainer.hugging_face.match import match
+from lateen_trainer.hugging_face.match import VOCAB, match
 from lateen_trainer.hugging_face.weights import Weights
 from lateen_trainer.models.families import tensor_map
 from lateen_trainer.run import Run
 from lateen_trainer.step.state import TrainState
+from lateen_trainer.storage import check_reachable, explained
 
-_MODEL = "model."
-"""Beginning of the names of a model's arrays in a checkpoint."""
+_MODEL, _EMA = "model.", "ema."
+"""Beginning of the names of a model's arrays in a checkpoint, and of their running means."""
 
-_ADAPTERS = "model.adapters."
+_ADAPTERS = (f"{_MODEL}adapters.", f"{_EMA}adapters.")
 _STEP_FOLDER = re.compile(r"(?P<folder>.*?)/*step-(?P<step>\d{8,})/*")
 _NOT_HERE = ("http", "https", "hf")
 _SHOWN = 5
@@ -62,7 +64,7 @@ def read_initial(kind: str, url: str, leaves: list[Leaf], vocab_size: int) -> tu
     folder = ModelFolder(url, FIELD)
     config = folder.read_json(CONFIG)
     if config is None:
-        return _read_checkpoint(folder, leaves)
+        return _read_checkpoint(folder, leaves, vocab_size)
     weights = Weights(folder)
     sources = match(weights, tensor_map(kind), leaves, vocab_size)
     return load_arrays(weights, sources), Imported.of(weights, sources, config)
@@ -78,63 +80,91 @@ def _state_of(run: Run, model: Any) -> TrainState:
     return jax.jit(init, out_shardings=shardings, donate_argnums=0)(model)
 
 
-def _read_checkpoint(folder: ModelFolder, leaves: list[Leaf]) -> tuple[list[jax.Array], Imported | None]:
+def _read_checkpoint(
+    folder: ModelFolder, leaves: list[Leaf], vocab_size: int
+) -> tuple[list[jax.Array], Imported | None]:
     checkpoints, manifest = find_checkpoint(folder)
-    return read_model_arrays(checkpoints, manifest, leaves, field=folder.field), imported_in(manifest.metadata)
+    arrays = read_model_arrays(checkpoints, manifest, leaves, field=folder.field, vocab_size=vocab_size)
+    return arrays, imported_in(manifest.metadata)
+
+
+def weights_in(manifest: Manifest) -> dict[str, str]:
+    """Names of the arrays of the weights that a run evaluates and exports, by their names in the model: the averaged
+    ones, where it uses them. With LoRA the model itself has no average."""
+    prefixes = [_MODEL]
+    if (manifest.metadata.get(ABOUT) or {}).get("averaged"):
+        prefixes.append(_EMA)
+    return {
+        array.removeprefix(prefix): array
+        for prefix in prefixes
+        for array in manifest.arrays
+        if array.startswith(prefix)
+    }
 
 
 def read_model_arrays(
-    checkpoints: CheckpointFolder, manifest: Manifest, leaves: list[Leaf], *, field: str, averages: bool = False
+    checkpoints: CheckpointFolder, manifest: Manifest, leaves: list[Leaf], *, field: str, vocab_size: int
 ) -> list[jax.Array]:
-    """The arrays of the model in a checkpoint, onto the shardings of `leaves`.
+    """The arrays of the model in a checkpoint, onto the shardings of `leaves`, in their types.
 
     Args:
         leaves: by their names in the model.
         field: that names the checkpoint; for messages.
-        averages: take the averaged weights rather than the last ones.
+        vocab_size: entries of the vocabulary. Its axis may be padded in the checkpoint or in `leaves`, or in both to
+            another size; padding is 0.
 
     Raises:
         UserError: the checkpoint is of another model.
         CorruptCheckpointError: it is damaged.
     """
     where = checkpoints.where(manifest.step)
-    wanted = [replace(leaf, name=_MODEL + leaf.name) for leaf in leaves]
-    _check_same_arrays(field, where, wanted, manifest)
-    if averages:
-        # With LoRA the model itself has no average.
-        names = {leaf.name: f"{EMA}.{leaf.name}" for leaf in leaves}
-        kept = {_MODEL + name: average for name, average in names.items() if average in manifest.arrays}
-        wanted = [replace(leaf, name=kept.get(leaf.name, leaf.name)) for leaf in wanted]
+    names = weights_in(manifest)
+    wanted = [replace(leaf, name=names.get(leaf.name, _MODEL + leaf.name)) for leaf in leaves]
+    _check_same_arrays(field, where, wanted, manifest, vocab_size)
     try:
         return read_arrays(checkpoints.kvstore(manifest.step), manifest, wanted)
     except DamagedError as error:
         raise CorruptCheckpointError(f"{field}: {where} is corrupt: {error}. Name another checkpoint.") from error
 
 
-def find_checkpoint(folder: ModelFolder) -> tuple[CheckpointFolder, Manifest]:
+def find_checkpoint(folder: ModelFolder, wanted: int | None = None) -> tuple[CheckpointFolder, Manifest]:
     """The newest complete checkpoint in a folder of checkpoints, or the one in the folder of a step.
+
+    Args:
+        folder: the folder.
+        wanted: the step of which it is to be; None: any.
 
     Raises:
         UserError: there is none.
+        TrainerError: the object store does not answer within some seconds.
     """
     match_ = _STEP_FOLDER.fullmatch(folder.url)
     scheme = folder.url.partition("://")[0] if "://" in folder.url else ""
     if scheme.lower() not in _NOT_HERE:
+        with explained(folder.url, field=folder.field):
+            check_reachable(folder.url, field=folder.field)
         checkpoints = CheckpointFolder(match_["folder"] or "." if match_ else folder.url)
         steps = checkpoints.steps()
-        for step in reversed(steps if match_ is None else [int(match_["step"])]):
-            found = checkpoints.look(step) if step in steps else None
-            if found is not None and found.state is State.COMPLETE and found.manifest is not None:
+        named = steps if match_ is None else [int(match_["step"])]
+        for step in reversed([step for step in named if step in steps and wanted in (None, step)]):
+            found = checkpoints.look(step)
+            if found.state is State.COMPLETE and found.manifest is not None:
                 return checkpoints, found.manifest
+        if wanted is not None and steps:
+            raise UserError(
+                f"{folder.field} is {folder.url!r}: there is no complete checkpoint of step {wanted:,}, expected one "
+                f"of {', '.join(map(str, steps))}. `lateen checkpoints` lists them."
+            )
     raise UserError(
         f"{folder.field} is {folder.url!r}: there is neither {CONFIG} of a model in Hugging Face's format nor a "
         "complete checkpoint of lateen. Name the folder that holds one; `lateen checkpoints` lists those of a run."
     )
 
 
-def _check_same_arrays(field: str, where: str, leaves: list[Leaf], manifest: Manifest) -> None:
-    held = {name: list(entry.layout.shape) for name, entry in manifest.arrays.items() if name.startswith(_MODEL)}
-    expected = {leaf.name: list(leaf.shape) for leaf in leaves}
+def _check_same_arrays(field: str, where: str, leaves: list[Leaf], manifest: Manifest, vocab_size: int) -> None:
+    layouts = {array: manifest.arrays[array].layout for array in weights_in(manifest).values()}
+    held = {array: _unpadded(layout.shape, layout.axes, vocab_size) for array, layout in layouts.items()}
+    expected = {leaf.name: _unpadded(leaf.shape, leaf.axes, vocab_size) for leaf in leaves}
     names = [*expected, *sorted(held.keys() - expected.keys())]
     different = [name for name in names if held.get(name) != expected.get(name)]
     if not different:
@@ -153,3 +183,11 @@ def _check_same_arrays(field: str, where: str, leaves: list[Leaf], manifest: Man
     raise UserError(
         f"{field}: {where} is of another model:\n" + "\n".join(lines) + "\nState its spec.model, or name another."
     )
+
+
+def _unpadded(shape: Sequence[int], axes: Sequence[str] | None, vocab_size: int) -> list[int]:
+    """A shape without what may pad the vocabulary."""
+    return [
+        min(size, vocab_size) if axis == VOCAB else size
+        for size, axis in zip(shape, axes or [""] * len(shape), strict=True)
+    ]

@@ -12,7 +12,7 @@ from lateen_trainer.data.tokenizer import HuggingFaceTokenizer, Tokenizer, load_
 
 _MAIN = "tokenizer.json"
 _CONFIG = "tokenizer_config.json"
-_COPIED = (
+COPIED = (
     _MAIN,
     _CONFIG,
     "special_tokens_map.json",
@@ -22,6 +22,8 @@ _COPIED = (
     "tokenizer.model",
     "chat_template.jinja",
 )
+"""Files of a tokenizer in Hugging Face's format."""
+
 _CLASS = "PreTrainedTokenizerFast"
 """Reads tokenizer.json in both versions; the classes that transformers 5 has made of it are not known to 4."""
 
@@ -62,7 +64,7 @@ def _files_of(name: str) -> dict[str, bytes]:
         folder, renamed = path, {}
     else:
         return _files_of_hub(name)
-    found = {file: renamed.get(file, folder / file) for file in _COPIED}
+    found = {file: renamed.get(file, folder / file) for file in COPIED}
     return {file: place.read_bytes() for file, place in found.items() if place.is_file()}
 
 
@@ -71,7 +73,7 @@ def _files_of_hub(name: str) -> dict[str, bytes]:
     from huggingface_hub.errors import EntryNotFoundError
 
     files = {}
-    for file in _COPIED:
+    for file in COPIED:
         try:
             files[file] = Path(hf_hub_download(name, file)).read_bytes()
         except EntryNotFoundError:  # also where the hub is not asked and the cache lacks it

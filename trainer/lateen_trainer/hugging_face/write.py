@@ -1,9 +1,10 @@
 """From arrays over a mesh to safetensors files: all processes write, each whole files, and none holds the model.
 
 A tensor after the other is gathered from the devices, in blocks; the process that writes the file of the tensor takes
-the block, the others drop it. Files are written from front to end, so that an object store takes them as well as a
-file system does. Host memory holds two blocks; device memory holds one tensor of one layer besides the state (a block
-of it, where its first axis is not divided over the mesh).
+the block, the others drop it. (`checkpoint_blocks` gives the blocks of arrays that are in a checkpoint.) Files are
+written from front to end, so that an object store takes them as well as a file system does. Host memory holds two
+blocks; device memory holds one tensor of one layer besides the state (a block of it, where its first axis is not
+divided over the mesh).
 """
 
 import functools
@@ -28,6 +29,9 @@ METADATA = {"format": "pt"}
 
 Write = Callable[[bytes | memoryview], object]
 
+Block = Callable[[], np.ndarray]
+"""Gives a block of a tensor on the host; only who writes it calls it."""
+
 
 @dataclass(frozen=True)
 class OutputTensor:
@@ -50,6 +54,10 @@ class OutputTensor:
     def nbytes(self) -> int:
         """Bytes in the file."""
         return TensorEntry(self.dtype, self.shape, 0).nbytes
+
+
+Blocks = Callable[[OutputTensor], Iterator[Block]]
+"""The blocks of a tensor, in the order of the file. All processes take all of them, in the same order."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def index_of(files: Sequence[OutputFile]) -> tuple[str, dict] | None:
     return INDEX, {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
 
 
-def write_file(file: OutputFile, write: Write | None) -> Iterator[None]:
+def write_file(file: OutputFile, write: Write | None, blocks: Blocks) -> Iterator[None]:
     """Writes a file, or helps another process to write it; a step of it with each `next`.
 
     All processes take all steps of all files in the same order.
@@ -127,34 +135,50 @@ def write_file(file: OutputFile, write: Write | None) -> Iterator[None]:
     Args:
         file: the file.
         write: takes the next bytes; None: another process writes the file.
+        blocks: where the elements come from.
     """
     if write is not None:
         write(make_header([(tensor.name, tensor.dtype, tensor.shape) for tensor in file.tensors], METADATA)[0])
     for tensor in file.tensors:
-        for block, first in _blocks(tensor):
+        for block in blocks(tensor):
             if write is not None:
                 # Converted here rather than on the devices, which may round the smallest numbers to 0.
-                values = np.asarray(block.addressable_data(0))[first:].astype(DTYPES[tensor.dtype])
+                values = block().astype(DTYPES[tensor.dtype])
                 write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
             yield
 
 
-def _blocks(tensor: OutputTensor) -> Iterator[tuple[jax.Array, int]]:
-    """The elements of a tensor in the order of the file: blocks that are whole on every device, and the row of each
-    from which it counts."""
-    array, leaf = tensor.leaf.array, tensor.leaf
-    assert isinstance(array, jax.Array) and leaf.axes is not None, f"{leaf.name} has no values"
-    sizes = tensor.sizes
+def rows_of(tensor: OutputTensor) -> tuple[tuple[int, ...], int, int]:
+    """How a tensor is cut into blocks of at most `BLOCK_BYTES`.
+
+    Returns:
+        The axes of the array in the order of the tensor's elements, behind those in its name; indices of the first
+        one in the tensor ("rows"); rows of a block.
+    """
+    leaf, sizes = tensor.leaf, tensor.sizes
+    assert leaf.axes is not None, f"{leaf.name} has no named axes"
     inside = tuple(axis for axis in tensor.tensors.axes if axis in sizes)
     order = tuple(leaf.axes.index(axis) for axis in (*tensor.at, *inside))
-    index = tuple(np.int32(number) for number in tensor.at.values())
     rows = sizes[inside[0]]
-    row_bytes = max(1, math.prod(sizes[axis] for axis in inside[1:]) * array.dtype.itemsize)
-    step = min(rows, max(1, BLOCK_BYTES // row_bytes))
+    row_bytes = max(1, math.prod(sizes[axis] for axis in inside[1:]) * leaf.array.dtype.itemsize)
+    return order, rows, min(rows, max(1, BLOCK_BYTES // row_bytes))
+
+
+def device_blocks(tensor: OutputTensor) -> Iterator[Block]:
+    """The elements of a tensor whose array is over the devices of all processes."""
+    array = tensor.leaf.array
+    assert isinstance(array, jax.Array), f"{tensor.leaf.name} has no values"
+    order, rows, step = rows_of(tensor)
+    index = tuple(np.int32(number) for number in tensor.at.values())
     for start in range(0, rows, step):
         # The last block begins earlier than it counts, so that one program makes all blocks.
         first = min(start, rows - step)
-        yield _take_block(array.sharding)(array, index, np.int32(first), order, step), start - first
+        block = _take_block(array.sharding)(array, index, np.int32(first), order, step)
+        yield functools.partial(_on_host, block, start - first)
+
+
+def _on_host(block: jax.Array, first: int) -> np.ndarray:
+    return np.asarray(block.addressable_data(0))[first:]
 
 
 @functools.cache

@@ -28,6 +28,9 @@ from lateen_trainer.models.blockwise import blockwise_causal_attention
 from lateen_trainer.models.fused import cudnn_attention, cudnn_takes, splash_attention, splash_takes
 from lateen_trainer.models.scores import ScoreTerms, masked_scores
 
+Attend = Callable[..., NamedArray]
+"""`causal_attention`, or what has its arguments and computes the same from a cache of earlier tokens."""
+
 
 def causal_attention(
     query: NamedArray,

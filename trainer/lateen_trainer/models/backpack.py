@@ -20,11 +20,13 @@ import equinox as eqx
 import haliax as hax
 import haliax.nn as hnn
 import jax
+import jax.numpy as jnp
 from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec import BackpackSpec
 
-from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.attention import Attend, causal_attention
+from lateen_trainer.models.cache import CachedAttention, KeyValueCache
 from lateen_trainer.models.gpt2 import TENSORS as GPT2_TENSORS
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config, Mlp
 from lateen_trainer.models.language_model import Resolve
@@ -107,7 +109,7 @@ class SenseWeightNet(eqx.Module):
         return SenseWeightNet(linear(config.Embed, Out, std=config.spec.initializer_range, key=key), config)
 
     @jax.named_scope("sense_weights")
-    def weighted_sum(self, contexts: NamedArray, senses: NamedArray) -> NamedArray:
+    def weighted_sum(self, contexts: NamedArray, senses: NamedArray, attend: Attend = causal_attention) -> NamedArray:
         """The sum of all senses of all tokens up to each position, weighted for its context.
 
         Args:
@@ -120,7 +122,7 @@ class SenseWeightNet(eqx.Module):
         query, key = (
             x.rename({"senses": "heads", "sense_size": "head_size"}) for x in unbind(self.c_attn(contexts), "qk")
         )
-        by_sense = causal_attention(
+        by_sense = attend(
             query,
             key,
             senses.rename({"senses": "heads", "embed": "head_size"}),
@@ -129,6 +131,17 @@ class SenseWeightNet(eqx.Module):
             upcast=self.config.spec.upcast_attn,
         )
         return hax.sum(by_sense, "heads").rename({"head_size": "embed"})
+
+
+class BackpackCache(eqx.Module):
+    """What is kept of earlier tokens: for the GPT-2, and keys and vectors of the senses."""
+
+    gpt2: KeyValueCache
+    senses: KeyValueCache
+
+    def repeat(self, Batch: Axis) -> "BackpackCache":
+        """The cache of a batch of one sequence for a batch of equal ones."""
+        return BackpackCache(self.gpt2.repeat(Batch), self.senses.repeat(Batch))
 
 
 class Backpack(eqx.Module):
@@ -191,6 +204,33 @@ class Backpack(eqx.Module):
             sum_of_senses = jax.checkpoint(sum_of_senses)
         out = sum_of_senses((self.sense_network, self.sense_weight_net), contexts, embeddings)
         return out.rearrange((..., "position", "embed"))
+
+    def init_cache(self, Batch: Axis, capacity: int) -> BackpackCache:
+        """An empty cache for `hidden_cached` and sequences of at most `capacity` tokens."""
+        config = self.config
+        senses = KeyValueCache.init(
+            (Axis("layers", 1), Batch, config.Senses.alias("heads")),
+            capacity=capacity,
+            window=None,
+            key_size=config.SenseSize.size,
+            value_size=config.Embed.size,
+            dtype=self.lm_head.dtype,
+        )
+        return BackpackCache(self.gpt2_model.init_cache(Batch, capacity), senses)
+
+    def hidden_cached(
+        self, tokens: NamedArray, cache: BackpackCache, count: jax.Array | int = 1
+    ) -> tuple[NamedArray, BackpackCache]:
+        """`hidden` of the tokens that come behind those of a cache, and the cache with them.
+
+        Args:
+            tokens: [Batch, Pos], either the first of all, of which `count` are no filling, or the next one.
+        """
+        contexts, gpt2 = self.gpt2_model.hidden_cached(tokens, cache.gpt2, count)
+        embeddings = self.gpt2_model.wte.take("vocab", tokens).rearrange((..., "position", "embed"))
+        attend = CachedAttention(cache.senses, jnp.int32(0), count)
+        out = self.sense_weight_net.weighted_sum(contexts, self.sense_network(embeddings, key=None), attend)
+        return out.rearrange((..., "position", "embed")), BackpackCache(gpt2, attend.cache.advanced(count))
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

@@ -14,7 +14,8 @@ from haliax import Axis, AxisSpec, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec import Gpt2LikeSpec
 
-from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.attention import Attend, causal_attention
+from lateen_trainer.models.cache import KeyValueCache, fold_cached
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
@@ -56,14 +57,16 @@ class Attention(eqx.Module):
         )
 
     @jax.named_scope("attention")
-    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+    def __call__(
+        self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None, attend: Attend = causal_attention
+    ) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
         q, k, v = unbind(self.c_attn(x), "qkv")
         scale = self.config.HeadSize.size**-0.5
         if spec.scale_attn_by_inverse_layer_idx:
             scale = scale / (layer + 1.0).astype(q.dtype)
-        out = causal_attention(
+        out = attend(
             q,
             k,
             v,
@@ -120,13 +123,15 @@ class Block(eqx.Module):
         )
 
     @jax.named_scope("block")
-    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+    def __call__(
+        self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None, attend: Attend = causal_attention
+    ) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         pdrop = self.attn.config.spec.resid_pdrop
         if key is not None:
             key = jax.random.fold_in(key, layer)
         k_weights, k_attn, k_mlp = (None,) * 3 if key is None else jax.random.split(key, 3)
-        x = x + dropout(self.attn(self.ln_1(x), layer, key=k_weights), pdrop, key=k_attn)
+        x = x + dropout(self.attn(self.ln_1(x), layer, key=k_weights, attend=attend), pdrop, key=k_attn)
         return x + dropout(self.mlp(self.ln_2(x)), pdrop, key=k_mlp)
 
 
@@ -187,6 +192,28 @@ class Gpt2(eqx.Module):
 
         x = self.blocks.fold(apply, x)
         return self.ln_f(x)
+
+    def init_cache(self, Batch: Axis, capacity: int) -> KeyValueCache:
+        """An empty cache for `hidden_cached` and sequences of at most `capacity` tokens."""
+        return self.config.init_cache(Batch, capacity, self.wte.dtype)
+
+    def hidden_cached(
+        self, tokens: NamedArray, cache: KeyValueCache, count: jax.Array | int = 1
+    ) -> tuple[NamedArray, KeyValueCache]:
+        """`hidden` of the tokens that come behind those of a cache, and the cache with them.
+
+        Args:
+            tokens: [Batch, Pos], either the first of all, of which `count` are no filling, or the next one.
+        """
+        positions = cache.positions(tokens.resolve_axis("position"))
+        with jax.named_scope("embedding"):
+            x = self.wte.take("vocab", tokens) + self.wpe.take("position", positions)
+
+        def apply(block: Block, x: NamedArray, layer: jax.Array, attend: Attend) -> NamedArray:
+            return block(x, layer, key=None, attend=attend)
+
+        x, cache = fold_cached(self.blocks, apply, x.rearrange((..., "position", "embed")), cache, count)
+        return self.ln_f(x), cache
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

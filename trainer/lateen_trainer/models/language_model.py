@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import jax
 from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec.model import ModelSpec
@@ -55,4 +56,17 @@ class LanguageModel(Protocol):
 
     def hidden(self, tokens: NamedArray, *, key: PRNGKeyArray | None = ..., resolve: Resolve = ...) -> NamedArray:
         """[batch, position] tokens → [batch, position, embed]; `key` is for dropout."""
+        ...
+
+    def init_cache(self, Batch: Axis, capacity: int) -> Any:
+        """What is kept of the tokens of a batch of sequences, of at most `capacity` tokens each: of none yet. Its
+        `repeat(Batch)` is that of a batch of one for a batch of equal sequences."""
+        ...
+
+    def hidden_cached(self, tokens: NamedArray, cache: Any, count: jax.Array | int = ...) -> tuple[NamedArray, Any]:
+        """`hidden` of the tokens that come next, and the cache with them.
+
+        Args:
+            tokens: [batch, position], either the first of all, of which `count` are no filling, or the next one.
+        """
         ...

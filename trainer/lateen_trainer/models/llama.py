@@ -22,7 +22,8 @@ from haliax import Axis, NamedArray
 from jaxtyping import PRNGKeyArray
 from lateen_api.spec import LlamaLikeSpec
 
-from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.attention import Attend, causal_attention
+from lateen_trainer.models.cache import KeyValueCache, fold_cached
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear, token_table
@@ -49,6 +50,11 @@ class LlamaConfig(TransformerConfig):
     def window(self) -> int | None:
         """Positions that a token attends to in the layers that have a window; None: none has."""
         return next((window for window in self.spec.windows if window is not None), None)
+
+    @property
+    def window_of_all(self) -> int | None:
+        """The window, if all layers have it."""
+        return None if None in self.spec.windows else self.window
 
     def windowed(self, layer: jax.Array) -> jax.Array | None:
         """Whether a layer has the window; None: all have, or none."""
@@ -88,12 +94,14 @@ class Attention(eqx.Module):
         )
 
     @jax.named_scope("attention")
-    def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
+    def __call__(
+        self, x: NamedArray, layer: jax.Array, rotary: RotaryTables, attend: Attend = causal_attention
+    ) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        out = causal_attention(
+        out = attend(
             rotary.rotate(q),
             rotary.rotate(k),
             v,
@@ -133,9 +141,11 @@ class Block(eqx.Module):
         )
 
     @jax.named_scope("block")
-    def __call__(self, x: NamedArray, layer: jax.Array, rotary: RotaryTables) -> NamedArray:
+    def __call__(
+        self, x: NamedArray, layer: jax.Array, rotary: RotaryTables, attend: Attend = causal_attention
+    ) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
-        x = x + self.self_attn(self.input_layernorm(x), layer, rotary)
+        x = x + self.self_attn(self.input_layernorm(x), layer, rotary, attend)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -188,7 +198,8 @@ class Llama(eqx.Module):
             [Batch, Pos, Embed]
         """
         del key
-        rotary = self._rotary_tables(tokens.resolve_axis("position"))
+        Pos = tokens.resolve_axis("position")
+        rotary = self._rotary_tables(hax.arange(Pos), Pos.size)
         with jax.named_scope("embedding"):
             x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
 
@@ -198,9 +209,34 @@ class Llama(eqx.Module):
         x = self.blocks.fold(apply, x)
         return self.norm(x)
 
-    def _rotary_tables(self, Pos: Axis) -> RotaryTables:
+    def init_cache(self, Batch: Axis, capacity: int) -> KeyValueCache:
+        """An empty cache for `hidden_cached` and sequences of at most `capacity` tokens."""
+        return self.config.init_cache(Batch, capacity, self.embed_tokens.dtype, window=self.config.window_of_all)
+
+    def hidden_cached(
+        self, tokens: NamedArray, cache: KeyValueCache, count: jax.Array | int = 1
+    ) -> tuple[NamedArray, KeyValueCache]:
+        """`hidden` of the tokens that come behind those of a cache, and the cache with them.
+
+        Rotary embeddings whose scaling depends on the sequence's length (`dynamic`) are scaled for the capacity of the
+        cache, from the first token on: the kept keys could not be turned again.
+
+        Args:
+            tokens: [Batch, Pos], either the first of all, of which `count` are no filling, or the next one.
+        """
+        rotary = self._rotary_tables(cache.positions(tokens.resolve_axis("position")), cache.capacity)
+        with jax.named_scope("embedding"):
+            x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
+
+        def apply(block: Block, x: NamedArray, layer: jax.Array, attend: Attend) -> NamedArray:
+            return block(x, layer, rotary, attend)
+
+        x, cache = fold_cached(self.blocks, apply, x, cache, count)
+        return self.norm(x), cache
+
+    def _rotary_tables(self, positions: NamedArray, length: int) -> RotaryTables:
         spec = self.config.spec
-        return rotary_tables(spec.rope, self.config.HeadSize, hax.arange(Pos), length=Pos.size, context=spec.seq_len)
+        return rotary_tables(spec.rope, self.config.HeadSize, positions, length=length, context=spec.seq_len)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

@@ -17,7 +17,8 @@ from jaxtyping import PRNGKeyArray
 from lateen_api.spec import MptSpec
 
 from lateen_trainer.models.alibi import alibi_slopes
-from lateen_trainer.models.attention import causal_attention
+from lateen_trainer.models.attention import Attend, causal_attention
+from lateen_trainer.models.cache import KeyValueCache, fold_cached
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
@@ -75,7 +76,7 @@ class Attention(eqx.Module):
         )
 
     @jax.named_scope("attention")
-    def __call__(self, x: NamedArray, *, key: PRNGKeyArray | None) -> NamedArray:
+    def __call__(self, x: NamedArray, *, key: PRNGKeyArray | None, attend: Attend = causal_attention) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]"""
         spec = self.config.spec
         qkv = self.wqkv(x)
@@ -84,7 +85,7 @@ class Attention(eqx.Module):
         q, k, v = unbind(qkv, "qkv")
         if self.q_ln is not None and self.k_ln is not None:
             q, k = self._over_all_heads(self.q_ln, q), self._over_all_heads(self.k_ln, k)
-        out = causal_attention(
+        out = attend(
             q,
             k,
             v,
@@ -142,13 +143,15 @@ class Block(eqx.Module):
         return Block(config.norm(), attn, config.norm(), ffn)
 
     @jax.named_scope("block")
-    def __call__(self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None) -> NamedArray:
+    def __call__(
+        self, x: NamedArray, layer: jax.Array, *, key: PRNGKeyArray | None, attend: Attend = causal_attention
+    ) -> NamedArray:
         """x: [Batch, Pos, Embed] → [Batch, Pos, Embed]; layer: number of the block, from 0."""
         pdrop = self.attn.config.spec.resid_pdrop
         if key is not None:
             key = jax.random.fold_in(key, layer)
         k_weights, k_attn, k_ffn = (None,) * 3 if key is None else jax.random.split(key, 3)
-        x = x + dropout(self.attn(self.norm_1(x), key=k_weights), pdrop, key=k_attn)
+        x = x + dropout(self.attn(self.norm_1(x), key=k_weights, attend=attend), pdrop, key=k_attn)
         return x + dropout(self.ffn(self.norm_2(x)), pdrop, key=k_ffn)
 
 
@@ -209,6 +212,29 @@ class Mpt(eqx.Module):
             x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
         x = self.blocks.fold(lambda block, x, layer: resolve(block)(x, layer, key=k_blocks), x)
         return self.norm_f(x)
+
+    def init_cache(self, Batch: Axis, capacity: int) -> KeyValueCache:
+        """An empty cache for `hidden_cached` and sequences of at most `capacity` tokens."""
+        return self.config.init_cache(Batch, capacity, self.wte.dtype)
+
+    def hidden_cached(
+        self, tokens: NamedArray, cache: KeyValueCache, count: jax.Array | int = 1
+    ) -> tuple[NamedArray, KeyValueCache]:
+        """`hidden` of the tokens that come behind those of a cache, and the cache with them.
+
+        Args:
+            tokens: [Batch, Pos], either the first of all, of which `count` are no filling, or the next one.
+        """
+        with jax.named_scope("embedding"):
+            x = self.wte.take("vocab", tokens)
+            if self.wpe is not None:
+                x = x + self.wpe.take("position", cache.positions(tokens.resolve_axis("position")))
+
+        def apply(block: Block, x: NamedArray, layer: jax.Array, attend: Attend) -> NamedArray:
+            return block(x, layer, key=None, attend=attend)
+
+        x, cache = fold_cached(self.blocks, apply, x.rearrange((..., "position", "embed")), cache, count)
+        return self.norm_f(x), cache
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

@@ -1,0 +1,1 @@
+"""`lateen generate`: text from a checkpoint, or from a model in Hugging Face's format."""
