@@ -96,6 +96,7 @@ crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart h
 	$(BIN)/lateen crd --reference > docs/reference.md
 	PYTHONPATH=tests $(BIN)/python -m metrics_page
 	$(BIN)/python charts/generate.py
+	PYTHONPATH=charts $(BIN)/python -m dashboards
 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py

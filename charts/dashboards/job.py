@@ -1,0 +1,320 @@
+"""The dashboard of one job: does it learn, how fast, what does it wait for."""
+
+from dashboards.dashboard import Annotation, Dashboard, Row, Variable
+from dashboards.panels import BLUE, GREEN, RED, YELLOW, Query, stat, timeseries
+
+_OF_JOB = 'training_job_namespace="$namespace", training_job="$training_job"'
+JOB_LABELS = f"{{{_OF_JOB}}}"
+
+
+def _trainer(name: str, *matchers: str) -> str:
+    """Series of the job's processes."""
+    return f"lateen_trainer_{name}{{{', '.join((_OF_JOB, *matchers))}}}"
+
+
+def _first(name: str) -> str:
+    """A number that all processes agree on: one line, also where two attempts overlap."""
+    return f"max({_trainer(name)})"
+
+
+def _share(counter: str) -> str:
+    """Part of the time, mean over processes."""
+    return f"avg(rate({_trainer(counter)}[$__rate_interval]))"
+
+
+def _mean_step(by: str = "") -> str:
+    total = f"rate({_trainer('step_duration_seconds_sum')}[$__rate_interval])"
+    count = f"rate({_trainer('step_duration_seconds_count')}[$__rate_interval])"
+    return f"sum{by} ({total}) / (sum{by} ({count}) > 0)"
+
+
+def _memory(use: str) -> str:
+    return _trainer("device_memory_bytes", f'use="{use}"')
+
+
+_CHECKPOINT_AGE = f"time() - max({_trainer('checkpoint_timestamp_seconds')})"
+
+_NOW = Row(
+    "Now",
+    [
+        stat(
+            "State",
+            "State of the job by the operator. Not there for a job of `lateen run`.",
+            f"lateen_operator_job_info{JOB_LABELS}",
+            legend="{{state}}",
+            options={
+                "colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+                "textMode": "name", "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            },
+        ),
+        stat(
+            "Done",
+            "Completed steps by the steps of the whole job.",
+            f"{_first('step')} / {_first('target_steps')}",
+            unit="percentunit",
+            decimals=1,
+        ),
+        stat(
+            "Since the last progress",
+            "Seconds since the last step ended or the phase changed, of the process that moved last. Above 10 minutes "
+            "the job hangs, or compiles a very large model.",
+            f"time() - {_first('last_progress_timestamp_seconds')}",
+            unit="s",
+            thresholds=((0, GREEN), (120, YELLOW), (600, RED)),
+        ),
+        stat(
+            "Goodput",
+            "Part of the time on machines that went into steps that count, over all attempts.",
+            f"lateen_operator_job_goodput_ratio{JOB_LABELS}",
+            unit="percentunit",
+            decimals=1,
+            thresholds=((0, RED), (0.7, YELLOW), (0.9, GREEN)),
+        ),
+        stat(
+            "Checkpoint age",
+            "What a failure now would cost. The default interval between checkpoints is 15 minutes.",
+            _CHECKPOINT_AGE,
+            unit="s",
+            thresholds=((0, GREEN), (3600, YELLOW), (14400, RED)),
+        ),
+        stat(
+            "Skipped batches",
+            "Batches left out because the loss was not finite.",
+            _first("skipped_batches"),
+            thresholds=((0, GREEN), (1, YELLOW), (3, RED)),
+        ),
+    ],
+)  # fmt: skip
+
+_LEARNING = Row(
+    "Learning",
+    [
+        timeseries(
+            "Loss",
+            "Nats per token. A jump upwards after an attempt began is a lost state; steps are repeated exactly.",
+            Query(_first("loss"), "training"),
+            Query(_first("validation_loss"), "validation"),
+            unit="none",
+            decimals=3,
+        ),
+        timeseries(
+            "Gradient norm",
+            "Of the whole gradient, before clipping. Spikes precede a loss that is not finite.",
+            Query(_first("gradient_norm"), "gradient norm"),
+            unit="none",
+            log=True,
+        ),
+        timeseries("Learning rate", "Of the last step.", Query(_first("learning_rate"), "learning rate"), unit="sci"),
+        timeseries(
+            "Step",
+            "Completed steps over all attempts. It falls where steps are trained again after a failure.",
+            Query(_first("step"), "step"),
+            Query(_first("target_steps"), "target"),
+            Query(_first("checkpoint_step"), "last checkpoint"),
+            unit="none",
+        ),
+    ],
+)
+
+_SPEED = Row(
+    "Speed",
+    [
+        timeseries(
+            "Tokens per second",
+            "Over all devices, moving average of 50 steps. It falls with the number of hosts.",
+            Query(_first("tokens_per_second"), "tokens per second"),
+            minimum=0,
+        ),
+        timeseries(
+            "MFU",
+            "Model FLOPs utilisation: FLOPs that the model needs by the peak of the devices. Empty where the peak of a "
+            "device is not known, as on CPUs.",
+            Query(_first("mfu_ratio"), "MFU"),
+            unit="percentunit",
+            minimum=0,
+        ),
+        timeseries(
+            "Step time",
+            "Mean over processes, and the slowest hundredth of steps.",
+            Query(_mean_step(), "mean"),
+            Query(
+                "histogram_quantile(0.99, sum by (le) "
+                f"(rate({_trainer('step_duration_seconds_bucket')}[$__rate_interval])))",
+                "99th percentile",
+            ),
+            unit="s",
+            minimum=0,
+        ),
+        timeseries(
+            "Time that is not spent in steps",
+            "Part of the time, mean over processes. Data wait above 5 %: the source or its cache is too slow. "
+            "Checkpoint blocked: the last checkpoint is still written when the next is due.",
+            Query(_share("data_wait_seconds_total"), "data wait"),
+            Query(_share("checkpoint_blocked_seconds_total"), "checkpoint blocked"),
+            Query(_share("compile_seconds_total"), "compile"),
+            unit="percentunit",
+            stacked=True,
+            minimum=0,
+        ),
+        timeseries(
+            "Time by phase",
+            "Part of the time in each phase, mean over processes; they add up to 1. A healthy job is in Training.",
+            Query(f"avg by (phase) (rate({_trainer('phase_seconds_total')}[$__rate_interval]))", "{{phase}}"),
+            unit="percentunit",
+            stacked=True,
+            minimum=0,
+            maximum=1,
+        ),
+        timeseries(
+            "Attempts and devices",
+            "Attempts that were made, and hosts and devices of the present one.",
+            Query(f"lateen_operator_job_attempts_total{JOB_LABELS}", "attempts"),
+            Query(f"lateen_operator_job_hosts{JOB_LABELS}", "hosts"),
+            Query(f"lateen_operator_job_devices{JOB_LABELS}", "devices"),
+            minimum=0,
+            decimals=0,
+        ),
+    ],
+)
+
+_CHECKPOINTS = Row(
+    "Checkpoints",
+    [
+        timeseries(
+            "Age of the last checkpoint",
+            "A saw tooth of the height of checkpoint.saveInterval. A line that keeps rising: saving fails.",
+            Query(_CHECKPOINT_AGE, "age"),
+            unit="s",
+            width=8,
+            minimum=0,
+            thresholds=((0, GREEN), (3600, YELLOW), (14400, RED)),
+        ),
+        timeseries(
+            "Duration",
+            "From the snapshot to the commit, mean. Training goes on meanwhile.",
+            Query(
+                f"sum(rate({_trainer('checkpoint_duration_seconds_sum')}[$__rate_interval])) / "
+                f"(sum(rate({_trainer('checkpoint_duration_seconds_count')}[$__rate_interval])) > 0)",
+                "mean",
+            ),
+            unit="s",
+            width=8,
+            minimum=0,
+        ),
+        timeseries(
+            "Size",
+            "Of the last checkpoint, uncompressed; and checkpoints that were set aside because they are damaged.",
+            Query(_first("checkpoint_size_bytes"), "size"),
+            Query(_first("damaged_checkpoints"), "damaged checkpoints"),
+            unit="bytes",
+            width=8,
+            minimum=0,
+            overrides=[
+                {
+                    "matcher": {"id": "byName", "options": "damaged checkpoints"},
+                    "properties": [
+                        {"id": "unit", "value": "short"},
+                        {"id": "custom.axisPlacement", "value": "right"},
+                        {"id": "color", "value": {"mode": "fixed", "fixedColor": RED}},
+                    ],
+                }
+            ],
+        ),
+    ],
+)
+
+_PROCESSES = Row(
+    "Processes: who is slow",
+    [
+        timeseries(
+            "Step time by process",
+            "Mean. Steps end together, so that all processes look alike when one is slow: then compare data wait.",
+            Query(_mean_step(" by (process)"), "process {{process}}"),
+            unit="s",
+            minimum=0,
+        ),
+        timeseries(
+            "Data wait by process",
+            "Part of the time that a process waits for its batches. One line above the others is the straggler.",
+            Query(f"max by (process) (rate({_trainer('data_wait_seconds_total')}[$__rate_interval]))",
+                  "process {{process}}"),
+            unit="percentunit",
+            minimum=0,
+        ),
+        timeseries(
+            "Steps behind the first",
+            "Completed steps of the process that is ahead, less those of this one. More than 1 for long: it hangs.",
+            Query(f"scalar({_first('step')}) - max by (process) ({_trainer('step')})", "process {{process}}"),
+            unit="none",
+            minimum=0,
+        ),
+        timeseries(
+            "CPU by process",
+            "Cores. A process with fewer than its peers has a slow or a shared node.",
+            Query(
+                "sum by (process) (rate(process_cpu_seconds_total[$__rate_interval]) * on (instance, job) "
+                f"group_left (process) max by (instance, job, process) ({_trainer('info')}))",
+                "process {{process}}",
+            ),
+            unit="none",
+            minimum=0,
+        ),
+        timeseries(
+            "Memory of hosts by process",
+            "Resident memory. The kernel kills the process when it passes spec.compute.memory.",
+            Query(
+                "sum by (process) (process_resident_memory_bytes * on (instance, job) "
+                f"group_left (process) max by (instance, job, process) ({_trainer('info')}))",
+                "process {{process}}",
+            ),
+            unit="bytes",
+            minimum=0,
+        ),
+        timeseries(
+            "Memory of devices",
+            "Part of an accelerator's memory, of the fullest device: in use, and the peak. Empty on CPUs.",
+            *[
+                Query(f"max by (process) ({_memory(use)} / ignoring (use) {_memory('limit')})", legend)
+                for use, legend in (("in_use", "process {{process}}: in use"), ("peak", "process {{process}}: peak"))
+            ],
+            unit="percentunit",
+            minimum=0,
+            maximum=1,
+            thresholds=((0, GREEN), (0.95, RED)),
+        ),
+    ],
+)  # fmt: skip
+
+JOB = Dashboard(
+    uid="lateen-job",
+    title="lateen / Job",
+    description="One training job: losses, speed, checkpoints, attempts and its processes.",
+    variables=[
+        Variable(
+            "namespace",
+            "Namespace",
+            'label_values({__name__=~"lateen_operator_job_info|lateen_trainer_info"}, training_job_namespace)',
+        ),
+        Variable(
+            "training_job",
+            "Job",
+            'label_values({__name__=~"lateen_operator_job_info|lateen_trainer_info", '
+            'training_job_namespace="$namespace"}, training_job)',
+        ),
+    ],
+    rows=[_NOW, _LEARNING, _SPEED, _CHECKPOINTS, _PROCESSES],
+    annotations=[
+        Annotation(
+            "Attempts that began",
+            f"max by (attempt) ({_trainer('info')}) unless max by (attempt) ({_trainer('info')} offset 1m)",
+            "Attempt {{attempt}}",
+            BLUE,
+        ),
+        Annotation(
+            "Attempts that ended",
+            f"sum by (failure_class) (increase(lateen_operator_job_attempts_ended_total{JOB_LABELS}[1m])) > 0",
+            "Ended: {{failure_class}}",
+            RED,
+        ),
+    ],
+)
