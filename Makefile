@@ -47,7 +47,7 @@ test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
 
 test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
-	$(PYTEST) tests/e2e tests/reproducibility
+	$(PYTEST) tests/e2e tests/reproducibility tests/monitoring
 
 test-cluster: $(VENV)/.test ## The operator on a real cluster: many minutes; skipped but for root on Linux
 	cd tests && ../$(BIN)/python -m cluster build

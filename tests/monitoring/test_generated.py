@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-CHARTS = Path(__file__).parents[2] / "charts"
-sys.path.insert(0, str(CHARTS))
+sys.path.insert(0, str(Path(__file__).parents[2] / "charts"))
 
 from dashboards.__main__ import FILES, FOLDER
 
