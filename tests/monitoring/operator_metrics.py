@@ -49,7 +49,7 @@ def _work(metrics: Metrics, job: Key, ended: threading.Event, seconds: float) ->
         metrics.polls.labels("progress").inc()
         metrics.recovery.observe(12)
         metrics.watch_events.labels(WATCHED[0].plural).inc()
-        if rounds == 10:
+        if rounds % 10 == 0:
             metrics.errors.labels("ApiException").inc()
             metrics.attempts.labels("Planned").inc()
             metrics.jobs.attempt_ended(job, "Planned")
