@@ -152,6 +152,18 @@ _TROUBLE = Row(
             thresholds=((0, RED), (0.7, YELLOW), (0.9, GREEN)),
         ),
         timeseries(
+            "Lost time",
+            "Job hours per hour that did not go into steps that count, by activity; suspension is left out. "
+            "Waiting for machines is no loss of goodput.",
+            Query(
+                "sum by (activity) (rate(lateen_operator_job_seconds_total"
+                '{training_job_namespace=~"$namespace", activity!~"training|suspended"}[30m]))',
+                "{{activity}}",
+            ),
+            stacked=True,
+            minimum=0,
+        ),
+        timeseries(
             "Failures by job",
             "Attempts of the last hour that ended by a failure, the ten jobs with most of them.",
             Query(
@@ -166,7 +178,7 @@ _TROUBLE = Row(
             "Alerts that fire",
             "Alerts of lateen's rules. Each has a runbook in docs/runbooks/.",
             Query('ALERTS{alertname=~"Lateen.*", alertstate="firing"}', instant=True),
-            height=6,
+            width=12,
         ),
     ],
 )

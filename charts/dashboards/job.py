@@ -166,6 +166,15 @@ _SPEED = Row(
             maximum=1,
         ),
         timeseries(
+            "Where the time goes",
+            "Share of each activity in the wall time, suspension and waiting for machines included, over 10 minutes. "
+            "lost_steps: steps that were trained again after a failure. By the operator.",
+            Query(f"rate(lateen_operator_job_seconds_total{JOB_LABELS}[10m])", "{{activity}}"),
+            unit="percentunit",
+            stacked=True,
+            minimum=0,
+        ),
+        timeseries(
             "Attempts and devices",
             "Attempts that were made, and hosts and devices of the present one.",
             Query(f"lateen_operator_job_attempts_total{JOB_LABELS}", "attempts"),
@@ -173,6 +182,8 @@ _SPEED = Row(
             Query(f"lateen_operator_job_devices{JOB_LABELS}", "devices"),
             minimum=0,
             decimals=0,
+            width=24,
+            height=6,
         ),
     ],
 )

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus
+from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import WATCHED
 from lateen_operator.cluster.store import Key
@@ -63,5 +63,6 @@ def _status(state: str, step: int) -> JobStatus:
         attempt_count=2,
         progress=ProgressStatus(step=step, of=1000, percent=0),
         last_checkpoint=CheckpointStatus(step=1, path="/runs/small/step-1", time=datetime.now(UTC).isoformat()),
+        time=TimeStatus(training=0.2 * step, compiling=10),
         goodput=0.9,
     )
