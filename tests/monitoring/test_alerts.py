@@ -1,11 +1,13 @@
 """The alert rules, by promtool: each fires when it should, and none for jobs that need no one."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from lateen_api.status import STATES
+from lateen_operator.verdict import FailureClass
 from monitoring.prometheus import program
 
 ROOT = Path(__file__).parents[2]
@@ -90,3 +92,14 @@ def test_states_that_rules_name_are_states_of_jobs() -> None:
         state for rule in ALERTS for part in rule["expr"].split("state=")[1:] for state in part.split('"')[1].split("|")
     }
     assert named <= set(STATES)
+
+
+def test_metrics_and_failure_classes_that_rules_name_exist() -> None:
+    """A rule over a name that is not there is silent for ever."""
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    known = set(re.findall(r"^\| `(lateen_\w+)`", page, re.MULTILINE))
+    expressions = " ".join(rule["expr"] for rule in ALERTS)
+    named = {re.sub("_(sum|count|bucket)$", "", name) for name in re.findall(r"lateen_\w+", expressions)}
+    assert named <= known
+    classes = {name for matched in re.findall(r'failure_class=~"([^"]*)"', expressions) for name in matched.split("|")}
+    assert classes <= set(FailureClass)
