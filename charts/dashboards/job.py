@@ -1,38 +1,11 @@
 """The dashboard of one job: does it learn, how fast, what does it wait for."""
 
 from dashboards.dashboard import Annotation, Dashboard, Row, Variable
+from dashboards.job_processes import PROCESSES
+from dashboards.job_queries import JOB_LABELS, agreed, mean_step, of_trainers, share_of_time
 from dashboards.panels import BLUE, GREEN, RED, YELLOW, Query, stat, timeseries
 
-_OF_JOB = 'training_job_namespace="$namespace", training_job="$training_job"'
-JOB_LABELS = f"{{{_OF_JOB}}}"
-
-
-def _trainer(name: str, *matchers: str) -> str:
-    """Series of the job's processes."""
-    return f"lateen_trainer_{name}{{{', '.join((_OF_JOB, *matchers))}}}"
-
-
-def _first(name: str) -> str:
-    """A number that all processes agree on: one line, also where two attempts overlap."""
-    return f"max({_trainer(name)})"
-
-
-def _share(counter: str) -> str:
-    """Part of the time, mean over processes."""
-    return f"avg(rate({_trainer(counter)}[$__rate_interval]))"
-
-
-def _mean_step(by: str = "") -> str:
-    total = f"rate({_trainer('step_duration_seconds_sum')}[$__rate_interval])"
-    count = f"rate({_trainer('step_duration_seconds_count')}[$__rate_interval])"
-    return f"sum{by} ({total}) / (sum{by} ({count}) > 0)"
-
-
-def _memory(use: str) -> str:
-    return _trainer("device_memory_bytes", f'use="{use}"')
-
-
-_CHECKPOINT_AGE = f"time() - max({_trainer('checkpoint_timestamp_seconds')})"
+_CHECKPOINT_AGE = f"time() - max({of_trainers('checkpoint_timestamp_seconds')})"
 
 _NOW = Row(
     "Now",
@@ -50,7 +23,7 @@ _NOW = Row(
         stat(
             "Done",
             "Completed steps by the steps of the whole job.",
-            f"{_first('step')} / {_first('target_steps')}",
+            f"{agreed('step')} / {agreed('target_steps')}",
             unit="percentunit",
             decimals=1,
         ),
@@ -58,7 +31,7 @@ _NOW = Row(
             "Since the last progress",
             "Seconds since the last step ended or the phase changed, of the process that moved last. Above 10 minutes "
             "the job hangs, or compiles a very large model.",
-            f"time() - {_first('last_progress_timestamp_seconds')}",
+            f"time() - {agreed('last_progress_timestamp_seconds')}",
             unit="s",
             thresholds=((0, GREEN), (120, YELLOW), (600, RED)),
         ),
@@ -80,7 +53,7 @@ _NOW = Row(
         stat(
             "Skipped batches",
             "Batches left out because the loss was not finite.",
-            _first("skipped_batches"),
+            agreed("skipped_batches"),
             thresholds=((0, GREEN), (1, YELLOW), (3, RED)),
         ),
     ],
@@ -92,25 +65,25 @@ _LEARNING = Row(
         timeseries(
             "Loss",
             "Nats per token. A jump upwards after an attempt began is a lost state; steps are repeated exactly.",
-            Query(_first("loss"), "training"),
-            Query(_first("validation_loss"), "validation"),
+            Query(agreed("loss"), "training"),
+            Query(agreed("validation_loss"), "validation"),
             unit="none",
             decimals=3,
         ),
         timeseries(
             "Gradient norm",
             "Of the whole gradient, before clipping. Spikes precede a loss that is not finite.",
-            Query(_first("gradient_norm"), "gradient norm"),
+            Query(agreed("gradient_norm"), "gradient norm"),
             unit="none",
             log=True,
         ),
-        timeseries("Learning rate", "Of the last step.", Query(_first("learning_rate"), "learning rate"), unit="sci"),
+        timeseries("Learning rate", "Of the last step.", Query(agreed("learning_rate"), "learning rate"), unit="sci"),
         timeseries(
             "Step",
             "Completed steps over all attempts. It falls where steps are trained again after a failure.",
-            Query(_first("step"), "step"),
-            Query(_first("target_steps"), "target"),
-            Query(_first("checkpoint_step"), "last checkpoint"),
+            Query(agreed("step"), "step"),
+            Query(agreed("target_steps"), "target"),
+            Query(agreed("checkpoint_step"), "last checkpoint"),
             unit="none",
         ),
     ],
@@ -122,24 +95,24 @@ _SPEED = Row(
         timeseries(
             "Tokens per second",
             "Over all devices, moving average of 50 steps. It falls with the number of hosts.",
-            Query(_first("tokens_per_second"), "tokens per second"),
+            Query(agreed("tokens_per_second"), "tokens per second"),
             minimum=0,
         ),
         timeseries(
             "MFU",
             "Model FLOPs utilisation: FLOPs that the model needs by the peak of the devices. Empty where the peak of a "
             "device is not known, as on CPUs.",
-            Query(_first("mfu_ratio"), "MFU"),
+            Query(agreed("mfu_ratio"), "MFU"),
             unit="percentunit",
             minimum=0,
         ),
         timeseries(
             "Step time",
             "Mean over processes, and the slowest hundredth of steps.",
-            Query(_mean_step(), "mean"),
+            Query(mean_step(), "mean"),
             Query(
                 "histogram_quantile(0.99, sum by (le) "
-                f"(rate({_trainer('step_duration_seconds_bucket')}[$__rate_interval])))",
+                f"(rate({of_trainers('step_duration_seconds_bucket')}[$__rate_interval])))",
                 "99th percentile",
             ),
             unit="s",
@@ -149,9 +122,9 @@ _SPEED = Row(
             "Time that is not spent in steps",
             "Part of the time, mean over processes. Data wait above 5 %: the source or its cache is too slow. "
             "Checkpoint blocked: the last checkpoint is still written when the next is due.",
-            Query(_share("data_wait_seconds_total"), "data wait"),
-            Query(_share("checkpoint_blocked_seconds_total"), "checkpoint blocked"),
-            Query(_share("compile_seconds_total"), "compile"),
+            Query(share_of_time("data_wait_seconds_total"), "data wait"),
+            Query(share_of_time("checkpoint_blocked_seconds_total"), "checkpoint blocked"),
+            Query(share_of_time("compile_seconds_total"), "compile"),
             unit="percentunit",
             stacked=True,
             minimum=0,
@@ -159,7 +132,7 @@ _SPEED = Row(
         timeseries(
             "Time by phase",
             "Part of the time in each phase, mean over processes; they add up to 1. A healthy job is in Training.",
-            Query(f"avg by (phase) (rate({_trainer('phase_seconds_total')}[$__rate_interval]))", "{{phase}}"),
+            Query(f"avg by (phase) (rate({of_trainers('phase_seconds_total')}[$__rate_interval]))", "{{phase}}"),
             unit="percentunit",
             stacked=True,
             minimum=0,
@@ -204,8 +177,8 @@ _CHECKPOINTS = Row(
             "Duration",
             "From the snapshot to the commit, mean. Training goes on meanwhile.",
             Query(
-                f"sum(rate({_trainer('checkpoint_duration_seconds_sum')}[$__rate_interval])) / "
-                f"(sum(rate({_trainer('checkpoint_duration_seconds_count')}[$__rate_interval])) > 0)",
+                f"sum(rate({of_trainers('checkpoint_duration_seconds_sum')}[$__rate_interval])) / "
+                f"(sum(rate({of_trainers('checkpoint_duration_seconds_count')}[$__rate_interval])) > 0)",
                 "mean",
             ),
             unit="s",
@@ -215,8 +188,8 @@ _CHECKPOINTS = Row(
         timeseries(
             "Size",
             "Of the last checkpoint, uncompressed; and checkpoints that were set aside because they are damaged.",
-            Query(_first("checkpoint_size_bytes"), "size"),
-            Query(_first("damaged_checkpoints"), "damaged checkpoints"),
+            Query(agreed("checkpoint_size_bytes"), "size"),
+            Query(agreed("damaged_checkpoints"), "damaged checkpoints"),
             unit="bytes",
             width=8,
             minimum=0,
@@ -233,68 +206,6 @@ _CHECKPOINTS = Row(
         ),
     ],
 )
-
-_PROCESSES = Row(
-    "Processes: who is slow",
-    [
-        timeseries(
-            "Step time by process",
-            "Mean. Steps end together, so that all processes look alike when one is slow: then compare data wait.",
-            Query(_mean_step(" by (process)"), "process {{process}}"),
-            unit="s",
-            minimum=0,
-        ),
-        timeseries(
-            "Data wait by process",
-            "Part of the time that a process waits for its batches. One line above the others is the straggler.",
-            Query(f"max by (process) (rate({_trainer('data_wait_seconds_total')}[$__rate_interval]))",
-                  "process {{process}}"),
-            unit="percentunit",
-            minimum=0,
-        ),
-        timeseries(
-            "Steps behind the first",
-            "Completed steps of the process that is ahead, less those of this one. More than 1 for long: it hangs.",
-            Query(f"scalar({_first('step')}) - max by (process) ({_trainer('step')})", "process {{process}}"),
-            unit="none",
-            minimum=0,
-        ),
-        timeseries(
-            "CPU by process",
-            "Cores. A process with fewer than its peers has a slow or a shared node.",
-            Query(
-                "sum by (process) (rate(process_cpu_seconds_total[$__rate_interval]) * on (instance, job) "
-                f"group_left (process) max by (instance, job, process) ({_trainer('info')}))",
-                "process {{process}}",
-            ),
-            unit="none",
-            minimum=0,
-        ),
-        timeseries(
-            "Memory of hosts by process",
-            "Resident memory. The kernel kills the process when it passes spec.compute.memory.",
-            Query(
-                "sum by (process) (process_resident_memory_bytes * on (instance, job) "
-                f"group_left (process) max by (instance, job, process) ({_trainer('info')}))",
-                "process {{process}}",
-            ),
-            unit="bytes",
-            minimum=0,
-        ),
-        timeseries(
-            "Memory of devices",
-            "Part of an accelerator's memory, of the fullest device: in use, and the peak. Empty on CPUs.",
-            *[
-                Query(f"max by (process) ({_memory(use)} / ignoring (use) {_memory('limit')})", legend)
-                for use, legend in (("in_use", "process {{process}}: in use"), ("peak", "process {{process}}: peak"))
-            ],
-            unit="percentunit",
-            minimum=0,
-            maximum=1,
-            thresholds=((0, GREEN), (0.95, RED)),
-        ),
-    ],
-)  # fmt: skip
 
 JOB = Dashboard(
     uid="lateen-job",
@@ -313,11 +224,11 @@ JOB = Dashboard(
             'training_job_namespace="$namespace"}, training_job)',
         ),
     ],
-    rows=[_NOW, _LEARNING, _SPEED, _CHECKPOINTS, _PROCESSES],
+    rows=[_NOW, _LEARNING, _SPEED, _CHECKPOINTS, PROCESSES],
     annotations=[
         Annotation(
             "Attempts that began",
-            f"max by (attempt) ({_trainer('info')}) unless max by (attempt) ({_trainer('info')} offset 1m)",
+            f"max by (attempt) ({of_trainers('info')}) unless max by (attempt) ({of_trainers('info')} offset 1m)",
             "Attempt {{attempt}}",
             BLUE,
         ),
