@@ -21,6 +21,7 @@ from lateen_api.wording import listing
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
+from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
 from lateen_trainer.data.cache import TokenCache
@@ -73,6 +74,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     skips = known_skips(checkpoints, origin, past, peers, train_tokens)
     report.begin(plan, start)
     if peers.first:
+        aside = checkpoints.folder.set_aside_ones()
+        report.damaged_checkpoints(sum(one.state is State.CORRUPT for one in aside))
         metrics = JsonLinesTracker(
             run_dir / "metrics.jsonl",
             attempt=environment.attempt,

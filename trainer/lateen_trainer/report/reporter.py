@@ -100,6 +100,10 @@ class Reporter:
         if batches:
             self._life.remark(_left_out(batches))
 
+    def damaged_checkpoints(self, count: int) -> None:
+        """That many checkpoints of the run are damaged and lie set aside."""
+        self._prometheus.damaged_checkpoints(count)
+
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """What the process is at; with the same phase again: that it moves."""
         self._progress.enter(phase, detail)
