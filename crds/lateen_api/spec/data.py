@@ -1,5 +1,7 @@
 """`spec.data`: where text comes from and how it becomes tokens."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from lateen_api.spec.section import Section
@@ -28,6 +30,14 @@ class DataSourceSpec(Section):
 
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
+
+    dtype: Literal["uint16", "uint32", "int32", "int64"] | None = None
+    """Type of the token ids in `.bin` files, little-endian. Other files do not need it."""
+
+    on_bad_document: Literal["stop", "skip"] = "stop"
+    """What a document that cannot be read does: a line that is not JSON, a record without the text, a null.
+    `stop` fails the job with the file and the line; `skip` leaves the document out and reports how many and where.
+    Broken files always stop."""
 
     tokenizer: str = Field(default="gpt2", min_length=1, max_length=1024)
     """`bytes` (built in: one token a byte, plus end of text), or a Hugging Face tokenizer:

@@ -1,5 +1,6 @@
 """The cache of a split: opened if it is whole, else built by one process while all others wait."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -9,8 +10,10 @@ from lateen_api.spec import DataSpec
 
 from lateen_trainer import storage
 from lateen_trainer.data import ledger as ledgers
+from lateen_trainer.data.bad_documents import describe_skipped
 from lateen_trainer.data.build import Target, build_cache
 from lateen_trainer.data.cache import FIELD, TokenCache, open_cache
+from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.ledger import LEDGER, Ledger
 from lateen_trainer.data.source import SourceFile
@@ -22,6 +25,8 @@ _POOL_BYTES = 1 << 28
 """Memory for chunks and shard indices of a cache that is not on this machine."""
 
 _POLL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def open_or_build_cache(
@@ -63,7 +68,11 @@ def open_or_build_cache(
     field = f"spec.data.{split}Urls"
     _check_kind(spec)
     files = expand_urls(spec.train_urls if split == "train" else spec.validation_urls, field=field)
-    fingerprint = ledgers.fingerprint(tokenizer, split, spec.text_key, files, layout)
+    options = {
+        "dtype": spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
+        "skip_bad": spec.on_bad_document == "skip",
+    }
+    fingerprint = ledgers.fingerprint(tokenizer, split, spec.text_key, files, layout, **options)
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
     with storage.explained(cache_dir, field=FIELD):
@@ -74,9 +83,13 @@ def open_or_build_cache(
         # Not before: a cache that others have built may be read only.
         storage.check_writable(cache_dir, field=FIELD)
         target = Target(url, store, context, fingerprint, split, layout)
-        ledger = build_cache(files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress)
+        ledger = build_cache(
+            files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress, **options
+        )
     elif ledger is None:
         ledger = _wait(store, url, files, progress=progress, timeout=timeout)
+    for sentence in describe_skipped(ledger.skipped):
+        log.warning("%s", sentence)
     return open_cache(url, ledger, context)
 
 

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"gc?s://([^/*?\[]+)", re.IGNORECASE)
 _LOCAL = ("", "file", "local")
 _STAMPS = (
-    *("etag", "ETag", "Content-MD5", "Digest", "generation", "md5Hash"),
+    *("etag", "ETag", "Content-MD5", "Digest", "generation", "md5Hash", "blob_id"),
     *("LastModified", "Last-Modified", "last_modified", "mtime", "created"),
 )
 """Where the file systems of fsspec keep what changes with a file's content, the strongest first."""
-_LOOKUPS = 16
+LOOKUPS = 16
 """Files that are looked up at once: each costs a round trip to an object store."""
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def _expand(pattern: str, field: str) -> list[SourceFile]:
     for bucket in sorted({match[1] for match in map(_BUCKET.match, singles) if match}):
         with explained(field, pattern):
             _reach(f"gs://{bucket}", field)
-    with ThreadPoolExecutor(_LOOKUPS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         found = list(pool.map(lambda single: _look_up(single, field), singles))
     for single, files in zip(singles, found, strict=True):
         if not files:
@@ -132,7 +133,7 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
         ]
         if scheme.startswith("http"):
             # A page of links has no sizes and stamps.
-            with ThreadPoolExecutor(_LOOKUPS) as pool:
+            with ThreadPoolExecutor(LOOKUPS) as pool:
                 found = dict(zip(names, pool.map(filesystem.info, names), strict=True))
         return [
             _source_file(name, found[name], scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
@@ -247,11 +248,30 @@ def _source_file(path: str, info: dict[str, Any], scheme: str, url: str, field: 
                 "of equal size, its old tokens are used. Give a new file a new name.",
                 field, masked(url),
             )  # fmt: skip
-        return SourceFile(url, url, int(info.get("size") or 0), stamp)
+        return SourceFile(url, url, int(info.get("size") or 0), stamp, is_transcoded=_is_transcoded(info, scheme))
     raise UserError(
         f"{field} names {url!r}, which is a folder or a device: expected files. To read all files of a folder, "
         f"write {url.rstrip('/')}/*, or {url.rstrip('/')}/**/* with all folders below it."
     )
+
+
+def _is_transcoded(info: dict[str, Any], scheme: str) -> bool:
+    """Whether a server may decompress the file on its way: what GCS keeps with Content-Encoding: gzip, and what a
+    web server gives no size for."""
+    return info.get("contentEncoding") == "gzip" or (scheme.startswith("http") and not info.get("size"))
+
+
+def current(file: SourceFile, *, field: str) -> SourceFile:
+    """The file as it is now, past what was listed before.
+
+    Raises:
+        UserError: it is gone or cannot be seen.
+    """
+    scheme = _scheme(file.path, field)
+    with explained(field, file.url):
+        filesystem, path = fsspec.url_to_fs(file.path)
+        filesystem.invalidate_cache(filesystem._parent(path))
+        return replace(_source_file(path, filesystem.info(path), scheme, file.path, field), url=file.url)
 
 
 def _without(found: dict[str, SourceFile], patterns: list[str], field: str) -> dict[str, SourceFile]:
