@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.plan import make_plan
+from lateen_api.plan.schedule import has_validation
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.wording import listing
@@ -129,7 +130,7 @@ def open_caches(
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
         )  # fmt: skip
 
-    return open_split("train"), open_split("validation") if spec.data.validation_urls else None
+    return open_split("train"), open_split("validation") if has_validation(spec) else None
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

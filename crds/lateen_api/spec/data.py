@@ -11,7 +11,8 @@ class DataSourceSpec(Section):
     """One source of text: files by URL, or a data set of the Hugging Face hub."""
 
     id: str | None = None
-    """Data set on the Hugging Face hub, such as `openwebtext`."""
+    """Data set on the Hugging Face hub, such as `Skylion007/openwebtext`. Its files are read; a script is never
+    run."""
 
     name: str | None = None
     """Configuration of the Hugging Face data set, where it has several."""
@@ -23,6 +24,15 @@ class DataSourceSpec(Section):
 
     validation_urls: list[str] = Field(default_factory=list)
     """Files to evaluate on, in the same notation. Without any there is no evaluation."""
+
+    revision: str | None = Field(default=None, min_length=1)
+    """Branch, tag or commit of the Hugging Face data set. Default: `main`."""
+
+    split: str = Field(default="train", min_length=1)
+    """Split of the Hugging Face data set to train on."""
+
+    validation_split: str | None = Field(default=None, min_length=1)
+    """Split of the Hugging Face data set to evaluate on. Without it and `validationUrls` there is no evaluation."""
 
     text_key: str = "text"
     """Field of a JSON-lines record that holds the text."""

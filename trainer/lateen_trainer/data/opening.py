@@ -3,6 +3,7 @@
 import io
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,13 +48,26 @@ def unwrapped(stream: IO[bytes], file: SourceFile, compression: str) -> tuple[IO
 def seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
     """The stream, or a temporary copy of it where one cannot seek in it: formats with a directory at their end are
     not read from front to back."""
-    if stream.seekable():
+    if _can_seek(stream):
         yield stream
         return
     with tempfile.TemporaryFile(prefix="lateen-") as copy:
         shutil.copyfileobj(stream, copy, 1 << 20)
         copy.seek(0)
         yield cast(IO[bytes], copy)
+
+
+def _can_seek(stream: IO[bytes]) -> bool:
+    """Whether seeking works, and costs no more than reading there."""
+    if not stream.seekable() or isinstance(stream, zipfile.ZipExtFile):
+        return False
+    try:
+        # What fsspec makes of a web server without ranges says that it can, and cannot.
+        stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class Joined(io.RawIOBase):

@@ -9,6 +9,7 @@ import tensorstore as ts
 from lateen_api.spec import DataSpec
 
 from lateen_trainer import storage
+from lateen_trainer.data import hub
 from lateen_trainer.data import ledger as ledgers
 from lateen_trainer.data.bad_documents import describe_skipped
 from lateen_trainer.data.build import Target, build_cache
@@ -50,7 +51,7 @@ def open_or_build_cache(
 
     Args:
         spec: what to read.
-        split: `trainUrls` or `validationUrls`.
+        split: `trainUrls` or `validationUrls`, or the splits of the data set `id`.
         tokenizer: what makes tokens of it.
         cache_dir: path or URL; with several hosts, one that all of them see.
         is_builder: this process builds; otherwise it waits for the one that does.
@@ -65,9 +66,7 @@ def open_or_build_cache(
         DataError: a source is broken, or the cache is corrupt.
         LostPeerError: the building process has stopped.
     """
-    field = f"spec.data.{split}Urls"
-    _check_kind(spec)
-    files = expand_urls(spec.train_urls if split == "train" else spec.validation_urls, field=field)
+    field, files = _find_files(spec, split)
     options = {
         "dtype": spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
         "skip_bad": spec.on_bad_document == "skip",
@@ -93,13 +92,19 @@ def open_or_build_cache(
     return open_cache(url, ledger, context)
 
 
-def _check_kind(spec: DataSpec) -> None:
-    for name, value in (("id", spec.id), ("configs", spec.configs)):
-        if value:
-            raise UserError(
-                f"spec.data.{name} is {value!r}: data sets of the Hugging Face hub and mixtures cannot be "
-                "read by this version, expected files. Name them in spec.data.trainUrls."
-            )
+def _find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
+    """The field that names a split's files, for messages, and the files in order."""
+    if spec.configs:
+        raise UserError(
+            f"spec.data.configs is {spec.configs!r}: mixtures cannot be read by this version, expected files. Name "
+            "them in spec.data.trainUrls."
+        )
+    of_hub = spec.split if split == "train" else spec.validation_split
+    urls = spec.train_urls if split == "train" else spec.validation_urls
+    if spec.id is not None and of_hub is not None and not urls:
+        return "spec.data.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
+    field = f"spec.data.{split}Urls"
+    return field, expand_urls(urls, field=field)
 
 
 def _wait(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from lateen_trainer.data import stdlib
+from lateen_trainer.data import hub, stdlib
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.urls import LOOKUPS, current
 from lateen_trainer.errors import DataError
@@ -21,8 +21,8 @@ def check_unchanged(files: Sequence[SourceFile], *, field: str, discard: Callabl
         DataError: a file changed.
         UserError: a file is gone.
     """
-    # The standard library's files are known by their content, and no one changes them while they run.
-    listed = [file for file in files if not file.url.startswith(f"{stdlib.SCHEME}://")]
+    # The standard library's files are known by their content, and files of a commit cannot change.
+    listed = [file for file in files if not (file.url.startswith(f"{stdlib.SCHEME}://") or hub.is_pinned(file))]
     with ThreadPoolExecutor(LOOKUPS) as pool:
         found = list(pool.map(lambda file: current(file, field=field), listed))
     for before, now in zip(listed, found, strict=True):
