@@ -23,6 +23,7 @@ from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
+from lateen_trainer.data.bad_documents import count_skipped
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
@@ -130,7 +131,11 @@ def open_caches(
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
         )  # fmt: skip
 
-    return open_split("train"), open_split("validation") if has_validation(spec) else None
+    train = open_split("train")
+    validation = open_split("validation") if has_validation(spec) else None
+    caches = [train] if validation is None else [train, validation]
+    report.skipped_documents(sum(count_skipped(cache.ledger.skipped) for cache in caches))
+    return train, validation
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

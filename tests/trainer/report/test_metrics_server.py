@@ -165,3 +165,5 @@ def test_batches_that_are_left_out_are_counted():
         before = samples(url)["lateen_trainer_skipped_batches"]
         tracker.left_out(3)
         assert (before, samples(url)["lateen_trainer_skipped_batches"]) == (0, 3)
+        tracker.skipped_documents(7)
+        assert samples(url)["lateen_trainer_skipped_documents"] == 7

@@ -81,6 +81,7 @@ def _is_there(file: SourceFile, dataset: str) -> bool:
 
 def _find(dataset: str, revision: str | None) -> _Repository:
     from huggingface_hub import HfApi, constants
+    from huggingface_hub.hf_api import RepoFile
 
     if constants.is_offline_mode():
         return _find_cached(dataset, revision)
@@ -90,7 +91,7 @@ def _find(dataset: str, revision: str | None) -> _Repository:
     files = {
         entry.path: (entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id)
         for entry in entries
-        if hasattr(entry, "blob_id")
+        if isinstance(entry, RepoFile)
     }
     root = _root(info.id, str(info.sha))
     return _Repository(
