@@ -1,5 +1,6 @@
 """Data sets of the hub, a fake one on loopback: which commit, which files, and what is said where there are none."""
 
+import io
 import json
 import os
 import subprocess
@@ -83,6 +84,18 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
         environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": "hf_good"}
         found = read(folder / "cache", *specs.values(), **environ)
     return dict(zip(specs, found, strict=True))
+
+
+def test_of_a_script_the_hubs_conversion_is_read(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"text": ["converted"]}), stream)
+    repositories = {
+        "org/scripted": {"main": SCRIPTED, "refs/convert/parquet": {"default/train/0000.parquet": stream.getvalue()}}
+    }
+    with serving(repositories) as hub:
+        (found,) = read(tmp_path, {"id": "org/scripted"}, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"))
+    assert found["documents"] == ["converted"]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,12 @@ import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from lateen_api.spec import DataSpec
 from lateen_trainer.data import build as building
 from lateen_trainer.data.layout import Layout
@@ -219,6 +222,37 @@ def compressing_server() -> Callable[[str, bytes], str]:
     yield add
     server.shutdown()
     server.server_close()
+
+
+class TranscodingFileSystem(MemoryFileSystem):
+    """Keeps objects compressed and gives them decompressed, as GCS does with Content-Encoding: gzip: ranges count in
+    the compressed size."""
+
+    protocol = "transcoding"
+    store: ClassVar[dict] = {}
+    pseudo_dirs: ClassVar[list] = [""]
+
+    def info(self, path, **options):
+        found = super().info(path, **options)
+        if found["type"] != "file":
+            return found
+        return {**found, "size": found["size"] // 10, "contentEncoding": "gzip", "etag": "one"}
+
+    def get_file(self, rpath, lpath, **options):
+        Path(lpath).write_bytes(self.cat_file(rpath))
+
+    def _open(self, path, mode="rb", **options):
+        return io.BytesIO(self.cat_file(path)[: self.info(path)["size"]])
+
+    def cat_file(self, path, **options):
+        return self.store[self._strip_protocol(path)].getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_what_a_bucket_decompresses_is_read_past_the_size_that_it_states(name, tmp_path):
+    fsspec.register_implementation("transcoding", TranscodingFileSystem, clobber=True)
+    MemoryFileSystem.pipe_file(TranscodingFileSystem(), f"/bucket/{name}", lines(TEXTS))
+    assert tokens(tmp_path, f"transcoding://bucket/{name}")[0] == expected(TEXTS)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.zip", "a.parquet"])

@@ -66,7 +66,7 @@ def open_or_build_cache(
         DataError: a source is broken, or the cache is corrupt.
         LostPeerError: the building process has stopped.
     """
-    field, files = _find_files(spec, split)
+    field, files = find_files(spec, split)
     options = {
         "dtype": spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
         "skip_bad": spec.on_bad_document == "skip",
@@ -92,7 +92,7 @@ def open_or_build_cache(
     return open_cache(url, ledger, context)
 
 
-def _find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
+def find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
     """The field that names a split's files, for messages, and the files in order."""
     if spec.configs:
         raise UserError(
