@@ -8,17 +8,16 @@ import zipfile
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import fsspec
 import numpy as np
 import pytest
-from fsspec import AbstractFileSystem
 from lateen_api.spec import DataSpec
 from lateen_trainer.data import build as building
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
+from trainer.data.transcoding import TranscodingFileSystem
 
 TEXTS = [f"document {number} — with ünïcode {'and length ' * (number % 5)}" for number in range(300)]
 EOS = ByteTokenizer.eos_id
@@ -224,28 +223,9 @@ def compressing_server() -> Callable[[str, bytes], str]:
     server.server_close()
 
 
-class TranscodingFileSystem(AbstractFileSystem):
-    """Keeps objects compressed and gives them decompressed, as GCS does with Content-Encoding: gzip: ranges count in
-    the compressed size."""
-
-    protocol = "transcoding"
-    contents: ClassVar[dict[str, bytes]] = {}
-
-    def info(self, path, **options):
-        name = self._strip_protocol(path)
-        size = len(self.contents[name]) // 10
-        return {"name": name, "type": "file", "size": size, "contentEncoding": "gzip", "etag": "one"}
-
-    def get_file(self, rpath, lpath, **options):
-        Path(lpath).write_bytes(self.contents[self._strip_protocol(rpath)])
-
-    def _open(self, path, mode="rb", **options):
-        return io.BytesIO(self.contents[path][: self.info(path)["size"]])
-
-
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_what_a_bucket_decompresses_is_read_past_the_size_that_it_states(name, tmp_path, monkeypatch):
-    fsspec.register_implementation("transcoding", TranscodingFileSystem, clobber=True)
+    fsspec.register_implementation("transcoding", "trainer.data.transcoding.TranscodingFileSystem", clobber=True)
     monkeypatch.setitem(TranscodingFileSystem.contents, f"bucket/{name}", lines(TEXTS))
     assert tokens(tmp_path, f"transcoding://bucket/{name}")[0] == expected(TEXTS)
 
