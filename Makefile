@@ -47,7 +47,7 @@ test-trainer: $(VENV)/.test ## The trainer: minutes
 	$(PYTEST) tests/trainer -n 2
 
 test-e2e: $(VENV)/.test ## Whole runs by `lateen run`: minutes
-	$(PYTEST) tests/e2e tests/reproducibility
+	$(PYTEST) tests/e2e tests/reproducibility tests/monitoring
 
 test-cluster: $(VENV)/.test ## The operator on a real cluster: many minutes; skipped but for root on Linux
 	cd tests && ../$(BIN)/python -m cluster build
@@ -96,6 +96,7 @@ crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart h
 	$(BIN)/lateen crd --reference > docs/reference.md
 	PYTHONPATH=tests $(BIN)/python -m metrics_page
 	$(BIN)/python charts/generate.py
+	PYTHONPATH=charts $(BIN)/python -m dashboards
 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py

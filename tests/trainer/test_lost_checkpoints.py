@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from lateen_api.outcome import ExitCode
+from lateen_trainer.report.prometheus import PrometheusTracker
 from small_runs import SmallRuns
 
 STEPS = 4
@@ -94,3 +95,12 @@ def test_the_last_loss_is_known_where_no_step_is_left_to_train(runs):
 
     assert (outcome.exit_code, outcome.start_step, outcome.step) == (ExitCode.DONE, 4, 4)
     assert runs.summary("run")["loss"] == before["loss"] == runs.losses("run")[-1]
+
+
+def test_damaged_ones_that_lie_aside_are_in_the_metrics(runs, monkeypatch):
+    for name in ("step-00000003.corrupt", "step-00000002.corrupt", "step-00000002.incomplete"):
+        (runs.folder / "run" / "checkpoints" / name).mkdir()
+    counts: list[int] = []
+    monkeypatch.setattr(PrometheusTracker, "damaged_checkpoints", lambda _, count: counts.append(count))
+    assert runs.run("run", LONGER, known_step=4).exit_code is ExitCode.DONE
+    assert counts == [2]

@@ -15,14 +15,17 @@ from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.masking import masked
 from lateen_api.plan import make_plan
+from lateen_api.plan.schedule import has_validation
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob, LoraSpec
 from lateen_api.wording import listing
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
+from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
+from lateen_trainer.data.bad_documents import count_skipped
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
@@ -74,6 +77,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     skips = known_skips(checkpoints, origin, past, peers, train_tokens)
     report.begin(plan, start)
     if peers.first:
+        aside = checkpoints.folder.set_aside_ones()
+        report.damaged_checkpoints(sum(one.state is State.CORRUPT for one in aside))
         metrics = JsonLinesTracker(
             run_dir / "metrics.jsonl",
             attempt=environment.attempt,
@@ -132,7 +137,11 @@ def open_caches(
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
         )  # fmt: skip
 
-    return open_split("train"), open_split("validation") if spec.data.validation_urls else None
+    train = open_split("train")
+    validation = open_split("validation") if has_validation(spec) else None
+    caches = [train] if validation is None else [train, validation]
+    report.skipped_documents(sum(count_skipped(cache.ledger.skipped) for cache in caches))
+    return train, validation
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

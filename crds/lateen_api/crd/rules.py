@@ -146,6 +146,14 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
             "must have exactly one of trainUrls, id and configs. Add one, or remove the others.",
         ),
         Rule(
+            "has(self.id) || !(has(self.name) || has(self.revision) || has(self.validationSplit))",
+            "name, revision and validationSplit are for data sets of the Hugging Face hub. Add id, or remove them.",
+        ),
+        Rule(
+            "!has(self.validationSplit) || !has(self.validationUrls) || self.validationUrls.size() == 0",
+            "validationSplit and validationUrls must not stand together. Remove one of the two.",
+        ),
+        Rule(
             "!has(self.trainWeights) || self.trainWeights.all(name, has(self.configs) && name in self.configs)",
             "trainWeights must name sources of configs. Correct the names.",
         ),

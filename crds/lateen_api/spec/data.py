@@ -1,5 +1,7 @@
 """`spec.data`: where text comes from and how it becomes tokens."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from lateen_api.spec.section import Section
@@ -9,7 +11,8 @@ class DataSourceSpec(Section):
     """One source of text: files by URL, or a data set of the Hugging Face hub."""
 
     id: str | None = None
-    """Data set on the Hugging Face hub, such as `openwebtext`."""
+    """Data set on the Hugging Face hub, such as `Skylion007/openwebtext`. Its files are read; a script is never
+    run."""
 
     name: str | None = None
     """Configuration of the Hugging Face data set, where it has several."""
@@ -22,12 +25,29 @@ class DataSourceSpec(Section):
     validation_urls: list[str] = Field(default_factory=list)
     """Files to evaluate on, in the same notation. Without any there is no evaluation."""
 
+    revision: str | None = Field(default=None, min_length=1)
+    """Branch, tag or commit of the Hugging Face data set. Default: `main`."""
+
+    split: str = Field(default="train", min_length=1)
+    """Split of the Hugging Face data set to train on."""
+
+    validation_split: str | None = Field(default=None, min_length=1)
+    """Split of the Hugging Face data set to evaluate on. Without it and `validationUrls` there is no evaluation."""
+
     text_key: str = "text"
     """Field of a JSON-lines record that holds the text."""
 
 
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
+
+    dtype: Literal["uint16", "uint32", "int32", "int64"] | None = None
+    """Type of the token ids in `.bin` files, little-endian. Other files do not need it."""
+
+    on_bad_document: Literal["stop", "skip"] = "stop"
+    """What a document that cannot be read does: a line that is not JSON, a record without the text, a null.
+    `stop` fails the job with the file and the line; `skip` leaves the document out and reports how many and where.
+    Broken files always stop."""
 
     tokenizer: str = Field(default="gpt2", min_length=1, max_length=1024)
     """`bytes` (built in: one token a byte, plus end of text), or a Hugging Face tokenizer:

@@ -222,7 +222,7 @@ class Controller:
         self.metrics.status_patches.inc()
         self._written_at[key] = now
         self.store.put(JOBS, stored)
-        self._count(told, after)
+        self._count(key, told, after)
         self.poster.post(key, job.uid, events(told, after))
         return math.inf
 
@@ -280,12 +280,13 @@ class Controller:
         if first.running and pods:
             self.poller.watch(key, Trainer(attempt.number, pods[0].name, pods[0].ip))
 
-    def _count(self, before: JobStatus, after: JobStatus) -> None:
+    def _count(self, key: Key, before: JobStatus, after: JobStatus) -> None:
         known = {entry.number: entry for entry in before.attempts}
         for entry in after.attempts:
             old = known.get(entry.number)
             if entry.ended and (old is None or not old.ended):
                 self.metrics.attempts.labels(entry.failure_class).inc()
+                self.metrics.jobs.attempt_ended(key, entry.failure_class or "")
             took = entry.seconds_to_next_step
             if took is not None and (old is None or old.seconds_to_next_step is None):
                 self.metrics.recovery.observe(took)

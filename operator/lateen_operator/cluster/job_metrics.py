@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from lateen_operator.cluster.store import Key
+from lateen_operator.verdict import FailureClass
 
 OWNER = ("training_job_namespace", "training_job")
 
@@ -30,6 +31,7 @@ class JobMetrics(Collector):
     def __init__(self, namespace: str):
         self._namespace = namespace
         self._statuses: dict[Key, JobStatus] = {}
+        self._ended: Counter[tuple[Key, str]] = Counter()
 
     def put(self, key: Key, status: JobStatus) -> None:
         """The status of a job, as it was written last."""
@@ -38,6 +40,12 @@ class JobMetrics(Collector):
     def forget(self, key: Key) -> None:
         """The job is gone."""
         self._statuses.pop(key, None)
+        for failure_class in FailureClass:
+            self._ended.pop((key, failure_class), None)
+
+    def attempt_ended(self, key: Key, failure_class: str) -> None:
+        """Counts an attempt of a job, by the class of its end."""
+        self._ended[key, failure_class] += 1
 
     def collect(self) -> Iterator[Metric]:
         statuses = dict(self._statuses)
@@ -58,6 +66,19 @@ class JobMetrics(Collector):
             attempts.add_metric(key, status.attempt_count)
         yield attempts
         yield self._times(statuses)
+        yield self._attempts_ended(statuses)
+
+    def _attempts_ended(self, statuses: dict[Key, JobStatus]) -> Metric:
+        """All classes stand at 0 from a job's first status, so that increase() sees its first failure."""
+        family = CounterMetricFamily(
+            f"{self._namespace}_job_attempts_ended",
+            "Attempts of a job that ended since the operator started.",
+            labels=(*OWNER, "failure_class"),
+        )
+        for key in statuses:
+            for failure_class in FailureClass:
+                family.add_metric((*key, failure_class.value), self._ended[key, failure_class])
+        return family
 
     def _states(self, statuses: dict[Key, JobStatus]) -> Metric:
         family = GaugeMetricFamily(f"{self._namespace}_jobs", "Jobs by state.", labels=["state"])

@@ -3,6 +3,7 @@
 from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.store import Key
+from lateen_operator.verdict import FailureClass
 
 PLAN = PlanStatus(
     accelerator="v5e-16", mesh="16x1", devices=16, microbatch=1, accumulation_steps=1, parameters=1, tokens_per_step=1
@@ -66,3 +67,27 @@ def test_a_job_without_an_attempt_uses_no_devices_and_one_that_is_gone_has_no_se
     assert (found["job_devices"], found["jobs,Suspended"], found["jobs,Training"]) == (0, 1, 0)
     metrics.jobs.forget(KEY)
     assert not any(name.startswith("job_") for name in series(metrics))
+
+
+def test_attempts_that_ended_are_counted_by_job_and_class_from_0() -> None:
+    metrics = Metrics()
+    metrics.jobs.put(KEY, TRAINS)
+    metrics.jobs.put(Key("team", "other"), TRAINS)
+    for failure_class in ("User", "User", "Planned"):
+        metrics.jobs.attempt_ended(KEY, failure_class)
+    assert ended(metrics, "nano") == {**dict.fromkeys(FailureClass, 0.0), "User": 2, "Planned": 1}
+    assert ended(metrics, "other") == dict.fromkeys(FailureClass, 0.0)
+
+    metrics.jobs.forget(KEY)
+    metrics.jobs.put(KEY, TRAINS)  # another job of the same name
+    assert set(ended(metrics, "nano").values()) == {0}
+
+
+def ended(metrics: Metrics, job: str) -> dict[str, float]:
+    """Attempts of a job that ended, by failure class."""
+    return {
+        sample.labels["failure_class"]: sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "lateen_operator_job_attempts_ended_total" and sample.labels["training_job"] == job
+    }

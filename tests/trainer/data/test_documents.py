@@ -298,11 +298,14 @@ def test_a_record_whose_text_is_no_text(tmp_path):
     assert message(path).startswith(f"{path}, line 1, holds a int under 'text': expected the text there.")
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.tar.gz", "a.zip", "a.npy"])
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.npz", "a.pdf"])
 def test_files_that_hold_no_text_are_refused(tmp_path, name):
     text = message(write(tmp_path, name, b"PAR1"), UserError)
     assert text.startswith(f"{FIELD} names '{tmp_path}/{name}': files of the kind .")
-    assert text.endswith("cannot be read, expected text or JSON lines (.jsonl), compressed or not.")
+    assert text.endswith(
+        "cannot be read, expected text, JSON lines (.jsonl), Parquet, Arrow or tokens (.npy, .bin), compressed or not. "
+        "Convert it, or leave it out by a pattern that starts with `!`."
+    )
 
 
 def test_a_file_that_is_gone_when_it_is_read(tmp_path):
@@ -325,10 +328,13 @@ OTHER_CONTENT = {
     "bzip2": (bz2.compress(b"x"), "bzip2 data: it is compressed. Give it the suffix .bz2, or decompress it."),
     "xz": (lzma.compress(b"x"), "xz data: it is compressed. Give it the suffix .xz, or decompress it."),
     "zst": (COMPRESS[".zst"](b"x"), "Zstandard data: it is compressed. Give it the suffix .zst, or decompress it."),
-    "zip": (b"PK\x03\x04x", "a zip archive: it cannot be read, expected text or JSON lines (.jsonl), "),
-    "parquet": (b"PAR1\x15\x04\x15", "a Parquet file: it cannot be read, expected text or JSON lines (.jsonl), "),
-    "tar": (bytes(257) + b"ustar", "a tar archive: it cannot be read, expected text or JSON lines (.jsonl), "),
-    "pdf": (b"%PDF-1.7", "a PDF file: it cannot be read, expected text or JSON lines (.jsonl), "),
+    "zip": (b"PK\x03\x04x", "a zip archive: it is not read as one by this name. Give it the suffix .zip."),
+    "parquet": (
+        b"PAR1\x15\x04\x15",
+        "a Parquet file: it is not read as one by this name. Give it the suffix .parquet.",
+    ),
+    "tar": (bytes(257) + b"ustar", "a tar archive: it cannot be read, expected text, JSON lines (.jsonl), "),
+    "pdf": (b"%PDF-1.7", "a PDF file: it cannot be read, expected text, JSON lines (.jsonl), "),
     "utf-16": (
         "\ufeffx".encode("utf-16-le"),
         "text in UTF-16: it is not UTF-8. Convert it, for instance by `iconv -f ",
@@ -390,7 +396,8 @@ def test_the_query_of_a_url_says_nothing_of_the_kind(url, kinds):
     assert suffixes(url) == kinds
 
 
-UNREAD = "it cannot be read, expected text or JSON lines (.jsonl), compressed or not. Convert it."
+UNREAD = "it cannot be read, expected text, JSON lines (.jsonl), Parquet, Arrow or tokens (.npy, .bin). Convert it."
+RENAME = "it is not read as one by this name. Give it the suffix"
 
 
 @pytest.mark.parametrize(
@@ -399,8 +406,8 @@ UNREAD = "it cannot be read, expected text or JSON lines (.jsonl), compressed or
         (b"\x04\x22\x4d\x18\x60\x40\x82", f"LZ4 data: {UNREAD}"),
         (b"7z\xbc\xaf\x27\x1c\0\4", f"a 7z archive: {UNREAD}"),
         (b"Rar!\x1a\x07\x01\0", f"a RAR archive: {UNREAD}"),
-        (b"PK\x05\x06" + bytes(18), f"a zip archive: {UNREAD}"),
-        (b"PARE\x15\x04", f"a Parquet file: {UNREAD}"),
+        (b"PK\x05\x06" + bytes(18), f"a zip archive: {RENAME} .zip."),
+        (b"PARE\x15\x04", f"a Parquet file: {RENAME} .parquet."),
         (bz2.compress(b""), "bzip2 data: it is compressed. Give it the suffix .bz2, or decompress it."),
     ],
 )

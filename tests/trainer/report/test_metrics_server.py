@@ -165,3 +165,12 @@ def test_batches_that_are_left_out_are_counted():
         before = samples(url)["lateen_trainer_skipped_batches"]
         tracker.left_out(3)
         assert (before, samples(url)["lateen_trainer_skipped_batches"]) == (0, 3)
+        tracker.skipped_documents(7)
+        assert samples(url)["lateen_trainer_skipped_documents"] == 7
+
+
+def test_damaged_checkpoints_stand_at_0_until_some_are_found():
+    with serving(ProgressState()) as (url, tracker):
+        before = samples(url)["lateen_trainer_damaged_checkpoints"]
+        tracker.damaged_checkpoints(2)
+        assert (before, samples(url)["lateen_trainer_damaged_checkpoints"]) == (0, 2)

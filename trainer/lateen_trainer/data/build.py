@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import tensorstore as ts
@@ -17,12 +18,15 @@ import tensorstore as ts
 from lateen_trainer import storage
 from lateen_trainer.data import ledger as ledgers
 from lateen_trainer.data import source
+from lateen_trainer.data.bad_documents import SkippedDocuments, stop
 from lateen_trainer.data.cache import FIELD
 from lateen_trainer.data.documents import Piece, read_documents
 from lateen_trainer.data.layout import Layout, token_dtype, writable_array, write_metadata
 from lateen_trainer.data.ledger import LEDGER, STATE, BuildState, Ledger, chained
 from lateen_trainer.data.source import SourceFile
+from lateen_trainer.data.token_files import TokenFormat
 from lateen_trainer.data.tokenizer import Tokenizer
+from lateen_trainer.data.unchanged import check_unchanged
 from lateen_trainer.errors import UserError
 
 _BATCH = 4 << 20
@@ -64,8 +68,20 @@ def build_cache(
     text_key: str,
     field: str,
     progress: Callable[[str], None],
+    dtype: str | None = None,
+    skip_bad: bool = False,
 ) -> Ledger:
     """Builds the cache, or completes one that was begun, and returns its ledger.
+
+    Args:
+        files: what to read, in order.
+        tokenizer: what makes tokens of it.
+        target: where they go.
+        text_key: `spec.data.textKey`.
+        field: the job's field that names the files, for messages.
+        progress: called with where the work is, for people.
+        dtype: `spec.data.dtype`.
+        skip_bad: leave bad documents out, and say so in the ledger, rather than end at the first.
 
     Raises:
         UserError: a source or the cache's folder cannot be used, the disk is full, or there is no text.
@@ -73,15 +89,20 @@ def build_cache(
     """
     shards = _Shards(target, token_dtype(tokenizer.vocab_size), files)
     first = shards.state
-    pieces = _pieces(files, first, text_key=text_key, as_bytes=tokenizer.takes_bytes, field=field)
+    form = TokenFormat(tokenizer.vocab_size, tokenizer.eos_id, dtype)
+    read = partial(read_documents, text_key=text_key, as_bytes=tokenizer.takes_bytes, field=field, tokens=form)
+    pieces = _pieces(files, first, read, shards.skipped if skip_bad else None)
     for piece in _tokenized(pieces, tokenizer):
         at_first = (piece.source, piece.piece) == (first.source, first.piece)
         shards.append(piece, skip=first.skip if at_first else 0)
-        progress(f"{piece.source + 1} of {len(files)} files tokenized, {shards.tokens:,} tokens")
+        progress(
+            f"{piece.source + 1} of {len(files)} files tokenized, {shards.tokens:,} tokens{_skipped(shards.skipped)}"
+        )
+    check_unchanged(files, field=field, discard=shards.discard)
     if shards.tokens == 0:
         raise UserError(
             f"{field}: its {len(files)} files hold no text ({sum(file.size for file in files):,} bytes). "
-            "Expected at least one document that is not empty."
+            f"Expected at least one document that is not empty.{_skipped(shards.skipped)}"
         )
     tokens, digest = shards.finish()
     ledger = Ledger(
@@ -99,6 +120,7 @@ def build_cache(
         dtype=shards.dtype.name,
         layout=target.layout,
         digest=digest,
+        skipped=shards.skipped.to_json(),
     )
     with storage.explained(target.url, field=FIELD):
         target.store.write(LEDGER, ledger.to_json()).result()
@@ -106,12 +128,25 @@ def build_cache(
     return ledger
 
 
+def _skipped(skipped: SkippedDocuments) -> str:
+    return f", {skipped.count:,} bad documents skipped" if skipped.count else ""
+
+
 def _pieces(
-    files: Sequence[SourceFile], state: BuildState, *, text_key: str, as_bytes: bool, field: str
+    files: Sequence[SourceFile],
+    state: BuildState,
+    read: Callable[..., Iterator[Piece]],
+    skipped: SkippedDocuments | None,
 ) -> Iterator[tuple[int, int, Piece]]:
-    """(source, index in it, piece) of all text from `state` on."""
+    """(source, index in it, piece) of all text from `state` on.
+
+    Args:
+        read: `read_documents`, but for the file and what takes bad documents.
+        skipped: counts bad documents; None: they are errors.
+    """
     for number in range(state.source, len(files)):
-        pieces = enumerate(read_documents(files[number], text_key=text_key, as_bytes=as_bytes, field=field))
+        on_bad = stop if skipped is None else skipped.collect(number, files[number].url)
+        pieces = enumerate(read(files[number], on_bad=on_bad))
         begin = state.piece if number == state.source else 0
         for index, piece in itertools.islice(pieces, begin, None):
             yield number, index, piece
@@ -122,7 +157,12 @@ def _tokenized(pieces: Iterable[tuple[int, int, Piece]], tokenizer: Tokenizer) -
     end_of_text = np.array([tokenizer.eos_id], token_dtype(tokenizer.vocab_size))
 
     def encode(batch: list[tuple[int, int, Piece]]) -> list[_Tokens]:
-        encoded = tokenizer.encode_batch([piece.text for _, _, piece in batch])
+        texts = [piece.text for _, _, piece in batch if not isinstance(piece.text, np.ndarray)]
+        from_text = iter(tokenizer.encode_batch(texts) if texts else [])
+        encoded = [
+            piece.text.astype(end_of_text.dtype) if isinstance(piece.text, np.ndarray) else next(from_text)
+            for _, _, piece in batch
+        ]
         return [
             _Tokens(
                 number,
@@ -174,6 +214,7 @@ class _Shards:
             self._kvstore = target.store.spec().to_json()
             self._array = writable_array(self._kvstore, dtype, target.layout, target.context)
             self.state = ledgers.read_state(target.store) or BuildState()
+            self.skipped = SkippedDocuments(self.state.skipped)
             # Tells those who wait that work has begun, and finds out whether the folder can be written.
             target.store.write(STATE, self.state.to_json()).result()
 
@@ -202,6 +243,11 @@ class _Shards:
             write_metadata(self._kvstore, self.tokens, self.dtype, self._target.layout, self._target.context)
         return self.tokens, digest
 
+    def discard(self) -> None:
+        """Forgets what was built, so that a later build begins again."""
+        with storage.explained(self._target.url, field=FIELD):
+            self._target.store.write(STATE, None).result()
+
     def _write_full(self, piece: _Tokens, done: int) -> None:
         """Writes a full shard, which ends behind the first `done` tokens of `piece`, and then the state."""
         self.state = replace(
@@ -211,6 +257,8 @@ class _Shards:
             piece=piece.piece,
             skip=done,
             digest=self._write_shard(piece.source),
+            # The file that is being read is read again from its beginning.
+            skipped=self.skipped.to_json(before=piece.source),
         )
         needed = self._bytes_needed(piece.source)
         self._filled = 0

@@ -1,4 +1,4 @@
-"""From a file to its documents: text files hold one each, JSON lines one a line.
+"""From a file to its documents: text files hold one each, JSON lines one a line, tables one a row.
 
 A document comes in pieces of bounded length, so that a corpus in one file needs no more memory than any
 other.
@@ -10,14 +10,20 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, cast
+from pathlib import PurePosixPath
+from typing import IO
 
-import fsspec
+import numpy as np
 
+from lateen_trainer.data.archives import readable, zip_members
+from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument, stop
+from lateen_trainer.data.columnar import arrow_texts, parquet_texts
 from lateen_trainer.data.compression import BrokenStream, decompressed, suffixes
-from lateen_trainer.data.kinds import check_content, is_json_lines
+from lateen_trainer.data.kinds import Kind, check_content, kind_of
+from lateen_trainer.data.opening import Joined, open_source, seekable, unwrapped
 from lateen_trainer.data.source import SourceFile, explained
-from lateen_trainer.errors import DataError
+from lateen_trainer.data.token_files import TokenFormat, npy_tokens, raw_tokens
+from lateen_trainer.errors import DataError, UserError
 
 PIECE = 1 << 20
 """Characters (of text) or bytes at which a document is cut into pieces."""
@@ -29,15 +35,26 @@ log = logging.getLogger(__name__)
 class Piece:
     """A document, or a part of a long one."""
 
-    text: str | bytes
+    text: str | bytes | np.ndarray
+    """An array: ids of tokens that exist already."""
+
     ends_document: bool
 
 
-def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: str) -> Iterator[Piece]:
+def read_documents(
+    file: SourceFile,
+    *,
+    text_key: str,
+    as_bytes: bool,
+    field: str,
+    tokens: TokenFormat | None = None,
+    on_bad: OnBadDocument = stop,
+) -> Iterator[Piece]:
     """The documents of a file, in order, in pieces; documents without any text are left out.
 
-    `.jsonl`, `.ndjson` and `.json` files hold one JSON object a line; all others are text and one document.
-    Both may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+    The suffix says what a file holds: a JSON object per line (`.jsonl`, `.ndjson`, `.json`), a column of text
+    (`.parquet`, `.arrow`, `.feather`), ids of tokens (`.npy`, `.bin`), or further files (`.zip`); all others
+    are text and one document. They may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     Bytes that are not UTF-8 reach a tokenizer of bytes as they are. A tokenizer of text gets U+FFFD in their
     place, and one warning a file says where. A byte order mark of UTF-8 at the beginning is left out.
@@ -47,27 +64,45 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
 
     Args:
         file: what to read.
-        text_key: field of a JSON record that holds the text.
+        text_key: field of a JSON record, or column, that holds the text.
         as_bytes: pieces are bytes rather than str.
         field: the job's field that names the file, for messages.
+        tokens: what ids in files of tokens mean; None: such files are refused.
+        on_bad: takes documents that cannot be read.
 
     Raises:
-        DataError: the file is cut off or corrupt, a line is no JSON object, or a record has no text.
+        DataError: the file is cut off or corrupt, or there is no text where it should be.
         UserError: the file cannot be read, or holds something else than its name says.
     """
-    as_json = is_json_lines(file, field=field)
-    with explained(field, file.url), fsspec.open(file.path, "rb") as raw:
+    reader = _Reader(text_key, as_bytes, field, tokens, on_bad)
+    kind = kind_of(file, field=field)
+    with explained(field, file.url), open_source(file) as raw:
+        if kind is not Kind.ZIP or suffixes(file.url)[1]:
+            yield from reader.read(raw, file)
+            return
+        with seekable(raw) as stream:
+            for member, content in zip_members(stream, file):
+                name = PurePosixPath(member.url).name
+                with readable(file, name):
+                    yield from reader.read(content, member)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads files one way. The fields are arguments of `read_documents`."""
+
+    text_key: str
+    as_bytes: bool
+    field: str
+    tokens: TokenFormat | None
+    on_bad: OnBadDocument
+
+    def read(self, raw: IO[bytes], file: SourceFile) -> Iterator[Piece]:
+        """The pieces of a file, or member of an archive, from its stored bytes."""
+        kind = kind_of(file, field=self.field)
         try:
-            stream = decompressed(cast(IO[bytes], raw), suffixes(file.url)[1])
-            head = check_content(stream, file, field=field, text_key=text_key, as_bytes=as_bytes)
-            # A mark of UTF-8 is no part of the text.
-            content = io.BufferedReader(_Joined(head.removeprefix(codecs.BOM_UTF8), stream), PIECE)
-            if as_json:
-                yield from _json_lines(content, file.url, text_key, as_bytes)
-            elif as_bytes:
-                yield from _with_end(_full_pieces(content))
-            else:
-                yield from _with_end(_cut(_decoded(content, file.url)))
+            raw, compression = unwrapped(raw, file, suffixes(file.url)[1])
+            yield from self._pieces(decompressed(raw, compression), kind, file)
         except BrokenStream as error:
             advice = error.advice or (
                 f"It is cut off or corrupt ({file.size:,} bytes): expected a whole file. Copy it anew, or exclude it "
@@ -75,22 +110,42 @@ def read_documents(file: SourceFile, *, text_key: str, as_bytes: bool, field: st
             )
             raise DataError(f"{file.url} cannot be decompressed: {error}. {advice}") from error
 
+    def _pieces(self, stream: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
+        match kind:
+            case Kind.ZIP:
+                raise DataError(f"{file.url} is a compressed archive: expected the archive itself. Decompress it.")
+            case Kind.PARQUET | Kind.ARROW:
+                texts = parquet_texts if kind is Kind.PARQUET else arrow_texts
+                with seekable(stream) as file_like:
+                    for text in texts(file_like, file.url, self.text_key, self.on_bad):
+                        yield from self._document(_without_surrogates(text))
+            case Kind.NPY | Kind.RAW_TOKENS:
+                if self.tokens is None:
+                    raise UserError(f"{self.field} names {file.url!r}, which holds tokens: expected text.")
+                read = npy_tokens if kind is Kind.NPY else raw_tokens
+                for run in read(stream, file.url, self.tokens):
+                    yield Piece(run.ids, run.ends_document)
+            case _:
+                yield from self._text_or_json(stream, kind, file)
 
-class _Joined(io.RawIOBase):
-    """A beginning that was read already, and the rest of a stream."""
+    def _text_or_json(self, stream: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
+        head = check_content(stream, file, field=self.field, text_key=self.text_key, as_bytes=self.as_bytes)
+        # A mark of UTF-8 is no part of the text.
+        content = io.BufferedReader(Joined(head.removeprefix(codecs.BOM_UTF8), stream), PIECE)
+        if kind is Kind.JSON_LINES:
+            for text in _json_lines(content, file.url, self.text_key, self.on_bad):
+                yield from self._document(text)
+        elif self.as_bytes:
+            yield from _with_end(_full_pieces(content))
+        else:
+            yield from _with_end(_cut(_decoded(content, file.url)))
 
-    def __init__(self, head: bytes, rest: IO[bytes]):
-        self._head = head
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        chunk, self._head = self._head[: len(buffer)], self._head[len(buffer) :]
-        chunk = chunk or self._rest.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+    def _document(self, text: str) -> Iterator[Piece]:
+        if self.as_bytes:
+            content = text.encode()
+            yield from _with_end(content[at : at + PIECE] for at in range(0, len(content), PIECE))
+        elif text:
+            yield from _with_end(_cut(iter([text])))
 
 
 def _full_pieces(stream: IO[bytes]) -> Iterator[bytes]:
@@ -162,39 +217,44 @@ def _with_end(pieces: Iterator[str] | Iterator[bytes]) -> Iterator[Piece]:
     yield Piece(held, ends_document=True)
 
 
-def _json_lines(stream: IO[bytes], url: str, text_key: str, as_bytes: bool) -> Iterator[Piece]:
+def _json_lines(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocument) -> Iterator[str]:
     for number, line in enumerate(stream, start=1):
         if line.isspace():
             continue
-        text = _without_surrogates(_text_of(line, number, url, text_key))
-        if as_bytes:
-            content = text.encode()
-            yield from _with_end(content[at : at + PIECE] for at in range(0, len(content), PIECE))
-        elif text:
-            yield from _with_end(_cut(iter([text])))
+        try:
+            text = _text_of(line, number, url, text_key)
+        except BadDocumentError as error:
+            on_bad(error)
+            continue
+        yield _without_surrogates(text)
 
 
 def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
     """The text of a JSON record.
 
     Raises:
-        DataError: the line is no JSON object, or has no text under `text_key`.
+        BadDocumentError: the line is no JSON object, or has no text under `text_key`.
     """
+    place = f"line {number:,}"
     try:
         record = json.loads(line.decode())
     except (ValueError, RecursionError) as error:  # ValueErrors: UnicodeDecodeError and JSONDecodeError
-        raise DataError(
+        raise BadDocumentError(
             f"{url}, line {number}, is not JSON: {error}. Expected one JSON object a line; "
-            f"the line begins {line[:60]!r}."
+            f"the line begins {line[:60]!r}.",
+            place,
         ) from error
     if not isinstance(record, dict):
-        raise DataError(f"{url}, line {number}, holds a JSON {type(record).__name__}: expected one JSON object a line.")
+        raise BadDocumentError(
+            f"{url}, line {number}, holds a JSON {type(record).__name__}: expected one JSON object a line.", place
+        )
     text = record.get(text_key)
     if not isinstance(text, str):
         problem = f"holds a {type(text).__name__} under {text_key!r}" if text_key in record else f"has no {text_key!r}"
-        raise DataError(
+        raise BadDocumentError(
             f"{url}, line {number}, {problem}: expected the text there. Its fields are {sorted(record)!r}; "
-            "name the right one in spec.data.textKey."
+            "name the right one in spec.data.textKey.",
+            place,
         )
     return text
 

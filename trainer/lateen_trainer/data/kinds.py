@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import IO
 
 from lateen_trainer.data.compression import suffixes
@@ -13,11 +14,38 @@ from lateen_trainer.errors import UserError
 HEAD = 1 << 12
 """Bytes that are looked at."""
 
-_JSON_LINES = (".jsonl", ".ndjson", ".json")
-_NOT_TEXT = (".parquet", ".arrow", ".tar", ".tgz", ".zip", ".npy", ".npz", ".bin", ".pdf", ".pkl", ".pt")
+
+class Kind(Enum):
+    """How a file is read."""
+
+    TEXT = "text"
+    JSON_LINES = "JSON lines"
+    PARQUET = "Parquet"
+    ARROW = "Arrow"
+    NPY = "a .npy array"
+    RAW_TOKENS = "raw tokens"
+    ZIP = "a zip archive"
+
+
+_KINDS = {
+    ".jsonl": Kind.JSON_LINES,
+    ".ndjson": Kind.JSON_LINES,
+    ".json": Kind.JSON_LINES,
+    ".parquet": Kind.PARQUET,
+    ".arrow": Kind.ARROW,
+    ".feather": Kind.ARROW,
+    ".npy": Kind.NPY,
+    ".bin": Kind.RAW_TOKENS,
+    ".zip": Kind.ZIP,
+}
+"""By suffix; all others are text."""
+
+_NOT_TEXT = (".tar", ".tgz", ".npz", ".pdf", ".pkl", ".pt")
 
 _COMPRESSED = "is compressed. Give it the suffix {suffix}, or decompress it."
-_CONVERT = "cannot be read, expected text or JSON lines (.jsonl), compressed or not. Convert it."
+_READ = "text, JSON lines (.jsonl), Parquet, Arrow or tokens (.npy, .bin)"
+_CONVERT = f"cannot be read, expected {_READ}. Convert it."
+_NAME = "is not read as one by this name. Give it the suffix {suffix}."
 _ENCODED = "is not UTF-8. Convert it, for instance by `iconv -f {encoding} -t UTF-8`."
 
 
@@ -41,12 +69,12 @@ _SIGNATURES = (
     _Signature(rb"\x04\x22\x4d\x18", "LZ4 data", _CONVERT),
     _Signature(rb"7z\xbc\xaf\x27\x1c", "a 7z archive", _CONVERT),
     _Signature(rb"Rar!\x1a\x07", "a RAR archive", _CONVERT),
-    _Signature(rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _CONVERT),
+    _Signature(rb"PK(\x03\x04|\x05\x06|\x07\x08)", "a zip archive", _NAME.format(suffix=".zip")),
     # The header of a page follows, whose first byte is a control character.
-    _Signature(rb"PAR[1E][\0-\x08\x0e-\x1f]", "a Parquet file", _CONVERT),
-    _Signature(rb"ARROW1\0\0", "an Arrow file", _CONVERT),
+    _Signature(rb"PAR[1E][\0-\x08\x0e-\x1f]", "a Parquet file", _NAME.format(suffix=".parquet")),
+    _Signature(rb"ARROW1\0\0", "an Arrow file", _NAME.format(suffix=".arrow")),
     _Signature(rb"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
-    _Signature(rb"\x93NUMPY", "a NumPy array", _CONVERT),
+    _Signature(rb"\x93NUMPY", "a NumPy array", _NAME.format(suffix=".npy")),
     _Signature(rb"%PDF-", "a PDF file", _CONVERT),
     _Signature(rb"SQLite format 3\0", "an SQLite database", _CONVERT),
     _Signature(rb"ustar", "a tar archive", _CONVERT, at=257),
@@ -58,23 +86,23 @@ _SIGNATURES = (
 )
 
 
-def is_json_lines(file: SourceFile, *, field: str) -> bool:
-    """Whether the file holds JSON lines rather than text, by its name.
+def kind_of(file: SourceFile, *, field: str) -> Kind:
+    """How the file is read, by its name.
 
     Raises:
-        UserError: the name is one of a kind that holds no text.
+        UserError: the name is one of a kind that cannot be read.
     """
     content, _ = suffixes(file.url)
     if content in _NOT_TEXT:
         raise UserError(
-            f"{field} names {file.url!r}: files of the kind {content} cannot be read, expected text or "
-            "JSON lines (.jsonl), compressed or not."
+            f"{field} names {file.url!r}: files of the kind {content} cannot be read, expected {_READ}, compressed or "
+            "not. Convert it, or leave it out by a pattern that starts with `!`."
         )
-    return content in _JSON_LINES
+    return _KINDS.get(content, Kind.TEXT)
 
 
 def check_content(stream: IO[bytes], file: SourceFile, *, field: str, text_key: str, as_bytes: bool) -> bytes:
-    """Reads the beginning of a file's content, and returns it.
+    """Reads the beginning of a file of text or JSON lines, and returns it.
 
     Args:
         stream: the content, decompressed.
@@ -90,7 +118,7 @@ def check_content(stream: IO[bytes], file: SourceFile, *, field: str, text_key: 
     found = next((one for one in _SIGNATURES if re.compile(one.begins).match(head, one.at)), None)
     if found is not None:
         raise UserError(f"{field} names {file.url!r}, which holds {found.what}: it {found.advice}")
-    if is_json_lines(file, field=field):
+    if kind_of(file, field=field) is Kind.JSON_LINES:
         return head
     if not as_bytes and b"\0" in head:
         raise UserError(

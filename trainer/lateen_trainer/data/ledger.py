@@ -7,7 +7,7 @@ written last.
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import tensorstore as ts
@@ -49,10 +49,13 @@ class Ledger:
     digest: str
     """Of all tokens: `chained` over the shards, in order."""
 
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    """Documents that were left out because they could not be read: `SkippedDocuments.to_json`."""
+
     format: int = FORMAT
 
     def to_json(self) -> bytes:
-        return seal(asdict(self))
+        return seal(_without_empty(asdict(self)))
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> "Ledger":
@@ -90,8 +93,11 @@ class BuildState:
     digest: str = ""
     """`chained` over the shards."""
 
+    skipped: list[dict[str, Any]] = field(default_factory=list)
+    """Documents that were left out, of the files before `source`."""
+
     def to_json(self) -> bytes:
-        return seal(asdict(self))
+        return seal(_without_empty(asdict(self)))
 
     @classmethod
     def from_json(cls, content: bytes) -> "BuildState | None":
@@ -102,14 +108,35 @@ class BuildState:
             return None
 
 
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields without `skipped` where nothing was: as the versions before it wrote and read them."""
+    return {name: value for name, value in fields.items() if name != "skipped" or value}
+
+
 def chained(digest: str, shard: bytes | memoryview) -> str:
     """Digest of the shards up to `shard`, given that of those before it (`""`: there are none)."""
     return hashlib.sha256(digest.encode() + shard).hexdigest()
 
 
-def fingerprint(tokenizer: Tokenizer, split: str, text_key: str, files: Sequence[SourceFile], layout: Layout) -> str:
-    """Hex digest of all that determines a cache's content."""
+def fingerprint(
+    tokenizer: Tokenizer,
+    split: str,
+    text_key: str,
+    files: Sequence[SourceFile],
+    layout: Layout,
+    *,
+    dtype: str | None = None,
+    skip_bad: bool = False,
+) -> str:
+    """Hex digest of all that determines a cache's content.
+
+    What is at its default plays no part, so that caches of before there was a choice are found.
+    """
     parts = [FORMAT, tokenizer.fingerprint, split, text_key, source.digest(files), layout.chunk, layout.shard]
+    if dtype is not None:
+        parts.append(f"dtype {dtype}")
+    if skip_bad:
+        parts.append("bad documents skipped")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

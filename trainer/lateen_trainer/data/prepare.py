@@ -1,5 +1,6 @@
 """The cache of a split: opened if it is whole, else built by one process while all others wait."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -8,9 +9,12 @@ import tensorstore as ts
 from lateen_api.spec import DataSpec
 
 from lateen_trainer import storage
+from lateen_trainer.data import hub
 from lateen_trainer.data import ledger as ledgers
+from lateen_trainer.data.bad_documents import describe_skipped
 from lateen_trainer.data.build import Target, build_cache
 from lateen_trainer.data.cache import FIELD, TokenCache, open_cache
+from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.ledger import LEDGER, Ledger
 from lateen_trainer.data.source import SourceFile
@@ -22,6 +26,8 @@ _POOL_BYTES = 1 << 28
 """Memory for chunks and shard indices of a cache that is not on this machine."""
 
 _POLL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def open_or_build_cache(
@@ -45,7 +51,7 @@ def open_or_build_cache(
 
     Args:
         spec: what to read.
-        split: `trainUrls` or `validationUrls`.
+        split: `trainUrls` or `validationUrls`, or the splits of the data set `id`.
         tokenizer: what makes tokens of it.
         cache_dir: path or URL; with several hosts, one that all of them see.
         is_builder: this process builds; otherwise it waits for the one that does.
@@ -60,10 +66,12 @@ def open_or_build_cache(
         DataError: a source is broken, or the cache is corrupt.
         LostPeerError: the building process has stopped.
     """
-    field = f"spec.data.{split}Urls"
-    _check_kind(spec)
-    files = expand_urls(spec.train_urls if split == "train" else spec.validation_urls, field=field)
-    fingerprint = ledgers.fingerprint(tokenizer, split, spec.text_key, files, layout)
+    field, files = find_files(spec, split)
+    options = {
+        "dtype": spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
+        "skip_bad": spec.on_bad_document == "skip",
+    }
+    fingerprint = ledgers.fingerprint(tokenizer, split, spec.text_key, files, layout, **options)
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
     with storage.explained(cache_dir, field=FIELD):
@@ -74,19 +82,29 @@ def open_or_build_cache(
         # Not before: a cache that others have built may be read only.
         storage.check_writable(cache_dir, field=FIELD)
         target = Target(url, store, context, fingerprint, split, layout)
-        ledger = build_cache(files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress)
+        ledger = build_cache(
+            files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress, **options
+        )
     elif ledger is None:
         ledger = _wait(store, url, files, progress=progress, timeout=timeout)
+    for sentence in describe_skipped(ledger.skipped):
+        log.warning("%s", sentence)
     return open_cache(url, ledger, context)
 
 
-def _check_kind(spec: DataSpec) -> None:
-    for name, value in (("id", spec.id), ("configs", spec.configs)):
-        if value:
-            raise UserError(
-                f"spec.data.{name} is {value!r}: data sets of the Hugging Face hub and mixtures cannot be "
-                "read by this version, expected files. Name them in spec.data.trainUrls."
-            )
+def find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
+    """The field that names a split's files, for messages, and the files in order."""
+    if spec.configs:
+        raise UserError(
+            f"spec.data.configs is {spec.configs!r}: mixtures cannot be read by this version, expected files. Name "
+            "them in spec.data.trainUrls."
+        )
+    of_hub = spec.split if split == "train" else spec.validation_split
+    urls = spec.train_urls if split == "train" else spec.validation_urls
+    if spec.id is not None and of_hub is not None and not urls:
+        return "spec.data.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
+    field = f"spec.data.{split}Urls"
+    return field, expand_urls(urls, field=field)
 
 
 def _wait(

@@ -36,6 +36,9 @@ class SourceFile:
     stamp: str
     """Changes when the content does: an object's ETag or generation, a local file's modification time."""
 
+    is_transcoded: bool = False
+    """The server decompresses it on its way, or may do so: `size` is not that of what arrives."""
+
 
 def digest(files: Iterable[SourceFile]) -> str:
     """Hex digest of a list of files, in order.

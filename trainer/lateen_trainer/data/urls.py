@@ -5,32 +5,26 @@ import glob
 import logging
 import os
 import re
-import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import braceexpand
 import fsspec
 from fsspec.utils import glob_translate
-from lateen_api.masking import masked
 from lateen_api.wording import listing
 
 from lateen_trainer import storage
 from lateen_trainer.data import stdlib
+from lateen_trainer.data.file_info import LOCAL, source_file
 from lateen_trainer.data.source import SourceFile, explained
 from lateen_trainer.errors import UserError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"gc?s://([^/*?\[]+)", re.IGNORECASE)
-_LOCAL = ("", "file", "local")
-_STAMPS = (
-    *("etag", "ETag", "Content-MD5", "Digest", "generation", "md5Hash"),
-    *("LastModified", "Last-Modified", "last_modified", "mtime", "created"),
-)
-"""Where the file systems of fsspec keep what changes with a file's content, the strongest first."""
-_LOOKUPS = 16
+LOOKUPS = 16
 """Files that are looked up at once: each costs a round trip to an object store."""
 
 log = logging.getLogger(__name__)
@@ -75,7 +69,7 @@ def _expand(pattern: str, field: str) -> list[SourceFile]:
     for bucket in sorted({match[1] for match in map(_BUCKET.match, singles) if match}):
         with explained(field, pattern):
             _reach(f"gs://{bucket}", field)
-    with ThreadPoolExecutor(_LOOKUPS) as pool:
+    with ThreadPoolExecutor(LOOKUPS) as pool:
         found = list(pool.map(lambda single: _look_up(single, field), singles))
     for single, files in zip(singles, found, strict=True):
         if not files:
@@ -122,7 +116,7 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
                 log.warning("%s: %r is read alone: it is the name of a file, so not a pattern", field, single)
             is_glob = False
         if not is_glob:
-            return [_source_file(path, filesystem.info(path), scheme, _canonical(single, scheme), field)]
+            return [source_file(path, filesystem.info(path), scheme, _canonical(single, scheme), field)]
         _matcher(single, scheme, field)  # its message about `**` is better
         if not scheme.startswith("http"):
             path = _with_literal_folders(path, filesystem.isdir)
@@ -132,10 +126,10 @@ def _look_up(single: str, field: str) -> list[SourceFile]:
         ]
         if scheme.startswith("http"):
             # A page of links has no sizes and stamps.
-            with ThreadPoolExecutor(_LOOKUPS) as pool:
+            with ThreadPoolExecutor(LOOKUPS) as pool:
                 found = dict(zip(names, pool.map(filesystem.info, names), strict=True))
         return [
-            _source_file(name, found[name], scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
+            source_file(name, found[name], scheme, _canonical(filesystem.unstrip_protocol(name), scheme), field)
             for name in names
         ]
 
@@ -166,7 +160,7 @@ def _canonical(single: str, scheme: str) -> str:
     if scheme == stdlib.SCHEME:
         return single if single.partition("://")[2] else f"{scheme}://**/*.py"
     filesystem, path = fsspec.url_to_fs(single)
-    return path if scheme in _LOCAL else filesystem.unstrip_protocol(path)
+    return path if scheme in LOCAL else filesystem.unstrip_protocol(path)
 
 
 def _is_glob(single: str, scheme: str) -> bool:
@@ -223,35 +217,22 @@ def _is_hidden(name: str, pattern: str) -> bool:
 
 def _is_folder(name: str, info: dict[str, Any], scheme: str) -> bool:
     # fsspec calls a link to a folder "other"; such links are not followed.
-    if info["type"] == "other" and scheme in _LOCAL:
+    if info["type"] == "other" and scheme in LOCAL:
         return Path(name).is_dir()
     return info["type"] == "directory"
 
 
-def _source_file(path: str, info: dict[str, Any], scheme: str, url: str, field: str) -> SourceFile:
-    """Describes the file that a file system calls `path` and we call `url`.
+def current(file: SourceFile, *, field: str) -> SourceFile:
+    """The file as it is now, past what was listed before.
 
     Raises:
-        UserError: it is a folder, a device, or a link to nothing.
+        UserError: it is gone or cannot be seen.
     """
-    if scheme in _LOCAL:
-        with explained(field, url):
-            status = Path(path).stat()
-        if stat.S_ISREG(status.st_mode):
-            return SourceFile(url, path, status.st_size, str(status.st_mtime_ns))
-    elif info["type"] != "directory":
-        stamp = next((str(info[key]) for key in _STAMPS if info.get(key)), "")
-        if not stamp:
-            log.warning(
-                "%s: the server of %s gives neither ETag nor Last-Modified: should the file be replaced by another one "
-                "of equal size, its old tokens are used. Give a new file a new name.",
-                field, masked(url),
-            )  # fmt: skip
-        return SourceFile(url, url, int(info.get("size") or 0), stamp)
-    raise UserError(
-        f"{field} names {url!r}, which is a folder or a device: expected files. To read all files of a folder, "
-        f"write {url.rstrip('/')}/*, or {url.rstrip('/')}/**/* with all folders below it."
-    )
+    scheme = _scheme(file.path, field)
+    with explained(field, file.url):
+        filesystem, path = fsspec.url_to_fs(file.path)
+        filesystem.invalidate_cache(filesystem._parent(path))
+        return replace(source_file(path, filesystem.info(path), scheme, file.path, field), url=file.url)
 
 
 def _without(found: dict[str, SourceFile], patterns: list[str], field: str) -> dict[str, SourceFile]:

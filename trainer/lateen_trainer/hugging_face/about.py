@@ -63,7 +63,7 @@ class AboutRun:
             tokens_per_step=plan.tokens_per_step,
             optimizer={"type": spec.optimizer.type, "learningRate": spec.optimizer.learning_rate, **optimizer},
             seed=spec.trainer.seed,
-            data=tuple(map(masked, spec.data.train_urls)),
+            data=(f"hf://datasets/{spec.data.id}",) if spec.data.id else tuple(map(masked, spec.data.train_urls)),
             started_from=None if start is None else masked(start),
             lora=spec.trainer.lora,
             averaged=spec.trainer.ema is not None and spec.trainer.ema.use,

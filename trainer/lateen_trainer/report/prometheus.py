@@ -64,6 +64,10 @@ class PrometheusTracker:
         self._speed = gauge("tokens_per_second", "Tokens per second over all devices, moving average of 50 steps.")
         self._mfu = gauge("mfu_ratio", "Model FLOPs utilisation, 0 to 1; NaN if the device's peak is not known.")
         self._left_out = self._of_owner(gauge("skipped_batches", "Batches left out because the loss was not finite."))
+        self._damaged = self._of_owner(gauge("damaged_checkpoints", "Damaged checkpoints that were set aside."))
+        self._skipped_documents = self._of_owner(
+            gauge("skipped_documents", "Documents that the token caches lack because they could not be read.")
+        )
         self._checkpoint_step = gauge("checkpoint_step", "Completed steps at the last committed checkpoint.")
         self._committed_at = gauge(
             "checkpoint_timestamp_seconds", "When the last checkpoint was committed or restored."
@@ -131,6 +135,14 @@ class PrometheusTracker:
     def left_out(self, count: int) -> None:
         """Takes the number of batches that are left out."""
         self._left_out.set(count)
+
+    def damaged_checkpoints(self, count: int) -> None:
+        """Takes the number of checkpoints that lie set aside because they are damaged."""
+        self._damaged.set(count)
+
+    def skipped_documents(self, count: int) -> None:
+        """Takes the number of documents that were left out when the caches were built."""
+        self._skipped_documents.set(count)
 
     def rewind(self, step: int) -> None:
         """Nothing is to be done: these are the present numbers, and counters count what was done."""

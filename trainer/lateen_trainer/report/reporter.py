@@ -41,6 +41,7 @@ class Reporter:
         life.tells_time_by(self._progress.timed)
         self._steps = steps
         self._step = 0
+        self._remarks: dict[str, str] = {}
         self._prometheus = prometheus = PrometheusTracker(
             self._progress,
             namespace=namespace,
@@ -98,7 +99,22 @@ class Reporter:
         """These batches of the run are left out, by all that is known."""
         self._prometheus.left_out(len(batches))
         if batches:
-            self._life.remark(_left_out(batches))
+            self._remark("batches", _left_out(batches))
+
+    def skipped_documents(self, count: int) -> None:
+        """So many bad documents are left out of the caches that the run reads."""
+        self._prometheus.skipped_documents(count)
+        if count:
+            which = "1 bad document was" if count == 1 else f"{count:,} bad documents were"
+            self._remark("documents", f"{which} left out of the data (spec.data.onBadDocument: skip).")
+
+    def _remark(self, subject: str, sentence: str) -> None:
+        self._remarks[subject] = sentence
+        self._life.remark(" ".join(self._remarks.values()))
+
+    def damaged_checkpoints(self, count: int) -> None:
+        """That many checkpoints of the run are damaged and lie set aside."""
+        self._prometheus.damaged_checkpoints(count)
 
     def phase(self, phase: Phase, detail: str | None = None) -> None:
         """What the process is at; with the same phase again: that it moves."""

@@ -1,0 +1,1 @@
+"""The Grafana dashboards, as code: `python -m dashboards` in charts/ writes charts/lateen/dashboards/*.json."""
