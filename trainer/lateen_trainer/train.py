@@ -115,6 +115,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "loss": loop.last_loss,
             "validationLoss": loop.validation_loss,
             "skippedBatches": loop.skips.batches,
+            "skippedDocuments": _skipped_documents(train_tokens, validation_tokens),
             "unigramEntropy": unigram_entropy(shown.blocks()),
             "sample": text,
             "samples": samples,
@@ -139,9 +140,13 @@ def open_caches(
 
     train = open_split("train")
     validation = open_split("validation") if has_validation(spec) else None
-    caches = [train] if validation is None else [train, validation]
-    report.skipped_documents(sum(count_skipped(cache.ledger.skipped) for cache in caches))
+    report.skipped_documents(_skipped_documents(train, validation))
     return train, validation
+
+
+def _skipped_documents(*caches: TokenCache | None) -> int:
+    """Bad documents that the caches were built without."""
+    return sum(count_skipped(cache.ledger.skipped) for cache in caches if cache is not None)
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

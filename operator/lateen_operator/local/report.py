@@ -140,6 +140,8 @@ def _complete_rows(result: dict[str, Any], job: LMTrainingJob, folder: RunFolder
         ),
         ("checkpoint", wording.shown(result["checkpoint"]) if result["checkpoint"] else "–"),
     ]
+    if skipped := result.get("skippedDocuments"):
+        rows.append(("data", f"{wording.count(skipped, 'bad document')} left out (data.onBadDocument: skip)"))
     if job.spec.export.hugging_face:
         rows.append(("Hugging Face", job.spec.export.hugging_face))
     if folder.loss_chart.exists():

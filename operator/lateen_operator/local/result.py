@@ -71,6 +71,7 @@ def _result(
         "loss": _first(summary.get("loss"), _last(training)),
         "validationLoss": _first(summary.get("validationLoss"), _last(validation)),
         "skippedBatches": summary.get("skippedBatches", []),
+        "skippedDocuments": summary.get("skippedDocuments", 0),
         "unigramEntropy": summary.get("unigramEntropy"),
         "sample": summary.get("sample"),
         "samples": summary.get("samples", []),

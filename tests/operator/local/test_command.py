@@ -157,6 +157,7 @@ class TestACompleteRun:
             "loss": 2.0 + 3.0 / 31,
             "validationLoss": 2.25,
             "skippedBatches": [],
+            "skippedDocuments": 0,
             "unigramEntropy": 3.125,
             "sample": "def main():\n\tpass\x1b[2J",
             "samples": [],
