@@ -20,7 +20,6 @@ from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
@@ -32,8 +31,9 @@ from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.run import Run
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import TrainState
-from lateen_trainer.step.train_step import make_eval_step, make_train_step
+from lateen_trainer.step.train_step import make_train_step
 from lateen_trainer.step.votes import Votes
+from lateen_trainer.validation import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -326,34 +326,6 @@ class Loop:
             self._reported_save = save
             figures = {names.CHECKPOINT_SECONDS: save.seconds, names.CHECKPOINT_BYTES: save.nbytes}
             self._report.noted(self._trained, figures)
-
-
-class Evaluation:
-    """The losses of the validation set."""
-
-    def __init__(self, run: Run, tokens: TokenCache):
-        # In elastic mode a batch does not depend on the devices; elsewhere a device is given one microbatch of it.
-        microbatches = 1 if run.plan.lanes is None else run.plan.accumulation_steps
-        self._run = run
-        self._batch_size = microbatches * run.plan.eval_microbatch * run.plan.mesh.data
-        self._seq_len = run.spec.model.seq_len
-        self._batches = EvalBatches(
-            tokens,
-            seq_len=self._seq_len,
-            batch_size=self._batch_size,
-            max_batches=run.spec.trainer.max_eval_batches,
-        )
-        self._placement = BatchPlacement(run.settings.rules, self._batch_size, microbatches)
-        self._eval_step = make_eval_step(run.settings)
-
-    def batches(self, state: TrainState) -> Iterator[tuple[float, float]]:
-        """Batch by batch, the sum over its sequences of their losses (nats a token), and how many they are."""
-        model = self._run.evaluated(state)
-        last = self._batches.num_sequences - (len(self._batches) - 1) * self._batch_size
-        for number in range(len(self._batches)):
-            rows, weights = self._batches.rows(number, self._placement.rows)
-            loss = self._eval_step(model, self._placement.place(rows), self._placement.place(weights))
-            yield float(loss) / self._seq_len, last if number == len(self._batches) - 1 else self._batch_size
 
 
 @dataclass(frozen=True)
