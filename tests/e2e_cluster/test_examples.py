@@ -39,8 +39,8 @@ def _job(example: Any) -> dict[str, Any] | None:
     if "kind" in example or not example.keys() <= {*base["spec"], "optimizer", "recovery", "export", "tracking"}:
         return None
     for section, part in example.items():
-        # A part that names its machines says all of them.
-        rest = {} if "accelerator" in part else base["spec"].get(section, {})
+        # A part that names its machines, or another kind of data, says all of them.
+        rest = {} if {"accelerator", "id", "configs"} & part.keys() else base["spec"].get(section, {})
         base["spec"][section] = {**rest, **part}
     return base
 
