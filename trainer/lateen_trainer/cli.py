@@ -11,6 +11,7 @@ from lateen_api.load import load_job
 from lateen_api.masking import masked
 from lateen_api.outcome import ExitCode
 
+from lateen_trainer import BEGAN
 from lateen_trainer.processes import Lifecycle, leave
 
 
@@ -65,6 +66,7 @@ def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()
             steps=job.spec.trainer.num_train_steps,
             job=job.metadata.name,
             namespace=job.metadata.namespace or "",
+            began=BEGAN,
         ) as report:
             peers = life.join(
                 job.spec.recovery,

@@ -16,13 +16,14 @@ class ProgressState:
 
     Args:
         clock: seconds since the epoch.
+        began: when the process did; None: now.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time):
+    def __init__(self, clock: Callable[[], float] = time.time, *, began: float | None = None):
         self._clock = clock
         self._lock = threading.Lock()
-        now = clock()
-        self._progress = Progress(phase=Phase.STARTING, since=now, process_started_at=now)
+        began = clock() if began is None else began
+        self._progress = Progress(phase=Phase.STARTING, since=began, process_started_at=began)
         self._recent: deque[float] = deque(maxlen=WINDOW)  # seconds of the last steps
         self._committed_at: float | None = None
         self._tokens_per_step = 0

@@ -31,13 +31,21 @@ class Reporter:
         steps: of the whole run.
         job: name of the job, for metrics.
         namespace: of the job, for metrics; empty outside a cluster.
+        began: when the process did, in seconds since the epoch; None: now.
     """
 
     def __init__(
-        self, life: Lifecycle, environment: ProcessEnvironment, *, steps: int, job: str = "", namespace: str = ""
+        self,
+        life: Lifecycle,
+        environment: ProcessEnvironment,
+        *,
+        steps: int,
+        job: str = "",
+        namespace: str = "",
+        began: float | None = None,
     ):
         self._life = life
-        self._progress = ProgressState()
+        self._progress = ProgressState(began=began)
         life.tells_time_by(self._progress.timed)
         self._steps = steps
         self._step = 0
