@@ -50,7 +50,7 @@ def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
 def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()) -> ExitCode:
     """Trains as one process of an attempt; how it ended."""
 
-    with Lifecycle(environment) as life:
+    with Lifecycle(environment, ends_process=True) as life:
         from lateen_api.hugging_face.initial_model import with_initial_model
         from lateen_api.plan import make_plan
 

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import pytest
 from click.testing import CliRunner, Result
+from lateen_api.hugging_face.checkpoint import ABOUT as KEY
 from lateen_api.outcome import ExitCode
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
-from lateen_trainer.hugging_face.about import KEY, AboutRun
+from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.cli import export
 from lateen_trainer.inference.cli import generate
 from lateen_trainer.models.families import init_model, make_config

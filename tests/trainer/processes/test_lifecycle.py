@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,17 @@ def outcome(environment: ProcessEnvironment) -> Outcome:
     """The termination message."""
     assert environment.termination_log is not None
     return Outcome.from_json(Path(environment.termination_log).read_text())
+
+
+def test_a_signal_after_a_block_that_ends_the_process_changes_nothing():
+    """In a process of its own: it would end this one."""
+    program = (
+        "import os, signal; from lateen_api.environment import ProcessEnvironment; "
+        "from lateen_trainer.processes import Lifecycle, leave\n"
+        "with Lifecycle(ProcessEnvironment('job.json'), ends_process=True) as life: life.saved()\n"
+        "os.kill(os.getpid(), signal.SIGTERM); leave(life.exit_code)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == ExitCode.SAVED
 
 
 def test_a_block_that_completes_is_done(environment: ProcessEnvironment):

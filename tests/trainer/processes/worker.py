@@ -27,7 +27,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     plan = json.loads(os.environ["WORKER_PLAN"])
     environment = ProcessEnvironment.from_environ(os.environ)
-    with Lifecycle(environment) as life:
+    with Lifecycle(environment, ends_process=True) as life:
         peers = life.join(RecoverySpec.model_validate(plan["recovery"]), devices_per_host=plan["devices"])
         if plan.get("tokenize"):
             life.beat(Phase.TOKENIZING, 0)

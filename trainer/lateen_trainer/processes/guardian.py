@@ -69,9 +69,9 @@ class Guardian:
         """Takes SIGTERM and SIGINT over and begins to watch. Only Python's main thread may do so."""
         self._watch.start()
 
-    def stop(self) -> None:
-        """Gives the signals back and ends the watch."""
-        self._watch.stop()
+    def stop(self, *, ends_process: bool = False) -> None:
+        """Gives the signals back, unless the process ends now, and ends the watch."""
+        self._watch.stop(ends_process=ends_process)
         faulthandler.cancel_dump_traceback_later()
 
     def configure(self, recovery: RecoverySpec) -> None:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Lifecycle:
     """A trainer process from its first line to its exit code.
 
-        with Lifecycle(environment) as life:
+        with Lifecycle(environment, ends_process=True) as life:
             job = ...                                  # a UserError here ends with code 40
             peers = life.join(job.spec.recovery, devices_per_host=2)
             life.beat(Phase.COMPILING, step)
@@ -56,8 +56,15 @@ class Lifecycle:
     grace make the watching thread write the outcome and leave at once, wherever the main thread is.
     """
 
-    def __init__(self, environment: ProcessEnvironment):
+    def __init__(self, environment: ProcessEnvironment, *, ends_process: bool = False):
+        """
+        Args:
+            environment: who this process is.
+            ends_process: nothing but `leave` comes after the block. A signal that arrives in between is ignored then,
+                else it would be what the process ended by.
+        """
         self._environment = environment
+        self._ends_process = ends_process
         self._ending = Ending(environment.termination_log)
         self._guardian = Guardian(self._ending)
         self._peers = Peers(environment.process_id, environment.process_count)
@@ -182,7 +189,7 @@ class Lifecycle:
             self._guardian.tell_peers(outcome)
         elif jax.distributed.is_initialized():
             _disconnect_jax()
-        self._guardian.stop()
+        self._guardian.stop(ends_process=self._ends_process)
         return True
 
     def _outcome_of(self, error: BaseException | None) -> tuple[Outcome, str]:

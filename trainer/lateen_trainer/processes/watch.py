@@ -63,10 +63,14 @@ class Watch:
         self._handlers_before = {number: signal.signal(number, _ignore) for number in SIGNALS}
         self._thread.start()
 
-    def stop(self) -> None:
-        """Gives the signals back and ends the thread, once it has run what it was asked to."""
+    def stop(self, *, ends_process: bool = False) -> None:
+        """Gives the signals back and ends the thread, once it has run what it was asked to.
+
+        Args:
+            ends_process: the process is about to leave, and a signal that arrives now must not change its exit code.
+        """
         for number, handler in self._handlers_before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if ends_process else handler)
         signal.set_wakeup_fd(self._wakeup_before)
         self.call(self._end)
         self._thread.join()
