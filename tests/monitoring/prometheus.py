@@ -37,10 +37,14 @@ def _unpack() -> None:
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         pytest.skip("Prometheus is not installed, and there is no apt-get to get it with")
     _UNPACKED.mkdir(parents=True, exist_ok=True)
-    try:
-        subprocess.run(["apt-get", "download", "prometheus"], cwd=_UNPACKED, check=True, capture_output=True)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"Prometheus is not installed, and apt-get download failed: {error.stderr.decode().strip()}")
+    download = ["apt-get", "download", "prometheus"]
+    done = subprocess.run(download, cwd=_UNPACKED, check=False, capture_output=True)
+    if done.returncode != 0:
+        # A new machine has no lists of packages yet.
+        subprocess.run(["apt-get", "update", "-qq"], check=False, capture_output=True)
+        done = subprocess.run(download, cwd=_UNPACKED, check=False, capture_output=True)
+    if done.returncode != 0:
+        pytest.skip(f"Prometheus is not installed, and apt-get download failed: {done.stderr.decode().strip()}")
     [package] = _UNPACKED.glob("prometheus_*.deb")
     subprocess.run(["dpkg-deb", "-x", package, _UNPACKED], check=True)
     package.unlink()
