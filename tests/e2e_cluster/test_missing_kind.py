@@ -23,6 +23,19 @@ GOES_ON_WITHIN_SECONDS = 120.0
 """The controllers of JobSet and of Jobs have back-offs of their own."""
 
 
+def put_back(cluster: Cluster, definition: dict[str, Any]) -> None:
+    """Returns when the API server serves JobSets."""
+    cluster.kubectl.apply(definition)
+
+    def conditions() -> list[dict[str, Any]]:
+        return cluster.kubectl.get("crd", DEFINITION).get("status", {}).get("conditions") or []
+
+    def is_established() -> bool:
+        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions())
+
+    until(is_established, 60.0, conditions)
+
+
 @pytest.fixture
 def definition(cluster: Cluster) -> Iterator[dict[str, Any]]:
     """JobSet's definition, which is there again after the test, whatever becomes of it."""
@@ -31,8 +44,7 @@ def definition(cluster: Cluster) -> Iterator[dict[str, Any]]:
     definition = {**found, "metadata": {name: value for name, value in kept.items() if value}}
     definition.pop("status", None)
     yield definition
-    cluster.kubectl.apply(definition)
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{DEFINITION}", "--timeout=60s")
+    put_back(cluster, definition)
 
 
 def test_a_running_job_and_a_new_one_go_on_when_jobset_is_back(
@@ -55,8 +67,7 @@ def test_a_running_job_and_a_new_one_go_on_when_jobset_is_back(
     until(lambda: "jobsets" in blocked(api, namespace)[2], TOLD_WITHIN_SECONDS, lambda: blocked(api, namespace))
     assert operator.process.poll() is None
 
-    cluster.kubectl.apply(definition)
-    cluster.kubectl("wait", "--for=condition=Established", f"crd/{DEFINITION}", "--timeout=60s")
+    put_back(cluster, definition)
 
     def attempts(name: str) -> list[str | None]:
         entries = (api.get(JOBS, namespace, name).get("status") or {}).get("attempts", ())
