@@ -47,7 +47,7 @@ def time_of(attempts: Sequence[Attempt], *, since: float, until: float, suspende
         before = attempt
     rest = "suspended" if suspended else _between(before)
     parts[rest] += max(0.0, until - since)
-    return TimeStatus(**{name: round(seconds, _DIGITS) for name, seconds in parts.items()})
+    return _rounded(parts)
 
 
 def total(parts: TimeStatus) -> float:
@@ -60,7 +60,7 @@ def sum_of(several: Iterable[TimeStatus]) -> TimeStatus:
     parts: defaultdict[str, float] = defaultdict(float)
     for one in several:
         _add(parts, one.model_dump())
-    return TimeStatus(**{name: round(seconds, _DIGITS) for name, seconds in parts.items()})
+    return _rounded(parts)
 
 
 def goodput(parts: TimeStatus) -> float | None:
@@ -69,6 +69,10 @@ def goodput(parts: TimeStatus) -> float | None:
     held = total(parts) - parts.waiting_for_machines - parts.suspended
     useful = parts.training + parts.evaluating
     return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
+
+
+def _rounded(parts: Mapping[str, float]) -> TimeStatus:
+    return TimeStatus(**{name: round(seconds, _DIGITS) for name, seconds in parts.items()})
 
 
 def _add(parts: defaultdict[str, float], others: Mapping[str, float]) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 
+from lateen_api.outcome import Outcome
 from lateen_api.progress import BEFORE_STATE, Phase, Progress
 
 from lateen_operator.attempts import Attempt
@@ -38,13 +39,7 @@ def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
     if progress is None:
         return attempt
     if progress.process_started_at is not None:
-        attempt = replace(
-            attempt,
-            process_started_at=progress.process_started_at,
-            last_phase=progress.phase,
-            phase_seconds=progress.phase_seconds,
-            data_wait_seconds=progress.data_wait_seconds,
-        )
+        attempt = replace(_with_times(attempt, progress), last_phase=progress.phase)
     if progress.phase in BEFORE_STATE:
         return attempt
     first = attempt.first_step
@@ -65,12 +60,7 @@ def left(attempt: Attempt, end: End) -> Attempt:
     if outcome is None:
         return attempt
     if end.process == 0 and outcome.phase_seconds is not None:
-        attempt = replace(
-            attempt,
-            process_started_at=outcome.process_started_at,
-            phase_seconds=outcome.phase_seconds,
-            data_wait_seconds=outcome.data_wait_seconds,
-        )
+        attempt = _with_times(attempt, outcome)
     if outcome.step is None:
         return attempt
     first = attempt.first_step
@@ -84,6 +74,16 @@ def left(attempt: Attempt, end: End) -> Attempt:
     if step is None:
         step = _step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step)
     return replace(attempt, checkpoint=outcome.checkpoint, checkpoint_step=step)
+
+
+def _with_times(attempt: Attempt, told: Progress | Outcome) -> Attempt:
+    """The entry with what process 0 says of its phases."""
+    return replace(
+        attempt,
+        process_started_at=told.process_started_at,
+        phase_seconds=told.phase_seconds,
+        data_wait_seconds=told.data_wait_seconds,
+    )
 
 
 def _step_of(checkpoint: str, *, otherwise: int | None) -> int | None:

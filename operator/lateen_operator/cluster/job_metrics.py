@@ -35,7 +35,8 @@ class JobMetrics(Collector):
 
     def put(self, key: Key, status: JobStatus) -> None:
         """The status of a job, as it was written last."""
-        self._statuses[key] = status
+        # Attempts and conditions are most of it, of thousands of jobs perhaps, and no metric reads them.
+        self._statuses[key] = status.model_copy(update={"attempts": [], "conditions": [], "avoided_nodes": []})
 
     def forget(self, key: Key) -> None:
         """The job is gone."""

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lateen_operator import wording
 from lateen_operator.attempt_codec import seconds
+from lateen_operator.goodput import total
 
 BAR_WIDTH = 32
 ATTEMPTS_SHOWN = 10
@@ -141,7 +142,7 @@ def _figures(status: JobStatus, now: float) -> Text:
 def _time(parts: TimeStatus) -> Text:
     """Where the time went, the largest part first; parts below half a percent are left out."""
     spent = sorted(parts.model_dump().items(), key=lambda part: -part[1])
-    whole = sum(part for _, part in spent)
+    whole = total(parts)
     line = Text("time ", "dim")
     for name, part in spent:
         if whole and part / whole >= 0.005:
