@@ -5,10 +5,9 @@ import sys
 import click
 from lateen_api.errors import JobError
 from lateen_api.outcome import ExitCode
+from lateen_api.spec import ExportSpec
 
 from lateen_trainer.errors import TrainerError
-
-_MEGABYTE = 1_000_000
 
 
 @click.command()
@@ -44,7 +43,17 @@ _MEGABYTE = 1_000_000
     help="Read the folder back, and compare its logits with those of transformers, which needs torch, and memory for "
     "the model.",
 )
-def export(checkpoint: str, folder: str, verify: bool, **options: object) -> None:
+def export(
+    checkpoint: str,
+    folder: str,
+    step: int | None,
+    dtype: str | None,
+    file_megabytes: int,
+    tokenizer: str | None,
+    overwrite: bool,
+    lora: str | None,
+    verify: bool,
+) -> None:
     """Write CHECKPOINT as a model in Hugging Face's format into FOLDER, which must be empty or new.
 
     CHECKPOINT is the folder of a run's checkpoints (then the newest is taken), or of one step in it; a path or gs://
@@ -58,10 +67,9 @@ def export(checkpoint: str, folder: str, verify: bool, **options: object) -> Non
 
     from lateen_trainer.hugging_face.export_checkpoint import ExportOptions, export_checkpoint
 
-    megabytes = options.pop("file_megabytes")
-    assert isinstance(megabytes, int)
     try:
-        chosen = ExportOptions(file_bytes=megabytes * _MEGABYTE, **options)  # pyright: ignore[reportArgumentType]
+        spec = ExportSpec.model_validate({"dtype": dtype, "fileMegabytes": file_megabytes, "lora": lora})
+        chosen = ExportOptions(spec, step, tokenizer, overwrite)
         shown = export_checkpoint(checkpoint, folder, chosen, verify=verify)
     except TrainerError as error:
         click.echo(f"Error: {error}", err=True)

@@ -17,7 +17,7 @@ from lateen_trainer.hugging_face.checkpoint_blocks import CheckpointBlocks
 from lateen_trainer.hugging_face.checkpoint_model import read_checkpoint_model
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import export_leaves
-from lateen_trainer.hugging_face.exports import MEGABYTE, Facts, exported, write_model
+from lateen_trainer.hugging_face.exports import Facts, exported, file_bytes, write_model
 from lateen_trainer.hugging_face.initial import find_checkpoint, weights_in
 from lateen_trainer.hugging_face.verify import verify_folder
 from lateen_trainer.models.lora import merged
@@ -30,28 +30,17 @@ SOURCE, TARGET = "CHECKPOINT", "FOLDER"
 class ExportOptions:
     """What may be chosen of an export."""
 
-    file_bytes: int
-    """Bytes of a file of weights, at most."""
+    spec: ExportSpec
+    """What a job can choose, too."""
 
     step: int | None = None
     """None: the newest."""
-
-    dtype: str | None = None
-    """None: that of an imported model, or else of the parameters."""
 
     tokenizer: str | None = None
     """None: the run's."""
 
     overwrite: bool = False
     """Replace a model in the folder."""
-
-    lora: str | None = None
-    """`adapter` or `merged`, of a run with LoRA; None: the adapters alone."""
-
-    def spec(self) -> ExportSpec:
-        """As a job would state it."""
-        megabytes = max(1, self.file_bytes // MEGABYTE)
-        return ExportSpec.model_validate({"dtype": self.dtype, "fileMegabytes": megabytes, "lora": self.lora})
 
 
 def export_checkpoint(checkpoint: str, folder: str, options: ExportOptions, *, verify: bool = False) -> str:
@@ -85,7 +74,7 @@ def export_checkpoint(checkpoint: str, folder: str, options: ExportOptions, *, v
             _export_blocks(about, checkpoints, manifest, facts, destination, options)
         else:
             model = read_checkpoint_model(about, checkpoints, manifest, field=SOURCE)
-            write_model(model, about, facts, destination, options.spec())
+            write_model(model, about, facts, destination, options.spec)
     except DamagedError as error:
         raise CorruptCheckpointError(f"{SOURCE}: {where} is corrupt: {error}. Name another checkpoint.") from error
     except OSError as error:
@@ -109,15 +98,15 @@ def _export_blocks(
     """Exports a whole model, which need not fit into memory."""
     card = model_card(about, step=facts.step, results=facts.losses, made_by=facts.made_by)
     blocks = CheckpointBlocks(checkpoints.kvstore(manifest.step), manifest, weights_in(manifest))
-    whole = exported(about, card, options.dtype)
-    export_leaves(blocks.leaves(), whole, destination, file_bytes=options.file_bytes, blocks=blocks)
+    whole = exported(about, card, options.spec.dtype)
+    export_leaves(blocks.leaves(), whole, destination, file_bytes=file_bytes(options.spec), blocks=blocks)
 
 
 def _check_lora(about: AboutRun, options: ExportOptions, where: str, *, verify: bool) -> None:
     """What is asked for that there is not, or cannot be verified."""
-    if about.lora is None and options.lora is not None:
-        raise UserError(f"--lora is {options.lora}, and {where} was trained without trainer.lora. Leave it out.")
-    if about.lora is not None and options.lora != "merged" and verify:
+    if about.lora is None and options.spec.lora is not None:
+        raise UserError(f"--lora is {options.spec.lora}, and {where} was trained without trainer.lora. Leave it out.")
+    if about.lora is not None and options.spec.lora != "merged" and verify:
         raise UserError(
             "--verify computes with a whole model, and adapters are none: expected --lora merged beside it."
         )

@@ -18,7 +18,7 @@ from lateen_trainer.hugging_face.export import ExportedModel, Together, export_m
 from lateen_trainer.models.lora import LoraModel, merged
 
 FIELD = "spec.export.huggingFace"
-MEGABYTE = 1_000_000
+_MEGABYTE = 1_000_000
 
 
 class Exports:
@@ -105,9 +105,13 @@ def write_model(
         adapter = ExportedAdapter(about.lora, about.model, about.started_from, about.tokenizer, card, spec.dtype)
         export_adapter(model, adapter, destination, together=together)
         return
-    file_bytes = spec.file_megabytes * MEGABYTE
     whole = exported(about, card, spec.dtype)
-    export_model(merged(model), whole, destination, file_bytes=file_bytes, together=together)
+    export_model(merged(model), whole, destination, file_bytes=file_bytes(spec), together=together)
+
+
+def file_bytes(spec: ExportSpec) -> int:
+    """Bytes of a file of weights, at most."""
+    return spec.file_megabytes * _MEGABYTE
 
 
 def exported(about: AboutRun, card: str, dtype: str | None) -> ExportedModel:
