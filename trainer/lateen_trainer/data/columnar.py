@@ -6,6 +6,7 @@ pyarrow is imported where such a file is read, since no other needs it.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import chain
 from typing import IO, Any
 
 from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument
@@ -37,17 +38,9 @@ def parquet_texts(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocum
     with _explained(pa, url, "Parquet"):
         file = pa.parquet.ParquetFile(stream)
     _check_column(pa, file.schema_arrow, url, text_key)
-    row = 0
-    for group in range(file.num_row_groups):
-        with _explained(pa, url, "Parquet"):
-            batches = file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=[text_key])
-        while True:
-            with _explained(pa, url, "Parquet"):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            yield from _texts(batch.column(0), row, url, text_key, on_bad)
-            row += batch.num_rows
+    groups = range(file.num_row_groups)
+    batches = (file.iter_batches(batch_size=_ROWS, row_groups=[group], columns=[text_key]) for group in groups)
+    yield from _texts_of_batches(pa, "Parquet", chain.from_iterable(batches), url, text_key, on_bad)
 
 
 def arrow_texts(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocument) -> Iterator[str]:
@@ -71,9 +64,16 @@ def arrow_texts(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocumen
     with _explained(pa, url, "Arrow"):
         reader: Any = (ipc.open_file if is_file else ipc.open_stream)(stream, options=options)
         batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else iter(reader)
+    yield from _texts_of_batches(pa, "Arrow", batches, url, text_key, on_bad)
+
+
+def _texts_of_batches(
+    pa: Any, kind: str, batches: Iterator[Any], url: str, text_key: str, on_bad: OnBadDocument
+) -> Iterator[str]:
+    """The texts of record batches of one column, of which one is read at a time."""
     row = 0
     while True:
-        with _explained(pa, url, "Arrow"):
+        with _explained(pa, url, kind):
             batch = next(batches, None)
         if batch is None:
             return

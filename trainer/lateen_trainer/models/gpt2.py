@@ -34,7 +34,6 @@ class Gpt2Config(TransformerConfig):
         """Positions that have an embedding."""
         return self.spec.seq_len
 
-    Heads = property(lambda self: Axis("heads", self.spec.num_heads))
     Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
 
 

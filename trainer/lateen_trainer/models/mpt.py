@@ -50,7 +50,6 @@ class MptConfig(TransformerConfig):
         """A norm over the width, with a bias or without."""
         return LayerNorm.init(self.Embed, self.spec.layer_norm_epsilon, bias=not self.spec.no_bias)
 
-    Heads = property(lambda self: Axis("heads", self.spec.num_heads))
     Mlp = property(lambda self: Axis("mlp", self.spec.hidden_dim * self.spec.mlp_scale))
 
 

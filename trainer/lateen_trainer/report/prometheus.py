@@ -174,7 +174,7 @@ class PrometheusTracker:
 
     def _read_memory(self) -> None:
         """Before `jax` has its devices there is nothing to read, and asking for them would set it up."""
-        if self._progress.snapshot().step == 0 and self._progress.tokens_per_step == 0:
+        if self._progress.tokens_per_step == 0:
             return
         for device in jax.local_devices():
             statistics = device.memory_stats() or {}
