@@ -63,14 +63,14 @@ class Run:
         """A new model of its family, the same for every mesh."""
         return init_model(self.config, key=jax.random.key(self.spec.trainer.seed))
 
-    def adapted(self, base: LanguageModel) -> LanguageModel:
+    def adapted(self, base: LanguageModel) -> LanguageModel | LoraModel:
         """A model as the job trains it: with new adapters, if it has LoRA."""
         lora = self.spec.trainer.lora
         if lora is None:
             return base
         return LoraModel.init(base, lora, key=jax.random.fold_in(jax.random.key(self.spec.trainer.seed), 3))
 
-    def make_model(self) -> LanguageModel:
+    def make_model(self) -> LanguageModel | LoraModel:
         """A new model as the job trains it."""
         return self.adapted(self.make_base())
 

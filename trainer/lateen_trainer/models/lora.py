@@ -146,14 +146,6 @@ class LoraModel(eqx.Module):
         stack = AdaptedStack(self.blocks, self.adapters, k_adapters, resolve, self.scale, self.dropout)
         return eqx.tree_at(lambda m: m.blocks, self.base, stack).hidden(tokens, key=k_base)
 
-    def init_cache(self, Batch: Axis, capacity: int) -> Any:
-        """As `LanguageModel.init_cache`."""
-        return self.base.init_cache(Batch, capacity)
-
-    def hidden_cached(self, tokens: NamedArray, cache: Any, count: jax.Array | int = 1) -> tuple[NamedArray, Any]:
-        """As `LanguageModel.hidden_cached`. Whoever takes many tokens merges the adapters once instead."""
-        return merged(self).hidden_cached(tokens, cache, count)
-
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""
         logits = hax.dot(self.hidden(tokens), self.lm_head, axis="embed")
