@@ -6,8 +6,8 @@ from typing import Any
 
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.load import apply_overrides
-from lateen_api.outcome import Outcome
 from lateen_api.spec import LMTrainingJob
+from lateen_api.termination import TerminationMessage
 from lateen_trainer.checkpoint.folder import CheckpointFolder
 from lateen_trainer.processes import Lifecycle, Peers
 from lateen_trainer.report.reporter import Reporter
@@ -33,7 +33,7 @@ class SmallRuns:
             },
         }
 
-    def run(self, name: str, *overrides: str, known_step: int | None = None) -> Outcome:
+    def run(self, name: str, *overrides: str, known_step: int | None = None) -> TerminationMessage:
         """Trains as far as it goes; how it ended.
 
         Args:
@@ -54,7 +54,7 @@ class SmallRuns:
             Reporter(life, environment, steps=job.spec.trainer.num_train_steps) as report,
         ):
             train(job, environment, life, Peers(0, 1), report)
-        return Outcome.from_json((run_dir / "outcome").read_text())
+        return TerminationMessage.from_json((run_dir / "outcome").read_text())
 
     def checkpoints(self, name: str) -> CheckpointFolder:
         return CheckpointFolder(str(self.folder / name / "checkpoints"))

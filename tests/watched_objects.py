@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from lateen_operator.attempt_codec import timestamp
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS
-from lateen_operator.cluster.store import Key, Store
 
 KEY = Key("team", "nano")
 UID = "11111111-aaaa"
@@ -180,10 +180,10 @@ def pod(
     }
 
 
-def scout(number: int = 0, *, placed: bool = True, version: int = 5) -> dict[str, Any]:
-    """A scout's pod."""
-    metadata = owned(f"nano-scout-{number}", f"scout-{number}", version, None)
-    metadata["labels"]["lateen.dev/scout"] = str(number)
+def capacity_probe(number: int = 0, *, placed: bool = True, version: int = 5) -> dict[str, Any]:
+    """a capacity probe's pod."""
+    metadata = owned(f"nano-probe-{number}", f"scout-{number}", version, None)
+    metadata["labels"]["lateen.dev/capacity-probe"] = str(number)
     scheduled = {"type": "PodScheduled", "status": "True" if placed else "False", "lastTransitionTime": at(20)}
     return {"metadata": metadata, "spec": {}, "status": {"phase": "Pending", "conditions": [scheduled]}}
 
@@ -193,7 +193,7 @@ class Cluster:
 
     def __init__(self, *things: dict[str, Any]) -> None:
         self.now = T0 + 100
-        self.store = Store(lambda: self.now)
+        self.store = InformerCache(lambda: self.now)
         for thing in things:
             self.put(thing)
 

@@ -6,7 +6,7 @@ import resource
 import shutil
 from pathlib import Path
 
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 DEFAULT_ELSEWHERE = "name a place elsewhere"
 

@@ -18,7 +18,7 @@ from typing import NoReturn, TextIO
 from lateen_api import os_errors
 from lateen_api.escaping import written
 from lateen_api.masking import masked
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 ESCAPED = "lateen-escaped"
 """Name of the codec error handler that writes `\\xff` for a byte that is not UTF-8, and `?` for other characters that

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from lateen_api.accelerators import ACCELERATORS, GIB, Accelerator
 from lateen_api.discriminated import DISCRIMINATOR, VARIANTS
-from lateen_api.outcome import MEANING, ExitCode
 from lateen_api.schema import Schema, job_schema, structural_schema
 from lateen_api.spec import API_VERSION, KIND, PLURAL, SHORT_NAME
 from lateen_api.status import CONDITION_MEANING, JobStatus
+from lateen_api.termination import MEANING, ExitCode
 from lateen_api.wording import expected, listing, show
 
 _INTRODUCTION = f"""# Reference of {KIND}

@@ -39,7 +39,7 @@ class Attempt:
     """Step it started from; None: it never got so far."""
 
     step: int | None = None
-    """Steps trained when last heard of."""
+    """Steps trained when last polled."""
 
     loss: float | None = None
     """Training loss of the last step, in nats per token."""
@@ -59,10 +59,10 @@ class Attempt:
     """When its process 0 began: seconds since the epoch."""
 
     last_phase: Phase = Phase.STARTING
-    """What process 0 was doing when last heard of."""
+    """What process 0 was doing when last polled."""
 
     phase_seconds: Mapping[Phase, float] | None = None
-    """Seconds that process 0 spent in each phase, when last heard of; None: it was not heard of."""
+    """Seconds that process 0 spent in each phase, when last polled; None: it was not heard of."""
 
     data_wait_seconds: float | None = None
     """Seconds of these that training waited for batches."""
@@ -102,7 +102,7 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class Fail:
     """The job failed."""
 
     verdict: Verdict
@@ -110,7 +110,7 @@ class GiveUp:
     """Why there is no further attempt, for people: a sentence without full stop."""
 
 
-Action = Start | Wait | Finish | GiveUp
+Action = Start | Wait | Finish | Fail
 
 
 def next_action(
@@ -141,12 +141,12 @@ def next_action(
     if last.verdict.failure_class is FailureClass.DONE:
         return Finish()
     if not last.verdict.retry:
-        return GiveUp(last.verdict, "another attempt would end the same way")
+        return Fail(last.verdict, "another attempt would end the same way")
     budget = charged_to(attempts, len(attempts) - 1)
     field, limit = _limit(budget, recovery)
     used = spent(attempts, budget) + (forgotten or {}).get(budget, 0)
     if budget is not FailureClass.DONE and used > limit:
-        return GiveUp(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
+        return Fail(last.verdict, f"spec.recovery.{field} allows {_restarts(limit)}")
     until = last.ended_at + backoff_seconds(attempts)
     return Start(last.number + 1) if now >= until else Wait(until)
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.termination import ExitCode, TerminationMessage
 
 
-def first_signalled(outcomes: Iterable[Outcome | None]) -> int | None:
-    """The process that was told to leave, of those that saved and left together; None: they do not say.
+def first_signalled(outcomes: Iterable[TerminationMessage | None]) -> int | None:
+    """The process that was asked to terminate, of those that saved and left together; None: they do not say.
 
     Those that could not save in time may have been told because another one had died, as Jobs delete their other pods
     then; they prove nothing.

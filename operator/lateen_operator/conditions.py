@@ -5,9 +5,9 @@ import math
 from lateen_api.status import Condition, ConditionType, JobStatus
 
 from lateen_operator.attempt_codec import timestamp
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.observation import Blocked, Observation
-from lateen_operator.reconcile import Close, Decision, Kill, Refuse, Stop, Tell
+from lateen_operator.reconcile import Decision, Kill, RecordEnd, Refuse, Suspend, Terminate
 
 
 def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> tuple[str, str]:
@@ -17,22 +17,26 @@ def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> 
             return "Refused", str(error)
         case Finish():
             return "Complete", "All steps are trained."
-        case GiveUp(verdict=verdict, why=why):
+        case Fail(verdict=verdict, why=why):
             return "Failed", f"{_sentence(verdict.message)} There is no further attempt: {why}."
-        case Stop():
+        case Suspend():
             return "Suspended", "spec.suspend is true. Set it to false, or run `lateen resume`, to go on."
         case Start():
             return "Starting", "Its pods are created."
-        case Close(verdict=verdict):
+        case RecordEnd(verdict=verdict):
             return "Restarting", _sentence(verdict.message)
-    if seen.blocked is not None and seen.told_at is None and not any(process.running for process in seen.processes):
+    if (
+        seen.blocked is not None
+        and seen.terminating_since is None
+        and not any(process.running for process in seen.processes)
+    ):
         return "Blocked", seen.blocked.message
     if attempt is None:
         return "Restarting", _waiting(seen, decision)
-    if seen.told_at is not None or isinstance(decision, Tell | Kill):
-        cause = seen.cause or (decision.cause if isinstance(decision, Tell | Kill) else None)
+    if seen.terminating_since is not None or isinstance(decision, Terminate | Kill):
+        cause = seen.cause or (decision.cause if isinstance(decision, Terminate | Kill) else None)
         why = cause.message if cause else "a process ended, and its peers leave"
-        return "Stopping", _sentence(why)
+        return "Termination", _sentence(why)
     if seen.ends:
         return "Restarting", f"{len(seen.ends)} of {len(seen.processes)} processes have ended."
     late = [process for process in seen.processes if not process.running]
@@ -81,7 +85,7 @@ def conditions_of(
     word, why = state
     running = attempt is not None and not seen.ends and all(p.running for p in seen.processes) and seen.processes != ()
     # Processes that were asked to terminate need not answer any more.
-    leaving = seen.told_at is not None or isinstance(decision, Tell | Kill)
+    leaving = seen.terminating_since is not None or isinstance(decision, Terminate | Kill)
     silent = seen.silent_since is not None and seen.progress is not None and not seen.ends and not leaving
     if attempt is not None and attempt.hosts < seen.target.hosts:
         degraded = ("FewerHosts", f"It runs on {attempt.hosts} of {seen.target.hosts} hosts until there are machines.")
@@ -91,16 +95,16 @@ def conditions_of(
         degraded = ("AsWanted", "It runs as it was asked for." if attempt else "It does not run.")
     accepted = ("Refused", str(seen.refusal)) if seen.refusal else ("Planned", "The plan was made.")
     blocked = seen.blocked or Blocked("NotBlocked", "", "")
-    failed = decision.verdict.reason if isinstance(decision, GiveUp) else ""
+    failed = decision.verdict.reason if isinstance(decision, Fail) else ""
     told: list[tuple[ConditionType, bool, str, str]] = [
         (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
         (ConditionType.BLOCKED, seen.blocked is not None, blocked.reason, blocked.message),
         (ConditionType.QUEUED, word == "Queued", "Queued", why),
         (ConditionType.RUNNING, running, word, why),
         (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),
-        (ConditionType.SUSPENDED, isinstance(decision, Stop), "Suspended", why),
+        (ConditionType.SUSPENDED, isinstance(decision, Suspend), "Suspended", why),
         (ConditionType.COMPLETE, isinstance(decision, Finish), "Complete", why),
-        (ConditionType.FAILED, isinstance(decision, GiveUp), failed or "Failed", why),
+        (ConditionType.FAILED, isinstance(decision, Fail), failed or "Failed", why),
     ]
     before = {condition.type: condition for condition in previous.conditions}
     return [_condition(before.get(fact[0]), *fact, generation, now) for fact in told]

@@ -10,8 +10,11 @@ JOB_LABEL = PREFIX + "job"
 ATTEMPT_LABEL = PREFIX + "attempt"
 """On every object of an attempt: its number."""
 
-SCOUT_LABEL = PREFIX + "scout"
-"""On the pods that look for free machines: their number, from 0."""
+PROBE_LABEL = PREFIX + "capacity-probe"
+"""On capacity probes: their number, from 0."""
+
+FORMER_PROBE_LABEL = PREFIX + "scout"
+"""The label's name up to version 0.1: an upgraded operator removes the probes that the former one left."""
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "lateen"
@@ -26,7 +29,7 @@ WANTED_HOSTS = PREFIX + "wanted-hosts"
 """Annotation: hosts that the job asked for when the attempt was started."""
 
 STOPPING = PREFIX + "stopping"
-"""Annotation on a JobSet whose pods were told to leave: why and when, as JSON."""
+"""Annotation on a JobSet whose pods were asked to terminate: why and when, as JSON."""
 
 LEDGER = PREFIX + "ledger"
 """Annotation on a JobSet: what the status has said of attempts since this one started, as JSON."""
@@ -73,9 +76,9 @@ def attempt_number(name: str, job: str) -> int | None:
     return int(match["number"]) if match is not None and match["job"] == job else None
 
 
-def scout_name(job: str, index: int) -> str:
-    """Name of a scout's pod: `nano-scout-0`."""
-    return f"{job}-scout-{index}"
+def probe_name(job: str, index: int) -> str:
+    """Name of a capacity probe's pod: `nano-probe-0`."""
+    return f"{job}-probe-{index}"
 
 
 def network_policy_name(job: str) -> str:

@@ -8,7 +8,7 @@ from lateen_api.progress import Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import End, FailureClass, Verdict
+from lateen_operator.verdict import FailureClass, ProcessExit, Verdict
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Process:
     running: bool = True
     """Its program runs."""
 
-    end: End | None = None
+    end: ProcessExit | None = None
     node: str | None = None
     pod_missing: bool = False
     """It waits for its pod to be created."""
@@ -105,14 +105,14 @@ class Observation:
     stop_requests: int = 0
     """How often it was asked to stop: Ctrl-C here, `spec.suspend` in a cluster."""
 
-    told_at: float | None = None
-    """When the attempt's processes were told to leave."""
+    terminating_since: float | None = None
+    """When the attempt's processes were asked to terminate."""
 
     killed: bool = False
     """They were killed, or will be by the platform when their time is over."""
 
     cause: Verdict | None = None
-    """Verdict that a `Tell` or `Kill` carried: it stands, whatever the processes' ends look like."""
+    """Verdict that a `Terminate` or `Kill` carried: it stands, whatever the processes' ends look like."""
 
     progress: Progress | None = None
     """What process 0 said last."""
@@ -123,7 +123,7 @@ class Observation:
     moved_at: float | None = None
     """When what process 0 says last changed."""
 
-    scouts_placed: int = 0
+    probes_placed: int = 0
     """Hosts beyond the attempt's own that are known to be free for it."""
 
     created_at: float | None = None
@@ -139,7 +139,7 @@ class Observation:
         return last if last is not None and last.verdict is None else None
 
     @property
-    def ends(self) -> tuple[End, ...]:
+    def ends(self) -> tuple[ProcessExit, ...]:
         """Ends of the processes that have ended."""
         return tuple(process.end for process in self.processes if process.end is not None)
 

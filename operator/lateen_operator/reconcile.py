@@ -8,15 +8,15 @@ import math
 from dataclasses import dataclass, replace
 
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
+from lateen_api.termination import ExitCode
 
-from lateen_operator.attempts import Finish, GiveUp, Start, Wait, next_action, of_last_text
-from lateen_operator.avoidance import nodes_to_avoid
+from lateen_operator.attempts import Fail, Finish, Start, Wait, next_action, of_last_text
+from lateen_operator.node_exclusion import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
+from lateen_operator.resize import RESIZED, fewer_hosts, more_hosts, next_hosts
 from lateen_operator.verdict import STOPPED, FailureClass, Verdict, classify
-from lateen_operator.width import RESIZED, fewer_hosts, more_hosts, next_hosts
 from lateen_operator.wording import asked_for, hosts
 
 UNTIL_SOMETHING_HAPPENS = math.inf
@@ -29,7 +29,7 @@ _UNWATCHED_PHASES = (Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.EXPO
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long processes that should be leaving are given, in seconds."""
 
     peers_leave: float = 5.0
@@ -46,7 +46,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Tell:
+class Terminate:
     """Send SIGTERM to the processes that run: save, and leave."""
 
     cause: Verdict | None = None
@@ -60,14 +60,14 @@ class Kill:
 
 
 @dataclass(frozen=True)
-class Close:
+class RecordEnd:
     """Write the attempt's verdict into the ledger."""
 
     verdict: Verdict
 
 
 @dataclass(frozen=True)
-class Stop:
+class Suspend:
     """Rest without being complete, as was asked."""
 
 
@@ -83,28 +83,28 @@ class Expire:
     """Delete the job: its time to live after the end is over."""
 
 
-Decision = Tell | Kill | Close | Start | Wait | Finish | GiveUp | Stop | Refuse | Expire
+Decision = Terminate | Kill | RecordEnd | Start | Wait | Finish | Fail | Suspend | Refuse | Expire
 
 
-def reconcile(seen: Observation, now: float, *, patience: Patience | None = None, first: int = 1) -> Decision:
+def reconcile(seen: Observation, now: float, *, timeouts: Timeouts | None = None, first: int = 1) -> Decision:
     """The next thing to do.
 
     Args:
         seen: the state of affairs.
         now: seconds since the epoch.
-        patience: bounds for processes that should leave.
+        timeouts: bounds for processes that should leave.
         first: number of the first attempt.
     """
-    patience = patience or Patience()
+    timeouts = timeouts or Timeouts()
     if seen.attempt is None:
         return _between_attempts(seen, now, first)
     if not seen.alive:
-        return Close(_verdict(seen))
+        return RecordEnd(_verdict(seen))
     if seen.killed:
         return Wait(UNTIL_SOMETHING_HAPPENS)
     if seen.stop_requests > 1:
         return Kill()
-    return _while_running(seen, now, patience)
+    return _while_running(seen, now, timeouts)
 
 
 def _verdict(seen: Observation) -> Verdict:
@@ -135,11 +135,11 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     counted = of_last_text(attempts) if is_counted else ()
     fresh = last.number + 1 if last else first
     action = next_action(counted, target.recovery, now, first=fresh, forgotten=seen.forgotten if counted else None)
-    if isinstance(action, GiveUp) and (not seen.stop_requests or _own_fault(action.verdict)):
+    if isinstance(action, Fail) and (not seen.stop_requests or _own_fault(action.verdict)):
         # A job that was asked to stop and then failed by itself has failed: its owner wants to know.
         return _at_the_end(seen, action, now)
     if seen.stop_requests:
-        return Stop()
+        return Suspend()
     if isinstance(action, Start):
         return Start(
             action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now) if target.avoids_nodes else ()
@@ -152,7 +152,7 @@ def _has_more_steps(seen: Observation) -> bool:
     return steps is not None and last.step is not None and last.step < steps
 
 
-def _at_the_end(seen: Observation, ending: Finish | GiveUp, now: float) -> Decision:
+def _at_the_end(seen: Observation, ending: Finish | Fail, now: float) -> Decision:
     ttl, ended_at = seen.target.ttl, seen.attempts[-1].ended_at
     if ttl is not None and ended_at is not None and now >= ended_at + ttl:
         return Expire()
@@ -163,31 +163,31 @@ def _own_fault(verdict: Verdict) -> bool:
     return verdict.failure_class in (FailureClass.USER, FailureClass.DATA, FailureClass.NUMERICAL)
 
 
-def _while_running(seen: Observation, now: float, patience: Patience) -> Decision:
+def _while_running(seen: Observation, now: float, timeouts: Timeouts) -> Decision:
     recovery = seen.target.recovery
-    if seen.stop_requests or (seen.told_at is not None and seen.cause is not None):
-        grace = recovery.grace_seconds + patience.margin
+    if seen.stop_requests or (seen.terminating_since is not None and seen.cause is not None):
+        grace = recovery.grace_seconds + timeouts.margin
         stopped = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason=STOPPED)
         return _tell_then_kill(seen, now, tell_at=now, grace=grace, cause=stopped)
     failed = [end.at for end in seen.ends if end.exit_code not in (ExitCode.DONE, ExitCode.SAVED)]
     if failed:
-        return _tell_then_kill(seen, now, tell_at=min(failed) + patience.peers_leave, grace=patience.peers_save)
+        return _tell_then_kill(seen, now, tell_at=min(failed) + timeouts.peers_leave, grace=timeouts.peers_save)
     saved = [end.at for end in seen.ends if end.exit_code == ExitCode.SAVED]
     if saved:
         # Somebody else sent SIGTERM to the trainers; all of them agree on the step at which they leave.
-        return _tell_then_kill(seen, now, tell_at=min(saved) + recovery.grace_seconds, grace=patience.margin)
+        return _tell_then_kill(seen, now, tell_at=min(saved) + recovery.grace_seconds, grace=timeouts.margin)
     done = [end.at for end in seen.ends if end.process == 0]
     if done:
-        return _tell_then_kill(seen, now, tell_at=min(done) + patience.stragglers, grace=patience.margin)
+        return _tell_then_kill(seen, now, tell_at=min(done) + timeouts.stragglers, grace=timeouts.margin)
     return _change(seen) or _starting(seen, now) or _watch(seen, now)
 
 
 def _tell_then_kill(
     seen: Observation, now: float, *, tell_at: float, grace: float, cause: Verdict | None = None
 ) -> Decision:
-    if seen.told_at is None:
-        return Tell(cause) if now >= tell_at else Wait(tell_at)
-    kill_at = seen.told_at + grace
+    if seen.terminating_since is None:
+        return Terminate(cause) if now >= tell_at else Wait(tell_at)
+    kill_at = seen.terminating_since + grace
     return Kill(seen.cause) if now >= kill_at else Wait(kill_at)
 
 
@@ -197,12 +197,12 @@ def _change(seen: Observation) -> Decision | None:
     if attempt is None or seen.refusal is not None:
         return None
     if target.digest is not None and attempt.digest is not None and target.digest != attempt.digest:
-        return Tell(_requested("SpecChanged", "the job's spec was changed"))
+        return Terminate(_requested("SpecChanged", "the job's spec was changed"))
     if attempt.wanted_hosts not in (None, target.hosts) and attempt.hosts != target.hosts:
-        return Tell(_resize(RESIZED, f"{asked_for(target.hosts)} instead of {attempt.hosts}", target.hosts))
+        return Terminate(_resize(RESIZED, f"{asked_for(target.hosts)} instead of {attempt.hosts}", target.hosts))
     larger = more_hosts(seen)
     if larger is not None:
-        return Tell(_resize("CapacityBack", f"there are machines for {hosts(larger)} again", larger))
+        return Terminate(_resize("CapacityBack", f"there are machines for {hosts(larger)} again", larger))
     return None
 
 
@@ -220,7 +220,7 @@ def _starting(seen: Observation, now: float) -> Decision | None:
             at = attempt.started_at + target.resize_after
             if now >= at:
                 short = f"only {hosts(sum(p.placed for p in seen.processes))} of {attempt.hosts} found a machine"
-                return Tell(_resize("CapacityAway", f"{short} (spec.compute.resizeAfter)", fewer))
+                return Terminate(_resize("CapacityAway", f"{short} (spec.compute.resizeAfter)", fewer))
             looks.append(at)
     if since:
         deadline = target.recovery.start_deadline

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lateen_api.outcome import MEANING, ExitCode, Outcome
+from lateen_api.termination import MEANING, ExitCode, TerminationMessage
 
 from lateen_operator.blame import first_lost, first_signalled
 
@@ -41,7 +41,7 @@ class FailureClass(StrEnum):
 
 
 @dataclass(frozen=True)
-class End:
+class ProcessExit:
     """How one process of an attempt ended."""
 
     process: int
@@ -51,7 +51,7 @@ class End:
     at: float
     """When: seconds on any clock that all ends of the attempt share."""
 
-    outcome: Outcome | None = None
+    termination: TerminationMessage | None = None
     """The termination message, when the process left one."""
 
     reason: str | None = None
@@ -59,7 +59,7 @@ class End:
     the pod's DisruptionTarget condition."""
 
     asked: bool = False
-    """The process had been told to leave by whoever runs the attempt before it ended."""
+    """The process had been asked to terminate by whoever runs the attempt before it ended."""
 
     node: str | None = None
     """Node that it ran on."""
@@ -96,7 +96,7 @@ class Verdict:
 
 
 LEFT_WITH_PEERS = frozenset({ExitCode.SAVED, ExitCode.NOT_SAVED})
-"""Exit codes of all processes of an attempt when one of them was told to leave."""
+"""Exit codes of all processes of an attempt when one of them was asked to terminate."""
 
 
 def shell_exit_code(code: int) -> int:
@@ -173,10 +173,10 @@ _COULD_NOT_START = range(125, 128)
 _LOST_BY_RUNTIME = 255
 
 
-def failure_class_of(end: End) -> FailureClass:
+def failure_class_of(end: ProcessExit) -> FailureClass:
     """What one end says by itself.
 
-    Sources: exit codes of `lateen_api.outcome`; 128 + signal by POSIX shells; 125 to 127 by container
+    Sources: exit codes of `lateen_api.termination`; 128 + signal by POSIX shells; 125 to 127 by container
     runtimes.
     """
     reason = _explained_by(end)
@@ -196,7 +196,7 @@ def failure_class_of(end: End) -> FailureClass:
     return FailureClass.USER
 
 
-def _explained_by(end: End) -> str | None:
+def _explained_by(end: ProcessExit) -> str | None:
     """The platform's reason, where it explains the end."""
     return None if end.exit_code in _OWN_ENDS else end.reason
 
@@ -207,7 +207,7 @@ def may_retry(failure_class: FailureClass, exit_code: int) -> bool:
     return is_nobodys_fault or exit_code not in _FINAL
 
 
-def is_echo(end: End, others: Sequence[End] = ()) -> bool:
+def is_echo(end: ProcessExit, others: Sequence[ProcessExit] = ()) -> bool:
     """True for an end that only follows from another one.
 
     All processes save and leave together when one is told to: the one whose end the platform explains is the cause,
@@ -223,7 +223,7 @@ def is_echo(end: End, others: Sequence[End] = ()) -> bool:
     return explained and end.reason is None and end.exit_code in LEFT_WITH_PEERS
 
 
-def classify(ends: Sequence[End]) -> Verdict:
+def classify(ends: Sequence[ProcessExit]) -> Verdict:
     """The verdict over an attempt all of whose processes ended, or whose first bad end is known.
 
     Args:
@@ -243,9 +243,9 @@ def classify(ends: Sequence[End]) -> Verdict:
     bad = [end for end in in_time if end.exit_code != ExitCode.DONE]
     causes = [end for end in bad if not is_echo(end, bad)]
     reports = [end for end in bad if end.exit_code == ExitCode.LOST_PEER]
-    lost = first_lost({end.process: end.outcome.lost_process if end.outcome else None for end in reports})
+    lost = first_lost({end.process: end.termination.lost_process if end.termination else None for end in reports})
     # Times are of several machines' clocks, and in whole seconds: what processes say of each other orders them better.
-    first = first_signalled(end.outcome for end in bad) if lost is None else lost
+    first = first_signalled(end.termination for end in bad) if lost is None else lost
     named = [end for end in causes if end.process == first]
     if causes:
         return _of_one((named or causes)[0], causes, several=len(ends) > 1)
@@ -254,7 +254,7 @@ def classify(ends: Sequence[End]) -> Verdict:
     return _verdict((bad or in_time)[0])
 
 
-def _of_one(end: End, causes: Sequence[End], *, several: bool) -> Verdict:
+def _of_one(end: ProcessExit, causes: Sequence[ProcessExit], *, several: bool) -> Verdict:
     """The verdict by one end that is a cause, of several."""
     verdict = _verdict(end)
     deleted = [cause for cause in causes if cause.reason == POD_DELETED]
@@ -268,18 +268,18 @@ def _of_one(end: End, causes: Sequence[End], *, several: bool) -> Verdict:
     return verdict
 
 
-def _of_the_lost(report: End, lost: End | None, number: int | None) -> Verdict:
+def _of_the_lost(report: ProcessExit, lost: ProcessExit | None, number: int | None) -> Verdict:
     """The verdict where all that is known is that a process was lost."""
     verdict = _verdict(report)
     if number is None or (lost is not None and lost.exit_code == ExitCode.DONE):
         return replace(verdict, process=None, node=None)
-    said = report.outcome.message if report.outcome else ""
+    said = report.termination.message if report.termination else ""
     says = "it says itself" if report.process == number else f"process {report.process} says"
     message = f"process {number} was lost, {says}: {_one_line(said)}"
     return replace(verdict, process=number, node=lost.node if lost else None, message=message)
 
 
-def _may_follow(end: End) -> int:
+def _may_follow(end: ProcessExit) -> int:
     """Of ends in one second: how likely it is that this one followed from another, from 0 on.
 
     Nothing makes a process find bad data, and nobody but the platform kills it; but errors and crashes of any kind
@@ -290,7 +290,7 @@ def _may_follow(end: End) -> int:
     return 1 if end.reason is not None or signal_name(end.exit_code) == "SIGKILL" else 2
 
 
-def _verdict(end: End) -> Verdict:
+def _verdict(end: ProcessExit) -> Verdict:
     code = shell_exit_code(end.exit_code)
     return Verdict(
         failure_class=failure_class_of(end),
@@ -310,7 +310,7 @@ def _word(code: int) -> str:
     return signal_name(code) or f"Exit{code}"
 
 
-def _ending(end: End) -> str:
+def _ending(end: ProcessExit) -> str:
     """What happened to the process, as the rest of a sentence that starts with it."""
     code = shell_exit_code(end.exit_code)
     name = signal_name(code)
@@ -334,7 +334,7 @@ def _ending(end: End) -> str:
     if code in _COULD_NOT_START:
         return f"could not be started (exit code {code})"
     meaning = MEANING.get(ExitCode(code)) if code in _CLASSES else None
-    said = f": {_one_line(end.outcome.message)}" if end.outcome and end.outcome.message.strip() else ""
+    said = f": {_one_line(end.termination.message)}" if end.termination and end.termination.message.strip() else ""
     return f"ended with exit code {code}" + (f" ({meaning})" if meaning else "") + said
 
 

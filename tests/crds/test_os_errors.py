@@ -3,7 +3,7 @@ import os
 
 import pytest
 from lateen_api.os_errors import cause, exit_code, explain
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 USER = os.geteuid()
 

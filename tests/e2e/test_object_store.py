@@ -16,7 +16,7 @@ import tensorstore as ts
 from cluster.parts import program
 from cluster.waiting import wait_until
 from cluster.web import answers
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,9 +8,9 @@ import pytest
 from cluster.cluster import Cluster
 from cluster.fake_nodes import TAINT, TOLERATION
 from cluster.waiting import wait_until
+from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
-from lateen_operator.manifests.scout import scout
 from stored_jobs import NANO, SMALL, attempt
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -85,18 +85,21 @@ def test_each_slice_gets_a_node_pool(cluster: Cluster, namespace: str, tpus: Non
     assert hosts["0"] != hosts["1"]
 
 
-def test_scouts_find_as_many_hosts_as_there_are(cluster: Cluster, namespace: str, tpus: None):
+def test_capacity_probes_find_as_many_hosts_as_there_are(cluster: Cluster, namespace: str, tpus: None):
     tolerating = f"compute.tolerations=[{{key: {TOLERATION['key']}, operator: Exists, effect: NoSchedule}}]"
     new = attempt(SMALL, SLICES, tolerating, hosts=8)
     for index in range(7):
-        manifest = scout(new, index)
+        manifest = capacity_probe(new, index)
         manifest["metadata"]["namespace"] = namespace
         del manifest["metadata"]["ownerReferences"]
         cluster.kubectl.apply(manifest)
     wait_until(
-        lambda: len(placed(cluster, namespace, "lateen.dev/scout")) == 6, "six scouts to have a node", 20, every=0.5
+        lambda: len(placed(cluster, namespace, "lateen.dev/capacity-probe")) == 6,
+        "six capacity probes to have a node",
+        20,
+        every=0.5,
     )
-    found = {pod["spec"]["nodeName"] for pod in placed(cluster, namespace, "lateen.dev/scout")}
+    found = {pod["spec"]["nodeName"] for pod in placed(cluster, namespace, "lateen.dev/capacity-probe")}
     assert found == {f"tpu-{pool}-{host}" for pool in POOLS for host in range(HOSTS)}
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import WATCHED
-from lateen_operator.cluster.store import Key
 from prometheus_client import start_http_server
 
 _PLAN = PlanStatus(

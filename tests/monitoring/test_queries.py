@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lateen_operator.cluster.store import Key
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.local.ports import free_ports
 from monitoring.operator_metrics import serving
 from monitoring.prometheus import Prometheus, program, prometheus

@@ -2,15 +2,15 @@
 
 import pytest
 from lateen_api.spec import RecoverySpec
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait, backoff_seconds, next_action, spent
-from lateen_operator.verdict import End, FailureClass, classify
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait, backoff_seconds, next_action, spent
+from lateen_operator.verdict import FailureClass, ProcessExit, classify
 
 ENDED = 1000.0
 
 
 def attempt(number: int, code: int, *, step: int | None = None, first_step: int | None = 0) -> Attempt:
     """An attempt that ended at time ENDED with this exit code, having trained up to `step`."""
-    verdict = classify([End(0, code, at=ENDED)])
+    verdict = classify([ProcessExit(0, code, at=ENDED)])
     return Attempt(
         number=number,
         hosts=1,
@@ -43,7 +43,7 @@ def test_done_finishes():
 @pytest.mark.parametrize("code", [40, 43, 46, 127])
 def test_what_would_end_the_same_way_is_not_tried_again(code):
     action = after(code, recovery=RecoverySpec(max_failures=100))
-    assert isinstance(action, GiveUp)
+    assert isinstance(action, Fail)
     assert (action.verdict.exit_code, action.why) == (code, "another attempt would end the same way")
 
 
@@ -62,13 +62,13 @@ def test_each_kind_has_its_budget(code, field, spec_field):
     recovery = RecoverySpec.model_validate({field: 2})
     assert after(code, code, recovery=recovery) == Start(3)
     action = after(code, code, code, recovery=recovery)
-    assert isinstance(action, GiveUp)
+    assert isinstance(action, Fail)
     assert action.why == f"spec.recovery.{spec_field} allows 2 restarts"
 
 
 def test_a_budget_of_none_allows_no_restart():
     action = after(1, recovery=RecoverySpec(max_failures=0))
-    assert isinstance(action, GiveUp)
+    assert isinstance(action, Fail)
     assert action.why == "spec.recovery.maxFailures allows no restart"
 
 

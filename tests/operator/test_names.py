@@ -35,4 +35,4 @@ def test_selectors_find_what_the_labels_say():
 
 
 def test_names_of_what_a_job_has_beside_its_attempts():
-    assert (names.scout_name("nano", 0), names.network_policy_name("nano")) == ("nano-scout-0", "nano-network")
+    assert (names.probe_name("nano", 0), names.network_policy_name("nano")) == ("nano-probe-0", "nano-network")

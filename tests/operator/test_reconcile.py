@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
-from lateen_operator.avoidance import avoided_nodes, nodes_to_avoid
-from lateen_operator.describe import describe
+from lateen_api.termination import ExitCode, TerminationMessage
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
+from lateen_operator.node_exclusion import avoided_nodes, nodes_to_avoid
 from lateen_operator.observation import Observation, Process, Target
-from lateen_operator.reconcile import Close, Expire, Kill, Patience, Refuse, Stop, Tell, reconcile
-from lateen_operator.verdict import NODE_LOST, End, FailureClass, Verdict, classify
-from lateen_operator.width import scouts_wanted
+from lateen_operator.reconcile import Expire, Kill, RecordEnd, Refuse, Suspend, Terminate, Timeouts, reconcile
+from lateen_operator.resize import probes_wanted
+from lateen_operator.status_builder import build_status
+from lateen_operator.verdict import NODE_LOST, FailureClass, ProcessExit, Verdict, classify
 
 RECOVERY = RecoverySpec(grace_seconds=15, hang_after="10m", start_deadline="30m")
 RUNNING = Attempt(1, 2, started_at=0.0)
@@ -22,7 +22,7 @@ TRAINING = Progress(phase=Phase.TRAINING, since=0.0, step=10, of=100)
 TARGET = Target(RECOVERY, hosts=2)
 
 
-def seen_with(*ends: End, alive: tuple[int, ...] = (), **more) -> Observation:
+def seen_with(*ends: ProcessExit, alive: tuple[int, ...] = (), **more) -> Observation:
     processes = (*(Process(number) for number in alive), *(Process(end.process, end=end) for end in ends))
     return Observation(TARGET, (RUNNING,), processes=processes, **more)
 
@@ -36,12 +36,12 @@ QUIET = Wait(math.inf)
 
 
 def closed(code: int, *, step: int = 10) -> Attempt:
-    verdict = classify([End(0, code, at=100.0)])
+    verdict = classify([ProcessExit(0, code, at=100.0)])
     return replace(RUNNING, ended_at=100.0, verdict=verdict, first_step=0, step=step)
 
 
 def at(now: float, seen: Observation):
-    return reconcile(seen, now, patience=Patience())
+    return reconcile(seen, now, timeouts=Timeouts())
 
 
 def test_a_job_without_attempts_is_started():
@@ -53,9 +53,9 @@ def test_processes_that_run_and_answer_are_left_alone():
 
 
 def test_an_attempt_all_of_whose_processes_ended_is_closed_with_its_verdict():
-    seen = seen_with(End(1, -9, at=1.0), End(0, 44, at=2.0))
+    seen = seen_with(ProcessExit(1, -9, at=1.0), ProcessExit(0, 44, at=2.0))
     decision = at(3.0, seen)
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert decision.verdict.message == "process 1 was killed by SIGKILL"
 
 
@@ -69,42 +69,42 @@ def test_a_killed_attempt_is_followed_by_another():
 
 def test_a_user_error_ends_the_job():
     decision = at(200.0, between(closed(40)))
-    assert isinstance(decision, GiveUp)
+    assert isinstance(decision, Fail)
     assert decision.verdict.exit_code == 40
 
 
 class TestPeersOfADeadProcess:
-    seen = seen_with(End(1, -9, at=50.0), alive=(0,))
+    seen = seen_with(ProcessExit(1, -9, at=50.0), alive=(0,))
 
     def test_are_given_five_seconds_to_leave_by_themselves(self):
         assert at(54.9, self.seen) == Wait(55.0)
 
     def test_are_told_to_leave_then(self):
-        assert at(55.0, self.seen) == Tell()
+        assert at(55.0, self.seen) == Terminate()
 
     def test_are_killed_five_seconds_later(self):
-        told = replace(self.seen, told_at=55.0)
+        told = replace(self.seen, terminating_since=55.0)
         assert at(59.9, told) == Wait(60.0)
         assert at(60.0, told) == Kill()
 
     def test_are_waited_for_once_killed(self):
-        assert at(99.0, replace(self.seen, told_at=55.0, killed=True)) == QUIET
+        assert at(99.0, replace(self.seen, terminating_since=55.0, killed=True)) == QUIET
 
 
 def test_peers_of_a_process_that_somebody_else_stopped_have_the_grace_time():
-    seen = seen_with(End(1, 42, at=50.0), alive=(0,))
+    seen = seen_with(ProcessExit(1, 42, at=50.0), alive=(0,))
     assert at(51.0, seen) == Wait(65.0)
-    assert at(65.0, seen) == Tell()
+    assert at(65.0, seen) == Terminate()
 
 
 def test_stragglers_behind_a_complete_process_0_have_a_minute():
-    seen = seen_with(End(0, 0, at=50.0), alive=(1,))
+    seen = seen_with(ProcessExit(0, 0, at=50.0), alive=(1,))
     assert at(51.0, seen) == Wait(110.0)
-    assert at(110.0, seen) == Tell()
+    assert at(110.0, seen) == Terminate()
 
 
 def test_process_0_may_go_on_as_long_as_it_likes_after_its_peers_are_done():
-    seen = seen_with(End(1, 0, at=50.0), alive=(0,))
+    seen = seen_with(ProcessExit(1, 0, at=50.0), alive=(0,))
     assert at(1e6, seen) == QUIET
 
 
@@ -113,33 +113,33 @@ class TestStopping:
 
     def test_tells_all_processes(self):
         decision = at(50.0, self.asked)
-        assert isinstance(decision, Tell)
+        assert isinstance(decision, Terminate)
         assert decision.cause is not None
         assert (decision.cause.failure_class, decision.cause.reason) == (FailureClass.REQUESTED, "Stopped")
 
     def test_waits_for_the_grace_time_and_a_margin(self):
-        told = replace(self.asked, told_at=50.0)
+        told = replace(self.asked, terminating_since=50.0)
         assert at(69.9, told) == Wait(70.0)
         assert at(70.0, told) == Kill()
 
     def test_twice_kills(self):
-        assert at(50.1, replace(self.asked, stop_requests=2, told_at=50.0)) == Kill()
+        assert at(50.1, replace(self.asked, stop_requests=2, terminating_since=50.0)) == Kill()
 
     @pytest.mark.parametrize("code", [42, 47, -15, -9, 44])
     def test_ends_the_job_when_the_attempt_ended(self, code):
-        assert at(100.0, between(closed(code), stop_requests=1)) == Stop()
+        assert at(100.0, between(closed(code), stop_requests=1)) == Suspend()
 
     def test_between_two_attempts_ends_the_job(self):
-        assert at(100.0, between(closed(-9, step=0), stop_requests=1)) == Stop()
+        assert at(100.0, between(closed(-9, step=0), stop_requests=1)) == Suspend()
 
     def test_before_the_first_attempt_ends_the_job(self):
-        assert at(0.0, between(stop_requests=1)) == Stop()
+        assert at(0.0, between(stop_requests=1)) == Suspend()
 
     def test_a_job_that_became_complete_meanwhile_is_complete(self):
         assert at(100.0, between(closed(0), stop_requests=1)) == Finish()
 
     def test_a_job_that_failed_by_itself_meanwhile_has_failed(self):
-        assert isinstance(at(100.0, between(closed(40), stop_requests=1)), GiveUp)
+        assert isinstance(at(100.0, between(closed(40), stop_requests=1)), Fail)
 
 
 class TestSilence:
@@ -164,8 +164,8 @@ class TestSilence:
         kill = at(700.0, replace(TWO, silent_since=100.0))
         assert isinstance(kill, Kill)
         assert kill.cause is not None
-        dead = (End(0, -9, at=700.1, asked=True), End(1, 44, at=700.2))
-        assert at(701.0, seen_with(*dead, cause=kill.cause)) == Close(kill.cause)
+        dead = (ProcessExit(0, -9, at=700.1, asked=True), ProcessExit(1, 44, at=700.2))
+        assert at(701.0, seen_with(*dead, cause=kill.cause)) == RecordEnd(kill.cause)
 
 
 def test_a_process_that_answers_but_tells_nothing_new_for_long_is_a_hang():
@@ -198,13 +198,13 @@ class TestSpecChanges:
 
     def test_another_text_ends_the_attempt_as_asked(self):
         decision = at(10.0, self.seen(digest="new"))
-        assert isinstance(decision, Tell)
+        assert isinstance(decision, Terminate)
         assert decision.cause is not None
         assert (decision.cause.failure_class, decision.cause.reason) == (FailureClass.REQUESTED, "SpecChanged")
 
     def test_another_number_of_hosts_too_and_the_next_attempt_has_it(self):
         decision = at(10.0, self.seen(hosts=1, host_counts=(1, 2)))
-        assert isinstance(decision, Tell)
+        assert isinstance(decision, Terminate)
         assert decision.cause is not None
         assert (decision.cause.reason, decision.cause.next_hosts) == ("Resized", 1)
         ended = replace(self.attempt, verdict=decision.cause, ended_at=20.0)
@@ -227,7 +227,7 @@ class TestSpecChanges:
     def test_a_failed_job_is_tried_again_once_its_text_is_mended(self):
         failed = replace(closed(40), digest="old")
         seen = Observation(replace(TARGET, digest="old"), (failed,))
-        assert isinstance(at(200.0, seen), GiveUp)
+        assert isinstance(at(200.0, seen), Fail)
         assert at(200.0, replace(seen, target=replace(TARGET, digest="new"))) == Start(2, 2)
 
     def test_a_complete_job_goes_on_when_it_gets_more_steps(self):
@@ -250,7 +250,7 @@ class TestCapacity:
 
     def test_that_stays_away_longer_makes_the_job_go_on_with_what_there_is(self):
         decision = at(60.0, self.waiting(3))
-        assert isinstance(decision, Tell)
+        assert isinstance(decision, Terminate)
         assert decision.cause is not None
         assert (decision.cause.reason, decision.cause.next_hosts) == ("CapacityAway", 2)
 
@@ -278,17 +278,17 @@ class TestCapacity:
         assert at(100.0, Observation(self.target, (small,))) == Start(2, 2)
         assert at(200.0, Observation(self.target, (small, crashed))) == Start(3, 2)
 
-    def test_scouts_look_for_the_next_larger_size(self):
+    def test_capacity_probes_look_for_the_next_larger_size(self):
         seen = replace(TWO, attempts=(replace(RUNNING, wanted_hosts=4),), target=self.target)
-        assert scouts_wanted(seen) == 2
-        assert scouts_wanted(replace(seen, target=replace(self.target, resize_after=None))) == 0
-        assert scouts_wanted(replace(seen, told_at=5.0)) == 0
+        assert probes_wanted(seen) == 2
+        assert probes_wanted(replace(seen, target=replace(self.target, resize_after=None))) == 0
+        assert probes_wanted(replace(seen, terminating_since=5.0)) == 0
 
     def test_that_is_back_makes_the_job_grow_at_a_checkpoint(self):
         seen = replace(TWO, attempts=(replace(RUNNING, wanted_hosts=4),), target=self.target)
-        assert at(10.0, replace(seen, scouts_placed=1)) == QUIET
-        decision = at(10.0, replace(seen, scouts_placed=2))
-        assert isinstance(decision, Tell)
+        assert at(10.0, replace(seen, probes_placed=1)) == QUIET
+        decision = at(10.0, replace(seen, probes_placed=2))
+        assert isinstance(decision, Terminate)
         assert decision.cause is not None
         assert (decision.cause.reason, decision.cause.next_hosts) == ("CapacityBack", 4)
 
@@ -334,8 +334,13 @@ class TestAvoidance:
 
     @pytest.mark.parametrize("frozen_twice", [True, False], ids=["it is named", "nobody is named"])
     def test_a_process_that_freezes_twice_keeps_the_job_off_its_node_and_not_off_its_peers(self, frozen_twice: bool):
-        said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent.", lost_process=1 if frozen_twice else None)
-        ends = [End(0, 44, at=90.0, outcome=said, node="good"), End(1, 137, at=100.0, asked=True, node="bad")]
+        said = TerminationMessage(
+            ExitCode.LOST_PEER, "Process 1 has been silent.", lost_process=1 if frozen_twice else None
+        )
+        ends = [
+            ProcessExit(0, 44, at=90.0, termination=said, node="good"),
+            ProcessExit(1, 137, at=100.0, asked=True, node="bad"),
+        ]
         attempts = [
             replace(RUNNING, number=number, verdict=classify(ends), ended_at=100.0, first_step=0, step=0)
             for number in (1, 2)
@@ -349,20 +354,20 @@ class TestTimeToLive:
     @pytest.mark.parametrize("code", [0, 40])
     def test_deletes_the_job_after_its_end(self, code):
         seen = Observation(self.target, (closed(code),))
-        assert isinstance(at(159.0, seen), Finish | GiveUp)
+        assert isinstance(at(159.0, seen), Finish | Fail)
         assert at(160.0, seen) == Expire()
 
 
 def test_an_attempt_whose_processes_all_disappeared_is_closed():
     decision = at(10.0, Observation(TARGET, (RUNNING,)))
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert (decision.verdict.failure_class, decision.verdict.reason) == (FailureClass.PLANNED, "Deleted")
 
 
 def test_processes_that_saved_since_one_was_evicted_are_its_echo():
-    evicted = End(1, 42, at=50.2, reason="EvictionByEvictionAPI", node="n2")
-    decision = at(51.0, seen_with(End(0, 42, at=50.1), evicted))
-    assert isinstance(decision, Close)
+    evicted = ProcessExit(1, 42, at=50.2, reason="EvictionByEvictionAPI", node="n2")
+    decision = at(51.0, seen_with(ProcessExit(0, 42, at=50.1), evicted))
+    assert isinstance(decision, RecordEnd)
     assert decision.verdict.message == (
         "process 1 had to leave on node n2 (EvictionByEvictionAPI), after it had saved its state"
     )
@@ -373,7 +378,7 @@ def test_what_older_attempts_took_from_a_budget_counts():
     recovery = RecoverySpec(max_infrastructure_failures=2)
     seen = Observation(replace(TARGET, recovery=recovery), (closed(-9),), forgotten={FailureClass.INFRASTRUCTURE: 1})
     assert isinstance(at(200.0, seen), Start)
-    assert isinstance(at(200.0, replace(seen, forgotten={FailureClass.INFRASTRUCTURE: 2})), GiveUp)
+    assert isinstance(at(200.0, replace(seen, forgotten={FailureClass.INFRASTRUCTURE: 2})), Fail)
 
 
 class TestBudgetsOfAChangedJob:
@@ -393,19 +398,21 @@ class TestBudgetsOfAChangedJob:
         seen = self.look(forgotten={FailureClass.PLANNED: 6})
         decision = at(200.0, seen)
         assert decision == Start(27, 2)
-        started = describe(seen, decision, None, plan=None, generation=2, now=200.0)
+        started = build_status(seen, decision, None, plan=None, generation=2, now=200.0)
         assert started.budgets.preemptions == 0
 
     @pytest.mark.parametrize("spent", range(1, 6))
     def test_are_spent_by_the_attempts_after_the_change_alone(self, spent: int):
         seen = self.look(*(self.preempted(27 + number) for number in range(spent)))
-        assert describe(seen, at(999.0, seen), None, plan=None, generation=2, now=999.0).budgets.preemptions == spent
-        assert isinstance(at(999.0, seen), Start if spent <= 4 else GiveUp)
+        assert (
+            build_status(seen, at(999.0, seen), None, plan=None, generation=2, now=999.0).budgets.preemptions == spent
+        )
+        assert isinstance(at(999.0, seen), Start if spent <= 4 else Fail)
 
     def test_start_at_zero_also_when_it_is_changed_back(self):
         back = replace(self.target, digest="old")
         seen = replace(self.look(self.preempted(27), self.preempted(28, "old")), target=back)
-        assert describe(seen, at(999.0, seen), None, plan=None, generation=3, now=999.0).budgets.preemptions == 1
+        assert build_status(seen, at(999.0, seen), None, plan=None, generation=3, now=999.0).budgets.preemptions == 1
         assert isinstance(at(999.0, seen), Start)
 
 
@@ -417,6 +424,6 @@ def test_a_resize_is_told_in_good_grammar(had: int, wanted: int, message: str) -
     attempt = replace(RUNNING, hosts=had, wanted_hosts=had)
     target = replace(TWO.target, hosts=wanted, host_counts=(1, 2))
     decision = at(10.0, replace(TWO, attempts=(attempt,), target=target))
-    assert isinstance(decision, Tell)
+    assert isinstance(decision, Terminate)
     assert decision.cause is not None
     assert decision.cause.message == message

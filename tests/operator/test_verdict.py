@@ -1,12 +1,12 @@
 """Why an attempt ended, from how its processes ended."""
 
 import pytest
-from lateen_api.outcome import ExitCode, Outcome
-from lateen_operator.verdict import End, FailureClass, classify, shell_exit_code, signal_name
+from lateen_api.termination import ExitCode, TerminationMessage
+from lateen_operator.verdict import FailureClass, ProcessExit, classify, shell_exit_code, signal_name
 
 
-def end(process: int, code: int, at: float = 0.0, **more) -> End:
-    return End(process, code, at, **more)
+def end(process: int, code: int, at: float = 0.0, **more) -> ProcessExit:
+    return ProcessExit(process, code, at, **more)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_lost_peers_alone_are_infrastructure():
     assert classify([end(0, 44, at=1.0), end(1, 44, at=1.1)]).failure_class is FailureClass.INFRASTRUCTURE
 
 
-def lost(process: int, peer: int | None, said: str = "Process 1 has been silent for 31 s.", **more) -> End:
+def lost(process: int, peer: int | None, said: str = "Process 1 has been silent for 31 s.", **more) -> ProcessExit:
     """A process that left because it lost this peer."""
-    return end(process, 44, outcome=Outcome(ExitCode.LOST_PEER, said, lost_process=peer), **more)
+    return end(process, 44, termination=TerminationMessage(ExitCode.LOST_PEER, said, lost_process=peer), **more)
 
 
 def test_a_frozen_process_is_blamed_and_not_the_one_that_reports_it():
@@ -199,8 +199,8 @@ def test_a_job_set_that_was_suspended_by_hand_says_where_to_suspend_a_job():
 
 
 def test_the_message_says_what_the_process_said():
-    outcome = Outcome(ExitCode.USER_ERROR, "spec.data.trainUrls: no file\nmatches.", step=0)
-    assert classify([end(0, 40, outcome=outcome)]).message == (
+    outcome = TerminationMessage(ExitCode.USER_ERROR, "spec.data.trainUrls: no file\nmatches.", step=0)
+    assert classify([end(0, 40, termination=outcome)]).message == (
         "process 0 ended with exit code 40 (the job cannot run as written): spec.data.trainUrls: no file matches"
     )
 
@@ -222,9 +222,14 @@ def test_messages_without_an_outcome(code, reason, message):
     assert classify([end(3, code, reason=reason)]).message == message
 
 
-def saved(process: int, signalled: int | None, **more) -> End:
+def saved(process: int, signalled: int | None, **more) -> ProcessExit:
     """A process that saved and left since this one had got SIGTERM."""
-    return end(process, 42, outcome=Outcome(ExitCode.SAVED, "SIGTERM.", signalled_process=signalled), **more)
+    return end(
+        process,
+        42,
+        termination=TerminationMessage(ExitCode.SAVED, "SIGTERM.", signalled_process=signalled),
+        **more,
+    )
 
 
 def test_of_all_that_saved_the_one_that_was_told_to_is_named():
@@ -234,7 +239,7 @@ def test_of_all_that_saved_the_one_that_was_told_to_is_named():
 
 def test_who_could_not_save_says_nothing_about_who_was_told_first():
     """It may have been told because another one had died."""
-    left = end(0, 47, at=9.0, outcome=Outcome(ExitCode.NOT_SAVED, "…", signalled_process=0))
+    left = end(0, 47, at=9.0, termination=TerminationMessage(ExitCode.NOT_SAVED, "…", signalled_process=0))
     assert classify([left, end(1, 134, at=8.0)]).process == 1
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from lateen_api.hugging_face.checkpoint import MANIFEST
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from lateen_trainer.checkpoint.folder import step_name
 
 from reproducibility.bits import Bits, metrics, read_bits, steps_trained

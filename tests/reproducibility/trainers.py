@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from lateen_api.environment import ProcessEnvironment
-from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.local.ports import free_ports
 
 POLL = 0.002
@@ -59,9 +59,9 @@ class Attempt:
         assert None not in codes, f"not ended after {END_WITHIN} s:\n{self.logs()}"
         return [code for code in codes if code is not None]
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> TerminationMessage:
         """The termination message of process 0."""
-        return Outcome.from_json(_termination_log(self.folder, self.number, 0).read_text())
+        return TerminationMessage.from_json(_termination_log(self.folder, self.number, 0).read_text())
 
     def logs(self) -> str:
         """The end of what each has printed."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from lateen_api.hugging_face.folder import ModelFolder
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from lateen_trainer.checkpoint.folder import CheckpointFolder
 from lateen_trainer.checkpoint.read import read_arrays
 from lateen_trainer.checkpoint.state import Leaf

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from lateen_trainer.report.prometheus import PrometheusTracker
 from small_runs import SmallRuns
 

@@ -2,7 +2,7 @@
 
 import jax
 import numpy as np
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 NUMBERS = np.random.default_rng(0).standard_normal((2, 4096)).astype(np.float32)
 
@@ -12,7 +12,7 @@ def test_a_difference_to_the_product_is_none():
     left, right = NUMBERS
     expected = left * right
 
-    difference = jax.jit(lambda a, b, c, n: never_contracted(a * b, n) - c)(left, right, expected, np.int32(3))
+    difference = jax.jit(lambda a, b, c, n: prevent_fma(a * b, n) - c)(left, right, expected, np.int32(3))
 
     np.testing.assert_array_equal(difference, np.zeros_like(expected))
 
@@ -20,6 +20,6 @@ def test_a_difference_to_the_product_is_none():
 def test_the_product_keeps_its_bits():
     product = np.array([0.0, -0.0, 1.5, -1.5, np.inf, -np.inf], np.float32)
 
-    same = jax.jit(never_contracted)(product, np.float32(2))
+    same = jax.jit(prevent_fma)(product, np.float32(2))
 
     np.testing.assert_array_equal(np.asarray(same).view(np.int32), product.view(np.int32))

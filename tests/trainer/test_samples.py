@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from small_runs import SmallRuns
 
 PROMPTS = ("The sea ", "spec.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import tensorstore as ts
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from lateen_trainer.errors import TrainerError, UserError
 from lateen_trainer.storage import explained, join, kvstore_spec, local_path
 

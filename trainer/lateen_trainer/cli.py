@@ -9,7 +9,7 @@ import click
 from lateen_api.environment import PREFIX, ProcessEnvironment, ProcessEnvironmentError
 from lateen_api.load import load_job
 from lateen_api.masking import masked
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 from lateen_trainer import BEGAN
 from lateen_trainer.processes import Lifecycle, leave

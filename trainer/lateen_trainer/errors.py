@@ -2,7 +2,7 @@
 
 from lateen_api import os_errors
 from lateen_api.masking import masked
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 
 class TrainerError(Exception):

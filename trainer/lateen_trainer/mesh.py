@@ -108,7 +108,9 @@ class ShardingRules:
 
     def shardings(self, tree):
         """`sharding` of every leaf of a pytree with NamedArrays; a tree of the same structure."""
-        return jax.tree.map(lambda leaf: in_place_of(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array)
+        return jax.tree.map(
+            lambda leaf: replace_array(leaf, self.sharding(leaf)), tree, is_leaf=hax.util.is_named_array
+        )
 
     def parts(self, axis: Axis) -> int:
         """Into how many equal parts an axis can be divided over `data`, up to the greatest width."""
@@ -116,7 +118,7 @@ class ShardingRules:
         return math.gcd(axis.size // already, self.most_data or self.data_size) if axis.size % already == 0 else 1
 
 
-def in_place_of(leaf, value):
+def replace_array(leaf, value):
     """`value` in the place of the array of `leaf`: keeps the structure of a tree of NamedArrays."""
     if isinstance(leaf, NamedArray):
         return jax.tree.unflatten(jax.tree.structure(leaf), [value])

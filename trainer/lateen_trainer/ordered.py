@@ -16,7 +16,7 @@ from haliax import NamedArray
 from jax.sharding import PartitionSpec
 
 from lateen_trainer.mesh import DATA, ShardingRules
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 FAN_IN = 32
 """Parts of an array that are added at once. With fewer, XLA for CPU fuses one level of the tree with the next, which
@@ -33,7 +33,7 @@ class TreeOrder(enum.Enum):
     """Those that differ in their highest bit."""
 
 
-def tree_sum(parts: Sequence[jax.Array], order: TreeOrder) -> jax.Array:
+def tree_reduce(parts: Sequence[jax.Array], order: TreeOrder) -> jax.Array:
     """The sum of a power of two of arrays of one shape."""
     parts = list(parts)
     while len(parts) > 1:
@@ -45,7 +45,7 @@ def tree_sum(parts: Sequence[jax.Array], order: TreeOrder) -> jax.Array:
     return parts[0]
 
 
-def tree_sum_over_time(function: Callable, inputs, count: int, order: TreeOrder):
+def tree_reduce_over_time(function: Callable, inputs, count: int, order: TreeOrder):
     """Σ function(inputs[0]), function(inputs[1]), … as a binary tree, one after the other.
 
     The tree is a nest of loops of two trips, so that `function` is compiled once and log2(count) sums are held.
@@ -88,7 +88,7 @@ def sum_over_data(array: jax.Array, axis: int | None, rules: ShardingRules, orde
         parts = [part[0] for part in jnp.split(jax.lax.all_gather(array, DATA), size)]
     else:
         parts = jnp.split(jax.lax.all_to_all(array, DATA, axis, axis, tiled=True), size, axis)
-    return tree_sum([part.astype(jnp.float32) for part in parts], order)
+    return tree_reduce([part.astype(jnp.float32) for part in parts], order)
 
 
 def global_norm(tree, rules: ShardingRules) -> jax.Array:
@@ -108,7 +108,7 @@ def global_norm(tree, rules: ShardingRules) -> jax.Array:
         sums = _sums_of_squares(leaf.array, axis or 0, chunks // rules.data_size if divided else chunks, order)
         if divided:
             sums = jax.lax.all_gather(sums, DATA, tiled=True)
-        total = total + tree_sum(list(sums), TreeOrder.NEIGHBOURS)
+        total = total + tree_reduce(list(sums), TreeOrder.NEIGHBOURS)
     return jnp.sqrt(total)
 
 
@@ -124,7 +124,7 @@ def mean_of_squares(array: NamedArray, over: Collection[str], rules: ShardingRul
         array: divided by `rules`, outside shard_map.
     """
     squares = jnp.square(array.array)
-    squares = never_contracted(squares, squares) + offset
+    squares = prevent_fma(squares, squares) + offset
     return mean_over(NamedArray(squares, array.axes), over, rules)
 
 
@@ -167,14 +167,14 @@ def mean_over(array: NamedArray, over: Collection[str], rules: ShardingRules) ->
         check_vma=False,
     )(array.array)
     means = sums * (1 / math.prod(axes[i].size for i in summed))
-    return NamedArray(never_contracted(means, sums), kept)
+    return NamedArray(prevent_fma(means, sums), kept)
 
 
 def _sums_of_squares(array: jax.Array, axis: int, chunks: int, order: Sequence[int]) -> jax.Array:
     """[chunks] sums of the squares of equal chunks along an axis; `order`: of the axes along which to add up."""
     shape = array.shape
     squares = jnp.square(array.reshape(*shape[:axis], chunks, shape[axis] // chunks, *shape[axis + 1 :]))
-    squares = never_contracted(squares, squares)
+    squares = prevent_fma(squares, squares)
     for i in order:
         squares = _folded(squares, i if i < axis else i + 1)
     return squares.reshape(chunks)
@@ -186,7 +186,7 @@ def _folded(array: jax.Array, axis: int) -> jax.Array:
         count = min(FAN_IN, 1 << (length - 1).bit_length())
         missing = -length % count
         padded = jnp.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
-        array = tree_sum(jnp.split(padded, count, axis), TreeOrder.HALVES)
+        array = tree_reduce(jnp.split(padded, count, axis), TreeOrder.HALVES)
     return array
 
 

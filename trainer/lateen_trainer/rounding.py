@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 @jax.custom_jvp
-def never_contracted(product: jax.Array, no_sign: jax.Array) -> jax.Array:
+def prevent_fma(product: jax.Array, no_sign: jax.Array) -> jax.Array:
     """The product as it is, in float32. Its derivative is that of the product.
 
     An operation on its bits stands behind it that changes nothing, which no compiler knows: it adds the sign of a
@@ -26,9 +26,9 @@ def never_contracted(product: jax.Array, no_sign: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(bits ^ nothing, jnp.float32)
 
 
-@never_contracted.defjvp
-def _never_contracted_jvp(primals, tangents):
-    return never_contracted(*primals), tangents[0]
+@prevent_fma.defjvp
+def _prevent_fma_jvp(primals, tangents):
+    return prevent_fma(*primals), tangents[0]
 
 
 def divide_rows(x: jax.Array, divisors: jax.Array) -> jax.Array:

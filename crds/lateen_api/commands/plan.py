@@ -13,10 +13,10 @@ from lateen_api.commands.compile import compile_plan
 from lateen_api.errors import JobError
 from lateen_api.hugging_face.initial_model import with_initial_model
 from lateen_api.load import load_job
-from lateen_api.outcome import ExitCode
 from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import Section
+from lateen_api.termination import ExitCode
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 Any call may be the operator's last. So each leaves a state from which the next round goes on: objects are created in
 the order in which they need each other, the JobSet, which makes an attempt one, last; what exists already is ours if
-it belongs to the same job. Answers go into the store, so that the next decision knows of them.
+it belongs to the same job. ProgressHistory go into the store, so that the next decision knows of them.
 """
 
 import json
@@ -15,13 +15,13 @@ from lateen_api.status import JobStatus
 from lateen_operator import names
 from lateen_operator.attempts import Start
 from lateen_operator.cluster.client import Client, Conflict, NotFound, is_there
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.ledger import news_to_keep, stored_status
 from lateen_operator.cluster.observe import job_set_of
 from lateen_operator.cluster.refusals import NameTaken
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, Resource
 from lateen_operator.cluster.status_patch import written
-from lateen_operator.cluster.stopping import Stopping
-from lateen_operator.cluster.store import Key, Store
+from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.views import JobSetView
 from lateen_operator.manifests.attempt import NewAttempt
 from lateen_operator.manifests.config_map import config_map
@@ -38,7 +38,7 @@ class Apply:
     """Decisions on one cluster."""
 
     client: Client
-    store: Store
+    store: InformerCache
     settings: OperatorSettings
 
     async def start(
@@ -69,19 +69,19 @@ class Apply:
         await self._create(owner, JOB_SETS, job_set(attempt))
 
     async def stop(self, key: Key, attempt: int, cause: Verdict | None, now: float) -> None:
-        """Has all pods of an attempt told to leave, and killed when their grace is over; notes why, for good."""
+        """Has all pods of an attempt asked to terminate, and killed when their grace is over; notes why, for good."""
         current = job_set_of(self.store.get(key), attempt)
         if current is None or current.stopping is not None:
             return
         patch: dict[str, Any] = {
-            "metadata": {"uid": current.uid, "annotations": {names.STOPPING: Stopping(now, cause).to_json()}}
+            "metadata": {"uid": current.uid, "annotations": {names.STOPPING: Termination(now, cause).to_json()}}
         }
         if current.queue is None:
             patch["spec"] = {"suspend": True}
         await self._patch_job_set(key, current, patch)
 
     async def finish_stop(self, key: Key, attempt: int) -> None:
-        """Deletes the JobSet of an attempt that was told to leave, if a queue admitted it.
+        """Deletes the JobSet of an attempt that was asked to terminate, if a queue admitted it.
 
         Kueue resumes what it has admitted and somebody else suspended. In the foreground the JobSet stays, with its
         annotation, until its pods have left.

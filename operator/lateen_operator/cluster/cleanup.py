@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from lateen_operator.cluster.client import ApiError
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
-from lateen_operator.cluster.store import Key
 from lateen_operator.observation import Blocked
 
 RETRY_FIRST_SECONDS = 1.0

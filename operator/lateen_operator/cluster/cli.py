@@ -27,9 +27,9 @@ def operator(log_format: Literal["text", "json"], verbose: bool, **settings: Any
 
     from lateen_operator.cluster.client import ApiError
     from lateen_operator.cluster.connection import ConnectionFailed
-    from lateen_operator.cluster.listing import KindMissing
     from lateen_operator.cluster.logs import log_to_stderr
     from lateen_operator.cluster.operator import run_operator
+    from lateen_operator.cluster.resync import KindMissing
 
     log_to_stderr(log_format, verbose=verbose)
     try:

@@ -15,10 +15,12 @@ from lateen_api.status import JobStatus
 
 from lateen_operator.attempts import Attempt, Start, Wait
 from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.cleanup import Cleanup
 from lateen_operator.cluster.client import ApiError, Client, Conflict, NotFound
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.garbage import misses_config_map, useless_config_maps, useless_job_sets
+from lateen_operator.cluster.informer_cache import InformerCache, JobObjects, Key
 from lateen_operator.cluster.ledger import present_status, told_status
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.observe import job_set_of, observe, pods_of
@@ -26,19 +28,17 @@ from lateen_operator.cluster.planned import Planned, Plans
 from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, Resource
-from lateen_operator.cluster.scouting import Scouting
 from lateen_operator.cluster.status_patch import is_news, may_wait, status_patch, written
-from lateen_operator.cluster.store import JobObjects, Key, Store
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.views import View
 from lateen_operator.cluster.work_queue import BACKOFF_LONGEST_SECONDS, WorkQueue
-from lateen_operator.describe import describe
 from lateen_operator.events import events
 from lateen_operator.manifests.owner import Owner
 from lateen_operator.names import attempt_name
 from lateen_operator.observation import Observation
-from lateen_operator.reconcile import Close, Decision, Expire, Kill, Tell, reconcile
+from lateen_operator.reconcile import Decision, Expire, Kill, RecordEnd, Terminate, reconcile
 from lateen_operator.resolve import Resolved
+from lateen_operator.status_builder import build_status
 
 DEPTH_THAT_DOUBLES_WAITS = 20
 """Jobs in the queue."""
@@ -54,10 +54,10 @@ class Controller:
     """Works on the jobs of a store."""
 
     client: Client
-    store: Store
+    store: InformerCache
     queue: WorkQueue[Key]
     apply: Apply
-    scouting: Scouting
+    capacity_probes: CapacityProbes
     plans: Plans
     uncreated: Uncreated
     poller: Poller
@@ -81,14 +81,14 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            key = await self.queue.take()
+            key = await self.queue.get()
             try:
                 again = await self.look(key)
             except Exception as error:
                 self.metrics.errors.labels(type(error).__name__).inc()
                 # What was refused may be allowed at any time; who does not answer is not asked more and more often.
                 refused = isinstance(error, NameTaken) or (isinstance(error, ApiError) and error.status != 0)
-                delay = self.queue.failed(key, RETRIED_WITHIN_SECONDS if refused else BACKOFF_LONGEST_SECONDS)
+                delay = self.queue.put_backoff(key, RETRIED_WITHIN_SECONDS if refused else BACKOFF_LONGEST_SECONDS)
                 # Expected errors tell all in a line; of the others we want to know where they come from.
                 trace = not isinstance(error, _EXPECTED)
                 log.error("%s: %s; again in %.3g s", key, error or type(error).__name__, delay, exc_info=trace)
@@ -117,10 +117,10 @@ class Controller:
         planned = self.plans.of(key, objects)
         now = self.clock()
         told = told_status(objects)
-        seen = observe(objects, planned.target, planned.refusal, self.poller.answers(key), now)
+        seen = observe(objects, planned.target, planned.refusal, self.poller.history(key), now)
         seen = await self.uncreated.explain(key, objects, seen)
         decision = reconcile(seen, now)
-        if isinstance(decision, Close) and not await self._is_gone_for_good(key, seen):
+        if isinstance(decision, RecordEnd) and not await self._is_gone_for_good(key, seen):
             return 0.0
         try:
             await self._act(key, owner, planned, seen, decision, now)
@@ -150,7 +150,7 @@ class Controller:
             case Start() if planned.resolved is not None:
                 saved = seen.attempts[-1].checkpoint_step if seen.attempts else None
                 await self.apply.start(key, owner, planned.resolved, decision, checkpoint_step=saved)
-            case Tell(cause=cause) | Kill(cause=cause) if attempt is not None:
+            case Terminate(cause=cause) | Kill(cause=cause) if attempt is not None:
                 await self.apply.stop(key, attempt.number, cause, now)
             case Expire():
                 await self.apply.expire(key, owner)
@@ -196,7 +196,7 @@ class Controller:
             return None
         now = self.clock()
         before = present_status(objects)
-        after = describe(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
+        after = build_status(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
         self.metrics.jobs.put(key, after)
         patch = status_patch(written(before), written(after))
         if not is_news(patch):
@@ -262,7 +262,7 @@ class Controller:
             if resolved is not None and attempt.digest == resolved.digest and misses_config_map(objects, seen):
                 steps["restore ConfigMap"] = partial(restore_config_map, resolved, attempt)
             self.store.forget_gone(key, attempt.number)
-        steps["keep capacity probes"] = partial(self.scouting.keep, key, owner, resolved, seen, self.clock())
+        steps["keep capacity probes"] = partial(self.capacity_probes.keep, key, owner, resolved, seen, self.clock())
         return await self.cleanup.run(key, steps)
 
     def _poll(self, key: Key, seen: Observation) -> None:
@@ -303,8 +303,8 @@ class Controller:
 
 
 def _undone(seen: Observation, decision: Decision, now: float) -> Decision:
-    """How a decision is told that could not be applied: no attempt is started, none is told to leave, and a job that
-    should be deleted has ended as it had before."""
+    """How a decision that could not be applied is reported: no attempt starts or terminates, and a job that should be
+    deleted stays as it ended."""
     if isinstance(decision, Expire):
         return reconcile(replace(seen, target=replace(seen.target, ttl=None)), now)
     return Wait(math.inf)
@@ -312,7 +312,7 @@ def _undone(seen: Observation, decision: Decision, now: float) -> Decision:
 
 def _next_look(seen: Observation, decision: Decision, now: float) -> float:
     """Seconds until something changes by the passing of time alone; 0: the next decision can be taken now."""
-    if isinstance(decision, Start | Close | Tell | Kill):
+    if isinstance(decision, Start | RecordEnd | Terminate | Kill):
         return 0.0
     until = decision.until if isinstance(decision, Wait) else _expires_at(seen, decision)
     return max(0.001, min(until, seen.look_again) - now)

@@ -13,8 +13,8 @@ from lateen_api.spec.job import API_VERSION, KIND
 
 from lateen_operator.attempt_codec import timestamp
 from lateen_operator.cluster.client import ApiError, Client
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.resources import EVENTS
-from lateen_operator.cluster.store import Key
 from lateen_operator.events import Event
 
 BURST = 25.0

@@ -1,7 +1,7 @@
 """Objects of a job that serve no purpose any more, or are missing. Which, is decided by pure functions."""
 
-from lateen_operator.cluster.observe import job_set_of, scouts_of
-from lateen_operator.cluster.store import JobObjects
+from lateen_operator.cluster.informer_cache import JobObjects
+from lateen_operator.cluster.observe import job_set_of, probes_of
 from lateen_operator.cluster.views import ConfigMapView, JobSetView, PodView
 from lateen_operator.observation import Observation
 
@@ -30,21 +30,21 @@ def useless_config_maps(objects: JobObjects) -> list[ConfigMapView]:
 def misses_config_map(objects: JobObjects, seen: Observation) -> bool:
     """Has the attempt that runs lost its ConfigMap?"""
     attempt = seen.attempt
-    if attempt is None or seen.told_at is not None or job_set_of(objects, attempt.number) is None:
+    if attempt is None or seen.terminating_since is not None or job_set_of(objects, attempt.number) is None:
         return False
     return all(one.attempt != attempt.number for one in objects.own(objects.config_maps.values()))
 
 
-def useless_scouts(objects: JobObjects, wanted: int) -> list[PodView]:
-    """Scouts that are not wanted, and those that ended by themselves."""
+def useless_probes(objects: JobObjects, wanted: int) -> list[PodView]:
+    """Capacity probes that are not wanted, and those that ended by themselves."""
     return [
-        pod for pod in scouts_of(objects) if pod.deadline is None and (pod.scout >= wanted or pod.exit_code is not None)
+        pod for pod in probes_of(objects) if pod.deadline is None and (pod.probe >= wanted or pod.exit_code is not None)
     ]
 
 
-def missing_scouts(objects: JobObjects, wanted: int) -> list[int]:
-    """Numbers of the scouts that are wanted and not there."""
-    there = {pod.scout for pod in scouts_of(objects)}
+def missing_probes(objects: JobObjects, wanted: int) -> list[int]:
+    """Numbers of the capacity probes that are wanted and not there."""
+    there = {pod.probe for pod in probes_of(objects)}
     return [number for number in range(wanted) if number not in there]
 
 

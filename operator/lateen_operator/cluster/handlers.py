@@ -6,13 +6,13 @@ from typing import Any
 import aiohttp
 import kopf
 
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import WATCHED, Resource
-from lateen_operator.cluster.store import Key, Store
 
 
 def make_registry(
-    store: Store,
+    store: InformerCache,
     wake: Callable[[Key], None],
     metrics: Metrics,
     session: aiohttp.ClientSession,
@@ -42,7 +42,7 @@ def make_registry(
 def _add_handler(
     registry: kopf.OperatorRegistry,
     resource: Resource,
-    store: Store,
+    store: InformerCache,
     wake: Callable[[Key], None],
     metrics: Metrics,
 ) -> None:

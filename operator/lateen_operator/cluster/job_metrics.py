@@ -13,7 +13,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from lateen_operator.cluster.store import Key
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.verdict import FailureClass
 
 OWNER = ("training_job_namespace", "training_job")

@@ -8,15 +8,15 @@ that nobody wrote down is an attempt all the same.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lateen_api.outcome import ExitCode
 from lateen_api.status import ATTEMPTS_KEPT, AttemptStatus, JobStatus
+from lateen_api.termination import ExitCode
 
 from lateen_operator.attempt_codec import from_status, to_status
 from lateen_operator.attempts import Attempt
-from lateen_operator.cluster.store import JobObjects
+from lateen_operator.cluster.informer_cache import JobObjects
 from lateen_operator.cluster.views import JobSetView
-from lateen_operator.describe import forgotten
 from lateen_operator.events import TOLD
+from lateen_operator.status_builder import forgotten
 from lateen_operator.verdict import FailureClass, Verdict
 
 

@@ -9,24 +9,24 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.cluster.ends import ended, ends_of, overdue_at, unseen_end
+from lateen_operator.cluster.informer_cache import JobObjects
 from lateen_operator.cluster.ledger import ledger_of
-from lateen_operator.cluster.stopping import Stopping
-from lateen_operator.cluster.store import JobObjects
+from lateen_operator.cluster.process_exits import ended, overdue_at, process_exits, unseen_exit
+from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.views import JobSetView, PodView
-from lateen_operator.heard import Answers, heard, left
 from lateen_operator.observation import Observation, Process, Target
-from lateen_operator.verdict import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, End
+from lateen_operator.progress_history import ProgressHistory, update_from_exit, update_from_progress
+from lateen_operator.verdict import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, ProcessExit
 
 STOPPED_WITHIN_SECONDS = 10.0
 """JobSet has suspended its Jobs by then, whether it says so or not."""
 
 
 def observe(
-    objects: JobObjects, target: Target, refusal: JobError | None, answers: Answers | None, now: float
+    objects: JobObjects, target: Target, refusal: JobError | None, answers: ProgressHistory | None, now: float
 ) -> Observation:
     """What is the case with a job.
 
@@ -52,30 +52,30 @@ def observe(
     job_set = job_set_of(objects, attempt.number)
     # One that is gone told why it was stopped as long as it was there.
     stopping = stopping_of(job_set or objects.gone_job_sets.get(attempt.number))
-    told_at = stopping.told_at if stopping else None
+    terminating_since = stopping.terminating_since if stopping else None
     pods = _first_pods(pods_of(objects, attempt, job_set), job_set, attempt, now)
-    ends = ends_of(pods, told_at, now, deleted=_deletion_is(job_set))
+    ends = process_exits(pods, terminating_since, now, deleted=_deletion_is(job_set))
     said = answers if answers is not None and answers.attempt == attempt.number else None
     # One whose pod is being deleted need not answer any more: it is given up when its grace is over.
     answers_now = 0 in pods and pods[0].running and pods[0].deadline is None
     asked = said if said is not None and answers_now else None
     progress = said.progress if said else None
-    attempt = heard(attempt, progress)
-    processes, complete_at = _processes(attempt, job_set, pods, ends, told_at, now)
+    attempt = update_from_progress(attempt, progress)
+    processes, complete_at = _processes(attempt, job_set, pods, ends, terminating_since, now)
     for process in processes:
-        attempt = attempt if process.end is None else left(attempt, process.end)
+        attempt = attempt if process.end is None else update_from_exit(attempt, process.end)
     overdue = [at for number, pod in pods.items() if number not in ends and (at := overdue_at(pod)) is not None]
     return replace(
         seen,
         attempts=(*seen.attempts[:-1], attempt),
         processes=processes,
-        told_at=told_at,
-        killed=told_at is not None,
+        terminating_since=terminating_since,
+        killed=terminating_since is not None,
         cause=stopping.cause if stopping else None,
         progress=progress,
         silent_since=asked.silent_since if asked else None,
         moved_at=asked.moved_at if asked else None,
-        scouts_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in scouts_of(objects)),
+        probes_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in probes_of(objects)),
         look_again=min([*overdue, complete_at], default=math.inf),
     )
 
@@ -85,20 +85,20 @@ def job_set_of(objects: JobObjects, attempt: int) -> JobSetView | None:
     return next((one for one in objects.own(objects.job_sets.values()) if one.attempt == attempt), None)
 
 
-def scouts_of(objects: JobObjects) -> list[PodView]:
+def probes_of(objects: JobObjects) -> list[PodView]:
     """Pods that look for free machines."""
     return [pod for pod in objects.own(objects.pods.values()) if pod.attempt is None]
 
 
-def stopping_of(job_set: JobSetView | None) -> Stopping | None:
-    """Were the attempt's pods told to leave, and why?"""
+def stopping_of(job_set: JobSetView | None) -> Termination | None:
+    """Were the attempt's pods asked to terminate, and why?"""
     if job_set is None or job_set.stopping is None:
         return None
     try:
-        return Stopping.from_json(job_set.stopping)
+        return Termination.from_json(job_set.stopping)
     except ValueError:
         # Somebody wrote there. That the attempt is stopped is true if its JobSet is suspended.
-        return Stopping(job_set.created_at) if job_set.suspended else None
+        return Termination(job_set.created_at) if job_set.suspended else None
 
 
 def pods_of(objects: JobObjects, attempt: Attempt, job_set: JobSetView | None) -> list[PodView]:
@@ -126,28 +126,28 @@ def _processes(
     attempt: Attempt,
     job_set: JobSetView | None,
     pods: dict[int, PodView],
-    ends: dict[int, End],
-    told_at: float | None,
+    ends: dict[int, ProcessExit],
+    terminating_since: float | None,
     now: float,
 ) -> tuple[tuple[Process, ...], float]:
     """All processes, and when those without a pod count as ended."""
     if job_set is None:
         # Deleted by somebody. What has no pod will get none.
         return tuple(_process(number, pods[number], ends.get(number)) for number in sorted(pods)), math.inf
-    over_at = _no_more_pods_from(attempt, job_set, told_at)
+    over_at = _no_more_pods_from(attempt, job_set, terminating_since)
     processes = []
     for number in range(job_set.hosts):
         if number in pods:
             processes.append(_process(number, pods[number], ends.get(number)))
         elif now >= over_at:
-            end = _missing(number, job_set, ends, told_at, over_at)
+            end = _missing(number, job_set, ends, terminating_since, over_at)
             processes.append(Process(number, placed=False, running=False, end=end))
         else:
             processes.append(_without_pod(number, attempt, job_set, pods))
     return tuple(processes), over_at if over_at > now and len(pods) < job_set.hosts else math.inf
 
 
-def _process(number: int, pod: PodView, end: End | None) -> Process:
+def _process(number: int, pod: PodView, end: ProcessExit | None) -> Process:
     placed = pod.placed_at is not None or pod.node is not None
     return Process(
         number,
@@ -180,24 +180,26 @@ def _without_pod(number: int, attempt: Attempt, job_set: JobSetView, pods: dict[
     )
 
 
-def _no_more_pods_from(attempt: Attempt, job_set: JobSetView, told_at: float | None) -> float:
+def _no_more_pods_from(attempt: Attempt, job_set: JobSetView, terminating_since: float | None) -> float:
     """From when on a process without a pod gets none: now, in a moment, or (infinity) it may get one."""
     is_stopped = job_set.suspended and job_set.stopped_at is not None
     if job_set.ended is not None or job_set.deadline is not None:
         return -math.inf
-    if told_at is not None:
-        return -math.inf if is_stopped else told_at + STOPPED_WITHIN_SECONDS
+    if terminating_since is not None:
+        return -math.inf if is_stopped else terminating_since + STOPPED_WITHIN_SECONDS
     # Suspended by somebody else when it had trained already. Before that it waits: so do JobSets that a queue has not
     # admitted yet.
     return -math.inf if is_stopped and attempt.first_step is not None else math.inf
 
 
-def _missing(number: int, job_set: JobSetView, ends: dict[int, End], told_at: float | None, over_at: float) -> End:
+def _missing(
+    number: int, job_set: JobSetView, ends: dict[int, ProcessExit], terminating_since: float | None, over_at: float
+) -> ProcessExit:
     """How a process ended whose pod nobody saw end."""
-    at = job_set.ended_at or job_set.deadline or told_at or job_set.stopped_at or max(over_at, 0.0)
+    at = job_set.ended_at or job_set.deadline or terminating_since or job_set.stopped_at or max(over_at, 0.0)
     if job_set.ended == "Completed":
-        return End(number, ExitCode.DONE, at)
-    return unseen_end(number, at, ends.values(), told_at, deleted=_deletion_is(job_set))
+        return ProcessExit(number, ExitCode.DONE, at)
+    return unseen_exit(number, at, ends.values(), terminating_since, deleted=_deletion_is(job_set))
 
 
 def _deletion_is(job_set: JobSetView | None) -> str:

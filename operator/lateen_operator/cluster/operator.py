@@ -13,20 +13,20 @@ import aiohttp
 import kopf
 
 from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client
 from lateen_operator.cluster.connection import find_server, open_session
 from lateen_operator.cluster.controller import Controller
 from lateen_operator.cluster.event_poster import EventPoster
 from lateen_operator.cluster.handlers import make_registry
 from lateen_operator.cluster.health import Health
-from lateen_operator.cluster.listing import Listing
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.planned import Plans
-from lateen_operator.cluster.poller import Poller, ask_by_address, ask_through_server
+from lateen_operator.cluster.poller import Poller, fetch_by_address, fetch_through_server
 from lateen_operator.cluster.resources import WATCHED
-from lateen_operator.cluster.scouting import Scouting
+from lateen_operator.cluster.resync import Resync
 from lateen_operator.cluster.server import serve
-from lateen_operator.cluster.store import Key, Store
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watch_settings import watch_settings
@@ -55,12 +55,12 @@ async def run_operator(settings: OperatorSettings) -> None:
         session = await stack.enter_async_context(open_session(server, metrics))
         plain = await stack.enter_async_context(aiohttp.ClientSession())
         client = Client(session, server.url)
-        store = Store(time.time)
+        store = InformerCache(time.time)
         queue: WorkQueue[Key] = WorkQueue(time.monotonic)
         through_server = settings.progress_via == "proxy"
         port = settings.metrics_port
         poller = Poller(
-            ask=ask_through_server(client, port) if through_server else ask_by_address(plain, port),
+            fetch=fetch_through_server(client, port) if through_server else fetch_by_address(plain, port),
             wake=queue.put,
             clock=time.time,
             metrics=metrics,
@@ -73,7 +73,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             store=store,
             queue=queue,
             apply=Apply(client, store, settings),
-            scouting=Scouting(client, store, settings),
+            capacity_probes=CapacityProbes(client, store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, time.time),
             poller=poller,
@@ -81,17 +81,17 @@ async def run_operator(settings: OperatorSettings) -> None:
             metrics=metrics,
             clock=time.time,
         )
-        health = Health(watches, lambda: queue.longest_taken)
+        health = Health(watches, lambda: queue.longest_processing)
         metrics.queue_depth.set_function(lambda: len(queue))
-        metrics.longest_running_worker.set_function(lambda: queue.longest_taken)
+        metrics.longest_running_worker.set_function(lambda: queue.longest_processing)
         for resource in WATCHED:
             metrics.watch_age.labels(resource.plural).set_function(lambda resource=resource: watches.age(resource))
         served = serve(settings.server_port, metrics, health)
         log.info("metrics and health are served on port %d", await stack.enter_async_context(served))
-        listing = Listing(client, store, settings.namespaces, queue.put)
+        resync = Resync(client, store, settings.namespaces, queue.put)
         _on_signals(stop)
         # Nothing is decided before everything is known: else an attempt that runs would be started a second time.
-        first = asyncio.create_task(listing.first(), name="first list")
+        first = asyncio.create_task(resync.initial_list(), name="initial list")
         if not await _unless_stopped(first, stop):
             return
         health.listed = True
@@ -99,19 +99,19 @@ async def run_operator(settings: OperatorSettings) -> None:
 
         def accepted_again() -> None:
             # Jobs wait for it, some of them for a minute more if nobody wakes them up.
-            listing.soon()
+            resync.request()
             waiting = store.keys()
             for key in waiting:
                 queue.put(key)
 
-        through = open_session(server, metrics, WatchRequests(watches, listing.soon, accepted_again))
+        through = open_session(server, metrics, WatchRequests(watches, resync.request, accepted_again))
         watching = await stack.enter_async_context(through)
         registry = make_registry(store, queue.put, metrics, watching, server.url)
         parts = {
             asyncio.create_task(watch(settings.namespaces, registry, stop), name="watches"),
             asyncio.create_task(controller.run(settings.workers), name="workers"),
             asyncio.create_task(poller.run(), name="poller"),
-            asyncio.create_task(listing.sweep(), name="sweep"),
+            asyncio.create_task(resync.run(), name="resync"),
             asyncio.create_task(poster.run(), name="events"),
         }
         await _until_one_ends(parts, stop)

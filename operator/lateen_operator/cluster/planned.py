@@ -6,9 +6,9 @@ from lateen_api.errors import JobError
 from lateen_api.spec import RecoverySpec
 from lateen_api.status import PlanStatus
 
+from lateen_operator.cluster.informer_cache import JobObjects, Key
 from lateen_operator.cluster.ledger import ledger_of
 from lateen_operator.cluster.plan_status import plan_status
-from lateen_operator.cluster.store import JobObjects, Key
 from lateen_operator.observation import Target
 from lateen_operator.resolve import Resolved, resolve
 

@@ -1,7 +1,7 @@
-"""Asks process 0 of every attempt that runs how far it is.
+"""Polls the progress of process 0 of every running attempt.
 
-One question each few seconds is enough for a person and for the verdict of a hang. With many jobs the questions come
-farther apart, so that their number a second stays bounded, whatever the number of jobs.
+One poll every few seconds is enough for a person and for the detection of a hang. With many jobs the polls come
+farther apart, so that their number per second stays bounded, whatever the number of jobs.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ import aiohttp
 from lateen_api.progress import Progress
 
 from lateen_operator.cluster.client import Client
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.cluster.store import Key
-from lateen_operator.heard import Answers
+from lateen_operator.progress_history import ProgressHistory
 
 TIMEOUT_SECONDS = 3.0
-QUESTIONS_A_SECOND = 15.0
+MAX_POLLS_PER_SECOND = 15.0
 AT_ONCE = 32
 _JITTER = 0.2
 
@@ -37,8 +37,8 @@ class Trainer:
     ip: str | None
 
 
-class Ask(Protocol):
-    """Fetches what a trainer answers on /progress.
+class FetchProgress(Protocol):
+    """Fetches a trainer's /progress.
 
     Raises:
         aiohttp.ClientError, TimeoutError, ValueError: it does not answer, or not with a progress.
@@ -50,7 +50,7 @@ class Ask(Protocol):
 @dataclass
 class _Watched:
     trainer: Trainer
-    answers: Answers
+    history: ProgressHistory
     due: float
     task: asyncio.Task[None] | None = None
 
@@ -60,15 +60,15 @@ class Poller:
     """Polls until it is cancelled.
 
     Args:
-        ask: fetches an answer.
-        wake: is called with the job whose answers say something new.
+        fetch: fetches a progress report.
+        wake: called with a job whose progress changed.
         clock: seconds since the epoch.
-        metrics: counts the questions.
-        seconds: between two questions to a trainer, when there are few.
-        rng: spreads the questions.
+        metrics: counts the polls.
+        seconds: between two polls of a trainer, when there are few.
+        rng: spreads the polls.
     """
 
-    ask: Ask
+    fetch: FetchProgress
     wake: Callable[[Key], None]
     clock: Callable[[], float]
     metrics: Metrics
@@ -79,7 +79,7 @@ class Poller:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def watch(self, key: Key, trainer: Trainer) -> None:
-        """From now on this trainer is asked."""
+        """Starts polling this trainer."""
         known = self._watched.get(key)
         if known is not None and known.trainer == trainer:
             return
@@ -88,23 +88,23 @@ class Poller:
             return
         self.forget(key)
         now = self.clock()
-        self._watched[key] = _Watched(trainer, Answers(trainer.attempt, silent_since=now), now)
+        self._watched[key] = _Watched(trainer, ProgressHistory(trainer.attempt, silent_since=now), now)
         heapq.heappush(self._heap, (now, key))
         self._news.set()
 
     def forget(self, key: Key) -> None:
-        """Nobody of this job is asked any more."""
+        """Stops polling the trainer of this job."""
         known = self._watched.pop(key, None)
         if known is not None and known.task is not None:
             known.task.cancel()
 
-    def answers(self, key: Key) -> Answers | None:
-        """What process 0 of the job has said; None: nobody is asked."""
+    def history(self, key: Key) -> ProgressHistory | None:
+        """The polls of process 0 of the job; None: it is not polled."""
         known = self._watched.get(key)
-        return known.answers if known else None
+        return known.history if known else None
 
     async def run(self) -> None:
-        """Asks, for ever."""
+        """Polls until it is cancelled."""
         free = asyncio.Semaphore(AT_ONCE)
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -113,7 +113,7 @@ class Poller:
                 if self._watched.get(key) is not watched:
                     free.release()
                     continue
-                watched.task = tasks.create_task(self._question(key, watched))
+                watched.task = tasks.create_task(self._poll(key, watched))
                 watched.task.add_done_callback(lambda _: free.release())
 
     async def _next(self) -> tuple[Key, _Watched]:
@@ -131,21 +131,21 @@ class Poller:
             except TimeoutError:
                 continue
 
-    async def _question(self, key: Key, watched: _Watched) -> None:
-        progress = await self._answer(key, watched.trainer)
+    async def _poll(self, key: Key, watched: _Watched) -> None:
+        progress = await self._fetch_progress(key, watched.trainer)
         if self._watched.get(key) is not watched:
             return
-        before, now = watched.answers, self.clock()
-        watched.answers = before.after(progress, now)
+        before, now = watched.history, self.clock()
+        watched.history = before.after(progress, now)
         watched.due = now + self._interval()
         heapq.heappush(self._heap, (watched.due, key))
         self._news.set()
-        if watched.answers != before:
+        if watched.history != before:
             self.wake(key)
 
-    async def _answer(self, key: Key, trainer: Trainer) -> Progress | None:
+    async def _fetch_progress(self, key: Key, trainer: Trainer) -> Progress | None:
         try:
-            progress = Progress.model_validate_json(await self.ask(key, trainer))
+            progress = Progress.model_validate_json(await self.fetch(key, trainer))
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             self.metrics.polls.labels("none").inc()
             log.debug("%s: process 0 (%s) does not answer: %r", key, trainer.pod, error)
@@ -154,12 +154,12 @@ class Poller:
         return progress
 
     def _interval(self) -> float:
-        least = max(self.seconds, len(self._watched) / QUESTIONS_A_SECOND)
+        least = max(self.seconds, len(self._watched) / MAX_POLLS_PER_SECOND)
         return least * (1 + _JITTER * (2 * self.rng.random() - 1))
 
 
-def ask_by_address(session: aiohttp.ClientSession, port: int) -> Ask:
-    """Asks pods at their own addresses: from within the cluster.
+def fetch_by_address(session: aiohttp.ClientSession, port: int) -> FetchProgress:
+    """Polls pods at their own addresses: from within the cluster.
 
     Args:
         session: without credentials.
@@ -167,22 +167,22 @@ def ask_by_address(session: aiohttp.ClientSession, port: int) -> Ask:
     """
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
 
-    async def ask(key: Key, trainer: Trainer) -> bytes:
+    async def fetch(key: Key, trainer: Trainer) -> bytes:
         host = f"[{trainer.ip}]" if trainer.ip and ":" in trainer.ip else trainer.ip
         async with session.get(f"http://{host}:{port}/progress", timeout=timeout) as response:
             return _good(response.status, await response.read())
 
-    return ask
+    return fetch
 
 
-def ask_through_server(client: Client, port: int) -> Ask:
-    """Asks pods through the API server's proxy: from outside the cluster."""
+def fetch_through_server(client: Client, port: int) -> FetchProgress:
+    """Polls pods through the API server's proxy: from outside the cluster."""
 
-    async def ask(key: Key, trainer: Trainer) -> bytes:
+    async def fetch(key: Key, trainer: Trainer) -> bytes:
         status, text = await client.proxy(key.namespace, trainer.pod, port, "/progress", TIMEOUT_SECONDS)
         return _good(status, text)
 
-    return ask
+    return fetch
 
 
 def _good(status: int, text: bytes) -> bytes:

@@ -13,10 +13,10 @@ from typing import Any
 
 from lateen_operator import names
 from lateen_operator.cluster.client import ApiError, Client, Forbidden
+from lateen_operator.cluster.informer_cache import JobObjects, Key
 from lateen_operator.cluster.observe import job_set_of
 from lateen_operator.cluster.refusals import blocked
 from lateen_operator.cluster.resources import EVENTS
-from lateen_operator.cluster.store import JobObjects, Key
 from lateen_operator.cluster.times import epoch
 from lateen_operator.cluster.views import JobSetView
 from lateen_operator.observation import Blocked, Observation, Process
@@ -58,7 +58,7 @@ class Uncreated:
         attempt = seen.attempt
         job_set = job_set_of(objects, attempt.number) if attempt else None
         missing = [process for process in seen.processes if process.pod_missing]
-        if job_set is None or not missing or seen.told_at is not None or job_set.suspended:
+        if job_set is None or not missing or seen.terminating_since is not None or job_set.suspended:
             self._answers.pop(key, None)
             return seen
         now = self.clock()

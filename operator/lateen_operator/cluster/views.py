@@ -85,7 +85,7 @@ class JobSetView(View):
     """Since when all its Jobs are suspended; None: they are not."""
 
     stopping: str | None
-    """The annotation that says why its pods were told to leave."""
+    """The annotation that says why its pods were asked to terminate."""
 
     ledger: bytes
     """Status as of what was written last on this JobSet, as JSON: ledger, budgets and conditions."""
@@ -115,13 +115,13 @@ class ConfigMapView(View):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView(View):
-    """A trainer's pod, or a scout."""
+    """A trainer's pod, or a capacity probe."""
 
     attempt: int | None
-    """None: it is a scout."""
+    """None: it is a capacity probe."""
 
-    scout: int
-    """Number of the scout; -1: it is none."""
+    probe: int
+    """Number of the capacity probe; -1: it is none."""
 
     job_set: str
     slice_index: int
@@ -235,11 +235,12 @@ def view_pod(pod: Object) -> PodView:
     attempt = labels.get(names.ATTEMPT_LABEL)
     ended_at = None if exit_code is None else _ended_at(terminated or {}, conditions, metadata)
     running = exit_code is None and phase == "Running" and ("running" in state or not container)
+    probe = labels.get(names.PROBE_LABEL, labels.get(names.FORMER_PROBE_LABEL))
     common, grace = _common(pod), float(metadata.get("deletionGracePeriodSeconds") or 0)
     return PodView(
         **common,
-        attempt=None if names.SCOUT_LABEL in labels or attempt is None else int(attempt),
-        scout=int(labels.get(names.SCOUT_LABEL, -1)),
+        attempt=None if probe is not None or attempt is None else int(attempt),
+        probe=-1 if probe is None else int(probe),
         job_set=sys.intern(labels.get(names.JOBSET_NAME_LABEL, "")),
         slice_index=int(labels.get(names.JOB_INDEX_LABEL, 0)),
         host_index=int(labels.get(names.COMPLETION_INDEX_LABEL, 0)),

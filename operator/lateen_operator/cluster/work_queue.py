@@ -30,8 +30,8 @@ class WorkQueue(Generic[Key]):
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._entries = 0
-        self._taken: dict[Key, float] = {}
-        self._again: dict[Key, float] = {}
+        self._processing: dict[Key, float] = {}
+        self._dirty: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._news = asyncio.Event()
 
@@ -40,9 +40,9 @@ class WorkQueue(Generic[Key]):
         return len(self._ready)
 
     @property
-    def longest_taken(self) -> float:
+    def longest_processing(self) -> float:
         """Seconds since which the slowest worker has had its key; 0: none has one."""
-        return self._clock() - min(self._taken.values()) if self._taken else 0.0
+        return self._clock() - min(self._processing.values()) if self._processing else 0.0
 
     def put(self, key: Key) -> None:
         """The key is taken as soon as a worker is free."""
@@ -57,8 +57,8 @@ class WorkQueue(Generic[Key]):
 
     def put_at(self, key: Key, at: float) -> None:
         """As `put_after`, by the queue's clock."""
-        if key in self._taken:
-            self._again[key] = min(at, self._again.get(key, math.inf))
+        if key in self._processing:
+            self._dirty[key] = min(at, self._dirty.get(key, math.inf))
         elif key in self._ready:
             return
         elif at <= self._clock():
@@ -71,14 +71,14 @@ class WorkQueue(Generic[Key]):
             heapq.heappush(self._heap, (at, self._entries, key))
             self._news.set()
 
-    async def take(self) -> Key:
-        """The next key; whoever takes it calls `done` or `failed`."""
+    async def get(self) -> Key:
+        """The next key; whoever takes it calls `done` or `put_backoff`."""
         while True:
             self._wake_due()
             if self._ready:
                 key = next(iter(self._ready))
                 del self._ready[key]
-                self._taken[key] = self._clock()
+                self._processing[key] = self._clock()
                 if self._ready:
                     self._news.set()
                 return key
@@ -90,7 +90,7 @@ class WorkQueue(Generic[Key]):
                 continue
 
     def done(self, key: Key) -> None:
-        """The worker has finished: what failed before is forgiven."""
+        """The worker has finished: resets the key's back-off."""
         self._failures.pop(key, None)
         self._give_back(key)
 
@@ -98,7 +98,7 @@ class WorkQueue(Generic[Key]):
         """How often in a row the worker has failed at the key."""
         return self._failures.get(key, 0)
 
-    def failed(self, key: Key, longest: float = BACKOFF_LONGEST_SECONDS) -> float:
+    def put_backoff(self, key: Key, longest: float = BACKOFF_LONGEST_SECONDS) -> float:
         """The worker failed; the key comes again after 0.5 s, 1 s, 2 s, … up to `longest`. Returns that time.
 
         News of the job in between do not wait for it: what failed may be over by them.
@@ -107,8 +107,8 @@ class WorkQueue(Generic[Key]):
         self._failures[key] = failures + 1
         # The exponent is bounded too: 2.0 ** 1024 overflows.
         delay = min(longest, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures, 16))
-        again = self._again.pop(key, math.inf)
-        self._taken.pop(key, None)
+        again = self._dirty.pop(key, math.inf)
+        self._processing.pop(key, None)
         # Not at once, however loud the news: a job that fails at every look would take a worker for itself.
         self.put_at(key, max(again, self._clock() + min(delay, BACKOFF_FIRST_SECONDS)))
         self.put_at(key, self._clock() + delay)
@@ -120,8 +120,8 @@ class WorkQueue(Generic[Key]):
         self._failures.pop(key, None)
 
     def _give_back(self, key: Key) -> None:
-        self._taken.pop(key, None)
-        again = self._again.pop(key, None)
+        self._processing.pop(key, None)
+        again = self._dirty.pop(key, None)
         if again is not None:
             self.put_at(key, again)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lateen_api.outcome import ExitCode
 from lateen_api.spec.job import GROUP, PLURAL, VERSION
+from lateen_api.termination import ExitCode
 from lateen_api.wording import closest, listing
 
 from lateen_operator import names

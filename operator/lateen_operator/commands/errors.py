@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 
 class CommandError(Exception):

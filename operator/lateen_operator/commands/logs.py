@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from lateen_api.environment import PREFIX
-from lateen_api.outcome import ExitCode
 from lateen_api.status import ConditionType
+from lateen_api.termination import ExitCode
 
 from lateen_operator import names
 from lateen_operator.commands.cluster import Cluster

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from lateen_api.outcome import ExitCode
 from lateen_api.status import ConditionType
+from lateen_api.termination import ExitCode
 from rich.console import Console
 from rich.live import Live
 

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from lateen_api.outcome import ExitCode
 from lateen_api.status import ConditionType
+from lateen_api.termination import ExitCode
 
 from lateen_operator.commands.cluster import Cluster
 from lateen_operator.commands.errors import CommandError

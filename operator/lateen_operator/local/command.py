@@ -16,15 +16,15 @@ from lateen_api.errors import JobError
 from lateen_api.hugging_face.initial_model import with_initial_model
 from lateen_api.load import load_job
 from lateen_api.masking import masked, masked_assignment
-from lateen_api.outcome import ExitCode
 from lateen_api.output import ESCAPED, OutputError
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import LMTrainingJob
+from lateen_api.termination import ExitCode
 from rich.console import Console
 from rich.text import Text
 
 from lateen_operator import wording
-from lateen_operator.attempts import Finish, GiveUp
+from lateen_operator.attempts import Fail, Finish
 from lateen_operator.local import ledger, report
 from lateen_operator.local.detachable import DetachableDisplay
 from lateen_operator.local.folder import ELSEWHERE, RunFolder, move_aside, read_json, write_json
@@ -202,7 +202,7 @@ def _print_ending(
         match ending.decision:
             case Finish():
                 report.print_complete(consoles.out, result, job, folder)
-            case GiveUp() as given_up:
+            case Fail() as given_up:
                 report.print_failed(consoles.err, given_up, ending.attempts, folder, options.again())
             case _:
                 for line in report.stopped_text(ending.attempts, options.again()).splitlines():

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lateen_api.progress import Phase, Progress
 
-from lateen_operator.heard import Answers
+from lateen_operator.progress_history import ProgressHistory
 
 INTERVAL_SECONDS = 0.25
 # The phases before training may be short, and where training begins is worth knowing exactly.
@@ -27,7 +27,7 @@ class Probe:
         self._port = port
         self._clock = clock
         self._closed = threading.Event()
-        self.answers = Answers(attempt, silent_since=clock())
+        self.answers = ProgressHistory(attempt, silent_since=clock())
         self._thread = threading.Thread(target=self._poll, name="probe", daemon=True)
         self._thread.start()
 

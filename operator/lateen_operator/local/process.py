@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lateen_api.outcome import LONGEST_MESSAGE, Outcome
+from lateen_api.termination import LONGEST_MESSAGE, TerminationMessage
 
 from lateen_operator.local.out_of_memory import kills_so_far
-from lateen_operator.verdict import End
+from lateen_operator.verdict import ProcessExit
 
 _PR_SET_PDEATHSIG = 1
 
@@ -60,12 +60,19 @@ class TrainerProcess:
     def pid(self) -> int:
         return self._popen.pid
 
-    def end(self, now: float) -> End | None:
+    def end(self, now: float) -> ProcessExit | None:
         """How it ended; None while it runs."""
         code = self._popen.poll()
         if code is None:
             return None
-        return End(self.number, code, at=now, outcome=self._outcome(), reason=self._reason(code), asked=self.asked)
+        return ProcessExit(
+            self.number,
+            code,
+            at=now,
+            termination=self._termination_message(),
+            reason=self._reason(code),
+            asked=self.asked,
+        )
 
     def terminate(self) -> None:
         """SIGTERM to the process alone, as a pod's first process gets it: it tells its helpers itself."""
@@ -91,13 +98,13 @@ class TrainerProcess:
             return "OOMKilled"
         return None
 
-    def _outcome(self) -> Outcome | None:
+    def _termination_message(self) -> TerminationMessage | None:
         try:
             text = self._termination_log.read_text(encoding="utf-8")
             if not text.strip():
                 self._termination_log.unlink()
                 return None
-            return Outcome.from_json(text)
+            return TerminationMessage.from_json(text)
         except (FileNotFoundError, ValueError):
             # A process that was killed leaves no outcome, or half of one. Its exit code says enough.
             return None

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.masking import masked
-from lateen_api.outcome import ExitCode
 from lateen_api.spec import LMTrainingJob
+from lateen_api.termination import ExitCode
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from lateen_operator import wording
-from lateen_operator.attempts import Attempt, GiveUp
+from lateen_operator.attempts import Attempt, Fail
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.messages import origin
 from lateen_operator.verdict import FailureClass, Verdict
@@ -50,7 +50,7 @@ def shown_samples(result: dict[str, Any]) -> str:
 
 
 def print_failed(
-    console: Console, decision: GiveUp, attempts: Sequence[Attempt], folder: RunFolder, command: str
+    console: Console, decision: Fail, attempts: Sequence[Attempt], folder: RunFolder, command: str
 ) -> None:
     """Why a run failed, the end of the log that says more, and what to do."""
     verdict, last = decision.verdict, attempts[-1]

@@ -5,7 +5,7 @@ from typing import Any
 
 from lateen_api.spec import LMTrainingJob
 
-from lateen_operator.attempts import Attempt, Finish, GiveUp
+from lateen_operator.attempts import Attempt, Fail, Finish
 from lateen_operator.goodput import sum_of, time_of
 from lateen_operator.local.folder import RunFolder, read_json, write_json, write_text
 from lateen_operator.local.ledger import entries
@@ -56,11 +56,11 @@ def _result(
     attempts, decision = ending.attempts, ending.decision
     last = attempts[-1] if attempts else None
     step = summary.get("step", (last.step if last else None) or 0)
-    failure = decision.verdict if isinstance(decision, GiveUp) else None
+    failure = decision.verdict if isinstance(decision, Fail) else None
     tokens_a_step = job.spec.trainer.train_batch_size * job.spec.model.seq_len
     return {
         "name": job.metadata.name,
-        "state": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, GiveUp) else STOPPED,
+        "state": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, Fail) else STOPPED,
         "exitCode": ending.exit_code,
         "failureClass": failure and failure.failure_class.value,
         "reason": failure and failure.reason,

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from lateen_api.environment import PREFIX, ProcessEnvironment
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.heard import Answers, heard, left
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.ports import free_ports
 from lateen_operator.local.probe import Probe
 from lateen_operator.local.process import TrainerProcess
 from lateen_operator.observation import Process
-from lateen_operator.verdict import End, Verdict
+from lateen_operator.progress_history import ProgressHistory, update_from_exit, update_from_progress
+from lateen_operator.verdict import ProcessExit, Verdict
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class RunningAttempt:
         self._clock = clock
         self._attempt = attempt
         self._processes: list[TrainerProcess] = []
-        self.ends: tuple[End, ...] = ()
-        self.told_at: float | None = None
+        self.ends: tuple[ProcessExit, ...] = ()
+        self.terminating_since: float | None = None
         self.killed = False
         self.cause: Verdict | None = None
         coordinator, *metrics = free_ports(1 + launch.hosts, random.Random())
@@ -60,7 +60,7 @@ class RunningAttempt:
         return (*alive, *(Process(end.process, running=False, end=end) for end in self.ends))
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> ProgressHistory:
         """What process 0 has said."""
         return self._probe.answers
 
@@ -78,7 +78,7 @@ class RunningAttempt:
 
     def tell(self, cause: Verdict | None = None) -> None:
         """SIGTERM to all."""
-        self.told_at = self._clock()
+        self.terminating_since = self._clock()
         self.cause = cause
         for process in self._processes:
             process.terminate()
@@ -102,9 +102,9 @@ class RunningAttempt:
 
     def record(self, verdict: Verdict | None = None) -> Attempt:
         """The ledger's entry as of now; with a verdict, for good."""
-        attempt = heard(self._attempt, self.answers.progress)
+        attempt = update_from_progress(self._attempt, self.answers.progress)
         for end in self.ends:
-            attempt = left(attempt, end)
+            attempt = update_from_exit(attempt, end)
         self._attempt = attempt
         return attempt if verdict is None else replace(attempt, verdict=verdict, ended_at=self._clock())
 

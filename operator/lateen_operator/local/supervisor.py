@@ -10,7 +10,7 @@ from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator import wording
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.local import ledger
 from lateen_operator.local.folder import ELSEWHERE
 from lateen_operator.local.interrupts import Interrupts
@@ -19,7 +19,7 @@ from lateen_operator.local.messages import between_attempts, going_on, started_f
 from lateen_operator.local.running import Launch, RunningAttempt
 from lateen_operator.local.view import Display, View
 from lateen_operator.observation import Observation, Target
-from lateen_operator.reconcile import Close, Decision, Kill, Patience, Stop, Tell, reconcile
+from lateen_operator.reconcile import Decision, Kill, RecordEnd, Suspend, Terminate, Timeouts, reconcile
 
 # -P: a file `random.py` in the user's folder must not take the place of Python's own.
 TRAINER = (sys.executable, "-P", "-m", "lateen_api.cli", "train")
@@ -33,7 +33,7 @@ class Ending:
     attempts: tuple[Attempt, ...]
     """The whole ledger of the run, earlier invocations included."""
 
-    decision: Finish | GiveUp | Stop
+    decision: Finish | Fail | Suspend
     requests: tuple[int, ...] = ()
     """Signals that asked to stop."""
 
@@ -43,9 +43,9 @@ class Ending:
         match self.decision:
             case Finish():
                 return 0
-            case GiveUp(verdict=verdict):
+            case Fail(verdict=verdict):
                 return verdict.exit_code
-            case Stop():
+            case Suspend():
                 return 128 + self.requests[0]
 
 
@@ -60,7 +60,7 @@ class Supervisor:
         display: gets views and messages.
         earlier: attempts of earlier invocations: numbers go on from there. Budgets are drawn anew, since
             somebody looked at the job in between.
-        patience: bounds for processes that should leave.
+        timeouts: bounds for processes that should leave.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Supervisor:
         display: Display,
         *,
         earlier: Sequence[Attempt] = (),
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ):
         self._name = name
         self._where = where
@@ -81,7 +81,7 @@ class Supervisor:
         self._display = display
         self._earlier = tuple(earlier)
         self._attempts: tuple[Attempt, ...] = ()
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._running: RunningAttempt | None = None
         self._clock = steady_clock()
         self._began = self._clock()
@@ -102,8 +102,8 @@ class Supervisor:
         heard = 0
         while True:
             seen = self._observe(len(interrupts.requests))
-            decision = reconcile(seen, self._clock(), patience=self._patience, first=len(self._earlier) + 1)
-            if isinstance(decision, Finish | GiveUp | Stop):
+            decision = reconcile(seen, self._clock(), timeouts=self._timeouts, first=len(self._earlier) + 1)
+            if isinstance(decision, Finish | Fail | Suspend):
                 return Ending(self._ledger, decision, tuple(interrupts.requests))
             if len(interrupts.requests) > heard:
                 heard = len(interrupts.requests)
@@ -130,7 +130,7 @@ class Supervisor:
             self._attempts,
             processes=running.processes,
             stop_requests=stop_requests,
-            told_at=running.told_at,
+            terminating_since=running.terminating_since,
             killed=running.killed,
             cause=running.cause,
             progress=answers.progress,
@@ -159,11 +159,11 @@ class Supervisor:
         match decision:
             case Start(number=number):
                 self._start(number)
-            case Tell(cause=cause) if running:
+            case Terminate(cause=cause) if running:
                 running.tell(cause)
             case Kill(cause=cause) if running:
                 running.kill(cause)
-            case Close(verdict=verdict) if running:
+            case RecordEnd(verdict=verdict) if running:
                 running.close()
                 self._take_note(running.record(verdict))
                 self._running = None

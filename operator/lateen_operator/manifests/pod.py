@@ -9,7 +9,7 @@ from lateen_operator.manifests.environ import TERMINATION_LOG, variables
 from lateen_operator.manifests.override import merged
 from lateen_operator.manifests.scheduling import avoiding, avoids_nodes, resources, scheduling
 from lateen_operator.manifests.storage import OWN_FOLDERS
-from lateen_operator.reconcile import Patience
+from lateen_operator.reconcile import Timeouts
 
 USER = 1000
 """Number of the image's user and group. Volumes that can be given to a group are given to it."""
@@ -40,7 +40,7 @@ def _pod_spec(attempt: NewAttempt) -> dict[str, Any]:
     compute = spec.compute
     return {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": spec.recovery.grace_seconds + round(Patience().margin),
+        "terminationGracePeriodSeconds": spec.recovery.grace_seconds + round(Timeouts().margin),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         **({"serviceAccountName": compute.service_account} if compute.service_account else {}),

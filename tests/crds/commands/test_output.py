@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lateen_api.escaping import escaped
 from lateen_api.files import replace_text
-from lateen_api.outcome import ExitCode, Outcome
+from lateen_api.termination import ExitCode, TerminationMessage
 
 JOB = """
 apiVersion: lateen.dev/v1alpha1
@@ -126,8 +126,8 @@ def test_a_name_that_is_not_utf_8_stays_itself_in_json(tmp_path: Path):
 
 
 def test_an_outcome_names_such_a_file():
-    text = Outcome(ExitCode.BAD_DATA, os.fsdecode(b"d/\xff.jsonl") + " is cut off").to_json()
-    assert Outcome.from_json(text.encode().decode()).message == "d/\\xff.jsonl is cut off"
+    text = TerminationMessage(ExitCode.BAD_DATA, os.fsdecode(b"d/\xff.jsonl") + " is cut off").to_json()
+    assert TerminationMessage.from_json(text.encode().decode()).message == "d/\\xff.jsonl is cut off"
 
 
 @pytest.mark.parametrize(("text", "shown"), [("a\udcffb", "a\\xffb"), ("\ud800ä", "?ä"), ("größer", "größer")])

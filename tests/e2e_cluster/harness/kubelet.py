@@ -42,7 +42,7 @@ class Kubelet:
         self._stop = threading.Event()
         self._dead = False
         self.on_term = 42
-        """Exit code of a process that is told to leave."""
+        """Exit code of a process that is asked to terminate."""
 
         self._endings: dict[str, tuple[int, str]] = {}
         self._create()

@@ -9,19 +9,19 @@ import pytest
 from lateen_api.progress import Phase, Progress
 from lateen_api.status import JobStatus
 from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client, Forbidden
 from lateen_operator.cluster.controller import Controller
 from lateen_operator.cluster.event_poster import EventPoster
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.planned import Plans
 from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS, WATCHED, Resource
-from lateen_operator.cluster.scouting import Scouting
-from lateen_operator.cluster.store import Key, Store
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.events import Event
-from lateen_operator.heard import Answers
+from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.resolve import resolve
 from stored_jobs import NANO, SETTINGS
 from watched_objects import KEY, T0, at, config_map, job, job_set, pod
@@ -87,11 +87,11 @@ class Recorder(EventPoster):
 
 
 class Recording(Poller):
-    """Answers what a test says."""
+    """ProgressHistory what a test says."""
 
-    said: Answers | None = None
+    said: ProgressHistory | None = None
 
-    def answers(self, key: Key) -> Answers | None:
+    def history(self, key: Key) -> ProgressHistory | None:
         return self.said
 
     def watch(self, key: Key, trainer: Trainer) -> None:
@@ -114,7 +114,7 @@ class World:
         async def ask(key: Key, trainer: Trainer) -> bytes:
             raise AssertionError("the poller does not run")
 
-        store, metrics, queue = Store(lambda: self.now), Metrics(), WorkQueue[Key](lambda: self.now)
+        store, metrics, queue = InformerCache(lambda: self.now), Metrics(), WorkQueue[Key](lambda: self.now)
         for (plural, _), thing in self.client.objects.items():
             store.put(next(one for one in WATCHED if one.plural == plural), thing)
         self.poster = Recorder(self.client, lambda: self.now)
@@ -126,7 +126,7 @@ class World:
             store=store,
             queue=queue,
             apply=Apply(self.client, store, SETTINGS),
-            scouting=Scouting(self.client, store, SETTINGS),
+            capacity_probes=CapacityProbes(self.client, store, SETTINGS),
             plans=Plans(),
             uncreated=Uncreated(self.client, lambda: self.now),
             poller=self.poller,
@@ -193,7 +193,7 @@ def digest() -> str:
 
 def trained(world: World, seconds: float, step: int) -> None:
     progress = Progress(phase=Phase.TRAINING, since=T0 + seconds, step=step, of=560, last_checkpoint_step=20)
-    world.poller.said = Answers(2, silent_since=None, progress=progress, moved_at=T0 + seconds)
+    world.poller.said = ProgressHistory(2, silent_since=None, progress=progress, moved_at=T0 + seconds)
 
 
 def wipe(world: World) -> None:

@@ -5,17 +5,17 @@ from typing import Any
 from lateen_api.spec import RecoverySpec
 from lateen_operator.cluster.garbage import (
     misses_config_map,
-    missing_scouts,
+    missing_probes,
     useless_config_maps,
     useless_job_sets,
-    useless_scouts,
+    useless_probes,
 )
 from lateen_operator.cluster.observe import observe
-from lateen_operator.cluster.stopping import Stopping
+from lateen_operator.cluster.termination import Termination
 from lateen_operator.observation import Observation, Target
-from watched_objects import KEY, T0, UID, Cluster, config_map, job, job_set, pod, scout
+from watched_objects import KEY, T0, UID, Cluster, capacity_probe, config_map, job, job_set, pod
 
-TOLD = Stopping(T0 + 50).to_json()
+TOLD = Termination(T0 + 50).to_json()
 
 
 def seen(cluster: Cluster) -> Observation:
@@ -104,7 +104,14 @@ def test_one_that_is_leaving_needs_none() -> None:
     assert not misses_config_map(cluster.store.get(KEY), seen(cluster))
 
 
-def test_scouts_are_as_many_as_wanted() -> None:
-    objects = Cluster(job(), scout(0), scout(2)).store.get(KEY)
-    assert missing_scouts(objects, 2) == [1]
-    assert [pod.name for pod in useless_scouts(objects, 2)] == ["nano-scout-2"]
+def test_capacity_probes_are_as_many_as_wanted() -> None:
+    objects = Cluster(job(), capacity_probe(0), capacity_probe(2)).store.get(KEY)
+    assert missing_probes(objects, 2) == [1]
+    assert [pod.name for pod in useless_probes(objects, 2)] == ["nano-probe-2"]
+
+
+def test_a_probe_with_the_former_label_is_removed() -> None:
+    former = capacity_probe(0)
+    former["metadata"]["labels"]["lateen.dev/scout"] = former["metadata"]["labels"].pop("lateen.dev/capacity-probe")
+    objects = Cluster(job(), former).store.get(KEY)
+    assert [pod.name for pod in useless_probes(objects, 0)] == ["nano-probe-0"]

@@ -1,8 +1,8 @@
 """Series of each job, read from its status."""
 
 from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.cluster.store import Key
 from lateen_operator.verdict import FailureClass
 
 PLAN = PlanStatus(

@@ -6,26 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
+from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.attempts import Start
 from lateen_operator.cluster.observe import observe
 from lateen_operator.cluster.status_patch import written
-from lateen_operator.cluster.stopping import Stopping
-from lateen_operator.describe import describe
-from lateen_operator.heard import Answers
+from lateen_operator.cluster.termination import Termination
 from lateen_operator.observation import Observation, Target
-from lateen_operator.reconcile import Close, reconcile
+from lateen_operator.progress_history import ProgressHistory
+from lateen_operator.reconcile import RecordEnd, reconcile
+from lateen_operator.status_builder import build_status
 from lateen_operator.verdict import NODE_LOST, POD_DELETED, FailureClass, Verdict, classify
-from watched_objects import KEY, T0, UID, Cluster, config_map, job, job_set, pod, scout
+from watched_objects import KEY, T0, UID, Cluster, capacity_probe, config_map, job, job_set, pod
 
 TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
 RUNNING = (job(), job_set(), pod(0), pod(1))
 
 
-def look(cluster: Cluster, seconds: float = 100, answers: Answers | None = None) -> Observation:
-    return observe(cluster.store.get(KEY), TARGET, None, answers, T0 + seconds)
+def look(cluster: Cluster, seconds: float = 100, history: ProgressHistory | None = None) -> Observation:
+    return observe(cluster.store.get(KEY), TARGET, None, history, T0 + seconds)
 
 
 def judged(cluster: Cluster, seconds: float = 100) -> Verdict:
@@ -34,7 +34,7 @@ def judged(cluster: Cluster, seconds: float = 100) -> Verdict:
 
 def stopping(seconds: float = 50, **verdict: Any) -> str:
     cause = Verdict(FailureClass.REQUESTED, ExitCode.SAVED, "it was asked to stop", reason="Stopped")
-    return Stopping(T0 + seconds, replace(cause, **verdict)).to_json()
+    return Termination(T0 + seconds, replace(cause, **verdict)).to_json()
 
 
 def test_a_job_without_objects_has_no_attempt() -> None:
@@ -103,16 +103,16 @@ def test_an_exit_code_is_an_end_of_its_own() -> None:
 
 
 def test_the_termination_message_is_read() -> None:
-    outcome = Outcome(ExitCode.SAVED, "saved", step=12, checkpoint="gs://r/step-00000012")
+    outcome = TerminationMessage(ExitCode.SAVED, "saved", step=12, checkpoint="gs://r/step-00000012")
     seen = look(Cluster(job(), job_set(), pod(0, ended=(42, 40), message=outcome.to_json()), pod(1)))
-    assert seen.ends[0].outcome == outcome
+    assert seen.ends[0].termination == outcome
     assert seen.attempt is not None
     assert (seen.attempt.step, seen.attempt.checkpoint_step) == (12, 12)
 
 
 def test_half_a_termination_message_is_none() -> None:
     seen = look(Cluster(job(), job_set(), pod(0, ended=(1, 40), message='{"exitCode": 4')))
-    assert seen.ends[0].outcome is None
+    assert seen.ends[0].termination is None
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_a_pod_deleted_before_all_had_met_is_the_cause_although_its_peer_lost_it
 
 
 def test_a_frozen_process_that_its_job_deleted_is_blamed_and_not_its_peer() -> None:
-    said = Outcome(ExitCode.LOST_PEER, "Process 1 has been silent for 31 s.", lost_process=1).to_json()
+    said = TerminationMessage(ExitCode.LOST_PEER, "Process 1 has been silent for 31 s.", lost_process=1).to_json()
     cluster = Cluster(job(), job_set(), pod(0, ended=(44, 40), message=said), pod(1, deleted=(40, 20), ended=(137, 60)))
     verdict = judged(cluster)
     assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "LostPeer", 1)
@@ -263,9 +263,9 @@ def test_told_processes_were_asked() -> None:
     cluster = Cluster(job(), told, pod(0, deleted=(50, 20), ended=(42, 55)), pod(1, deleted=(50, 20), ended=(42, 55)))
     seen = look(cluster)
     assert [(end.reason, end.asked) for end in seen.ends] == [(None, True), (None, True)]
-    assert (seen.told_at, seen.killed) == (T0 + 50, True)
+    assert (seen.terminating_since, seen.killed) == (T0 + 50, True)
     decision = reconcile(seen, T0 + 100)
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert (decision.verdict.failure_class, decision.verdict.exit_code) == (FailureClass.REQUESTED, 42)
 
 
@@ -336,7 +336,9 @@ def test_of_pods_nobody_saw_end_none_is_named() -> None:
 class TestWhileTheOperatorWasDown:
     """It finds the JobSet failed and pods gone whose deletion nobody saw."""
 
-    lost_1 = Outcome(ExitCode.LOST_PEER, "Process 1 is gone: its connection closed.", lost_process=1).to_json()
+    lost_1 = TerminationMessage(
+        ExitCode.LOST_PEER, "Process 1 is gone: its connection closed.", lost_process=1
+    ).to_json()
 
     @pytest.mark.parametrize("failed_at", [40, 42])
     def test_the_peer_of_a_killed_process_was_deleted_by_its_job(self, failed_at: float) -> None:
@@ -350,7 +352,7 @@ class TestWhileTheOperatorWasDown:
 
     @pytest.mark.parametrize("saved_at", [40, 42, 46])
     def test_a_deleted_pod_that_was_killed_early_was_deleted_where_its_peers_saved(self, saved_at: float) -> None:
-        """They save because this one was told to leave. Of a process that is killed they say that they lost it."""
+        """They save because this one was asked to terminate. Of a process that is killed they say that they lost it."""
         killed = pod(1, deleted=(40, 20), ended=(137, 45))
         verdict = judged(Cluster(job(), job_set(), pod(0, ended=(42, saved_at)), killed))
         assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
@@ -370,7 +372,7 @@ class TestWhileTheOperatorWasDown:
         assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.INFRASTRUCTURE, "LostPeer", 1)
 
     def saved_by(self, process: int | None) -> str:
-        return Outcome(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=process).to_json()
+        return TerminationMessage(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=process).to_json()
 
     @pytest.mark.parametrize("was_known", [True, False])
     @pytest.mark.parametrize("told_first", [0, 1, None])
@@ -421,7 +423,7 @@ class TestWhileTheOperatorWasDown:
 
 
 def test_a_deleted_pod_is_the_cause_although_we_told_the_rest_to_leave_before_it_had_left() -> None:
-    told = job_set(stopping=Stopping(T0 + 55).to_json(), suspend=True)
+    told = job_set(stopping=Termination(T0 + 55).to_json(), suspend=True)
     slow = pod(1, deleted=(39, 30), ended=(42, 57))
     verdict = judged(Cluster(job(), told, pod(0, ended=(42, 40)), slow))
     assert (verdict.failure_class, verdict.reason, verdict.process) == (FailureClass.PLANNED, POD_DELETED, 1)
@@ -437,7 +439,7 @@ def test_a_job_set_that_another_suspended(queue: str | None, kind: FailureClass,
     left = [pod(host, deleted=(40, 20), ended=(42, 41 + host)) for host in (0, 1)]
     seen = look(Cluster(job(), suspended, *left))
     decision = reconcile(seen, T0 + 100)
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert (decision.verdict.failure_class, decision.verdict.reason) == (kind, reason)
     told = job_set(suspend=True, queue=queue, stopping=stopping(38))
     assert classify(look(Cluster(job(), told, *left)).ends).failure_class is FailureClass.PLANNED
@@ -454,7 +456,7 @@ def test_a_job_set_that_another_suspended_while_the_operator_was_down(
     suspended = job_set(suspend=True, queue=queue, conditions={"Suspended": 51})
     trained = look(Cluster(job(status=_status(1, firstStep=0)), suspended))
     decision = reconcile(trained, T0 + 100)
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert (decision.verdict.failure_class, decision.verdict.reason) == (kind, reason)
     assert {end.at for end in trained.ends} == {T0 + 51}
     assert look(Cluster(job(status=_status(1)), suspended)).ends == ()
@@ -492,7 +494,7 @@ def test_an_attempt_whose_job_set_was_deleted_has_the_processes_that_were_seen()
 
 def test_an_attempt_of_which_nothing_is_left_disappeared() -> None:
     decision = reconcile(look(Cluster(job(status=_status(1)))), T0 + 100)
-    assert isinstance(decision, Close)
+    assert isinstance(decision, RecordEnd)
     assert decision.verdict.failure_class is FailureClass.PLANNED
 
 
@@ -534,9 +536,9 @@ def test_budgets_of_a_changed_job_start_at_zero_through_status_and_back(before: 
     stored = _status(26, failure_class="Planned") | {"budgets": {"preemptions": 26}}
     stored["attempts"][0]["specDigest"] = before
     preempted = Verdict(FailureClass.PLANNED, ExitCode.SAVED, "preempted", reason="PreemptionByScheduler")
-    for decision in (Start(27, 2), Close(preempted), Start(28, 2)):
+    for decision in (Start(27, 2), RecordEnd(preempted), Start(28, 2)):
         seen = look(Cluster(job(status=stored)))
-        stored = written(describe(seen, decision, None, plan=None, generation=2, now=T0 + 100))
+        stored = written(build_status(seen, decision, None, plan=None, generation=2, now=T0 + 100))
     assert stored["budgets"]["preemptions"] == spent
 
 
@@ -561,22 +563,22 @@ def test_the_checkpoint_goes_from_attempt_to_attempt() -> None:
 
 def test_what_process_0_says_belongs_to_its_attempt() -> None:
     progress = Progress(phase=Phase.TRAINING, since=T0 + 30, step=7, of=10, last_checkpoint_step=4)
-    said = Answers(1, silent_since=None, progress=progress, moved_at=T0 + 30)
-    seen = look(Cluster(*RUNNING), answers=said)
+    said = ProgressHistory(1, silent_since=None, progress=progress, moved_at=T0 + 30)
+    seen = look(Cluster(*RUNNING), history=said)
     assert seen.attempt is not None
     assert (seen.progress, seen.moved_at, seen.attempt.step, seen.attempt.first_step) == (progress, T0 + 30, 7, 4)
-    assert look(Cluster(*RUNNING), answers=replace(said, attempt=2)).progress is None
+    assert look(Cluster(*RUNNING), history=replace(said, attempt=2)).progress is None
 
 
 def test_silence_counts_only_while_process_0_runs() -> None:
-    said = Answers(1, silent_since=T0 + 20)
-    assert look(Cluster(*RUNNING), answers=said).silent_since == T0 + 20
-    assert look(Cluster(job(), job_set(), pod(0, placed=False)), answers=said).silent_since is None
+    said = ProgressHistory(1, silent_since=T0 + 20)
+    assert look(Cluster(*RUNNING), history=said).silent_since == T0 + 20
+    assert look(Cluster(job(), job_set(), pod(0, placed=False)), history=said).silent_since is None
 
 
-def test_scouts_that_have_a_machine_are_counted() -> None:
-    seen = look(Cluster(*RUNNING, scout(0), scout(1, placed=False)))
-    assert seen.scouts_placed == 1
+def test_capacity_probes_that_have_a_machine_are_counted() -> None:
+    seen = look(Cluster(*RUNNING, capacity_probe(0), capacity_probe(1, placed=False)))
+    assert seen.probes_placed == 1
 
 
 def test_a_suspended_job_is_a_request_to_stop() -> None:
@@ -585,7 +587,7 @@ def test_a_suspended_job_is_a_request_to_stop() -> None:
 
 def test_an_annotation_that_somebody_wrote_over_is_no_cause() -> None:
     seen = look(Cluster(job(), job_set(stopping="{", suspend=True), pod(0)))
-    assert (seen.told_at, seen.cause) == (T0 + 10, None)
+    assert (seen.terminating_since, seen.cause) == (T0 + 10, None)
 
 
 def _status(number: int, failure_class: str | None = None, **more: Any) -> dict[str, Any]:
@@ -603,7 +605,7 @@ def _status(number: int, failure_class: str | None = None, **more: Any) -> dict[
 
 
 def test_a_process_whose_pod_is_being_deleted_need_not_answer() -> None:
-    silent = Answers(1, silent_since=T0 + 40, moved_at=T0 + 30)
-    assert look(Cluster(*RUNNING), answers=silent).silent_since == T0 + 40
+    silent = ProgressHistory(1, silent_since=T0 + 40, moved_at=T0 + 30)
+    assert look(Cluster(*RUNNING), history=silent).silent_since == T0 + 40
     evicted = Cluster(job(), job_set(), pod(0, deleted=(39, 120)), pod(1))
-    assert look(evicted, answers=silent).silent_since is None
+    assert look(evicted, history=silent).silent_since is None

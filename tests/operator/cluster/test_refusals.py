@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from lateen_api.status import JobStatus
 from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import ApiError, Conflict, Forbidden, Invalid, NotFound
 from lateen_operator.cluster.controller import Controller
 from lateen_operator.cluster.event_poster import EventPoster
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.planned import Plans
 from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, blocked, blocked_by
 from lateen_operator.cluster.resources import EVENTS, JOB_SETS, JOBS
-from lateen_operator.cluster.scouting import Scouting
-from lateen_operator.cluster.store import Key, Store
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.settings import OperatorSettings
@@ -92,12 +92,12 @@ class World:
     def __init__(self, *overrides: str) -> None:
         self.now = T0 + 1
         self.server = FakeServer()
-        self.store = Store(lambda: self.now)
+        self.store = InformerCache(lambda: self.now)
         client: Any = self.server
         self.queue: WorkQueue[Key] = WorkQueue(lambda: self.now)
         settings, metrics = OperatorSettings(), Metrics()
         self.poller = Poller(
-            ask=_nobody, wake=self.queue.put, clock=lambda: self.now, metrics=metrics, seconds=5, rng=random.Random(0)
+            fetch=_nobody, wake=self.queue.put, clock=lambda: self.now, metrics=metrics, seconds=5, rng=random.Random(0)
         )
         self.poster = EventPoster(client, lambda: self.now)
         self.told: list[tuple[str, str]] = []
@@ -107,7 +107,7 @@ class World:
             store=self.store,
             queue=self.queue,
             apply=Apply(client, self.store, settings),
-            scouting=Scouting(client, self.store, settings),
+            capacity_probes=CapacityProbes(client, self.store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, lambda: self.now),
             poller=self.poller,
@@ -216,7 +216,7 @@ def test_a_refused_suspension_is_told_while_the_job_runs_on():
     assert [reason for reason, _ in world.told].count("Refused") == 1
     world.server.refuse.clear()
     world.look(1)
-    assert (world.blocked[0], world.status.state) == ("False", "Stopping")
+    assert (world.blocked[0], world.status.state) == ("False", "Termination")
 
 
 def test_a_job_set_whose_change_meets_another_is_not_taken_for_gone():
@@ -230,7 +230,7 @@ def test_a_job_set_whose_change_meets_another_is_not_taken_for_gone():
     assert isinstance(world.error, Conflict)
     world.server.refuse.clear()
     world.look(1)
-    assert (world.error, world.status.state, len(world.status.attempts)) == (None, "Stopping", 1)
+    assert (world.error, world.status.state, len(world.status.attempts)) == (None, "Termination", 1)
     assert world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"] is True
 
 
@@ -333,7 +333,7 @@ def test_start_deadline_runs_for_pods_that_are_never_created():
     world.look(50)
     assert (world.status.attempts[-1].ended, world.status.state) == (None, "Blocked")
     world.look(15)
-    assert (world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"], world.status.state) == (True, "Stopping")
+    assert (world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"], world.status.state) == (True, "Termination")
     running = next(one for one in world.status.conditions if one.type == "Running")
     assert "(spec.recovery.startDeadline): process 0 waits: the API server refuses its pods" in running.message
 
@@ -370,8 +370,8 @@ def test_refused_calls_are_repeated_within_seconds():
     delays = []
     for _ in range(8):
         queue.put("a")
-        asyncio.run(queue.take())
-        delays.append(queue.failed("a", RETRIED_WITHIN_SECONDS))
+        asyncio.run(queue.get())
+        delays.append(queue.put_backoff("a", RETRIED_WITHIN_SECONDS))
         queue._due.clear()
         queue._heap.clear()
     assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]

@@ -12,10 +12,10 @@ from fake_api_server import FakeApiServer
 from lateen_operator.cluster.connection import Server, open_session
 from lateen_operator.cluster.handlers import make_registry
 from lateen_operator.cluster.health import STALE_SECONDS, Health
+from lateen_operator.cluster.informer_cache import InformerCache
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.operator import watch
 from lateen_operator.cluster.resources import JOB_SETS, NETWORK_POLICIES, WATCHED
-from lateen_operator.cluster.store import Store
 from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watches import Watches
 from watched_objects import KEY, job, job_set
@@ -30,7 +30,7 @@ class Watching:
     server: FakeApiServer
     namespaces: Sequence[str] = ()
     now: float = 0.0
-    store: Store = field(default_factory=lambda: Store(time.time))
+    store: InformerCache = field(default_factory=lambda: InformerCache(time.time))
     lists: int = 0
     accepted_again: int = 0
 

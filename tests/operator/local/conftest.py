@@ -15,7 +15,7 @@ from lateen_operator.local.folder import RunFolder, write_json
 from lateen_operator.local.running import Launch
 from lateen_operator.local.supervisor import Supervisor
 from lateen_operator.local.view import View
-from lateen_operator.reconcile import Patience
+from lateen_operator.reconcile import Timeouts
 
 FAKE_TRAINER = (sys.executable, str(Path(__file__).with_name("fake_trainer.py")))
 
@@ -56,7 +56,7 @@ class Stage:
         *,
         hosts: int = 1,
         recovery: RecoverySpec | None = None,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         earlier: tuple[Attempt, ...] = (),
         **play: object,
     ) -> Supervisor:
@@ -75,7 +75,7 @@ class Stage:
             recovery=recovery or RecoverySpec(),
             display=self.display,
             earlier=earlier,
-            patience=patience,
+            timeouts=timeouts,
         )
 
 

@@ -12,7 +12,7 @@ from lateen_api.errors import JobError
 from lateen_operator.attempts import Attempt
 from lateen_operator.local import ledger
 from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
-from lateen_operator.verdict import End, FailureClass, classify
+from lateen_operator.verdict import FailureClass, ProcessExit, classify
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 class TestLedger:
     def attempt(self, code: int) -> Attempt:
-        verdict = classify([End(1, code, at=15.0)])
+        verdict = classify([ProcessExit(1, code, at=15.0)])
         return Attempt(
             number=3,
             hosts=2,
@@ -136,7 +136,7 @@ class TestLedger:
         assert ledger.entries([self.attempt(0)])[0]["stepsLost"] is None
 
     def test_steps_lost_are_those_after_what_the_next_attempt_restored(self):
-        unknown = Attempt(4, 2, 16.0, verdict=classify([End(0, 1, at=17.0)]))
+        unknown = Attempt(4, 2, 16.0, verdict=classify([ProcessExit(0, 1, at=17.0)]))
         for restored, lost in ((120, 0), (115, 5), (90, 30)):
             ledgers = [self.attempt(-9), unknown, replace(self.attempt(0), number=5, first_step=restored)]
             assert [entry["stepsLost"] for entry in ledger.entries(ledgers)] == [lost, 0, None]

@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase
+from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator import wording
 from lateen_operator.attempts import Attempt
 from lateen_operator.local import messages, ports, report
 from lateen_operator.local.out_of_memory import kills_so_far
 from lateen_operator.local.probe import ask
-from lateen_operator.verdict import End, classify
+from lateen_operator.verdict import ProcessExit, classify
 
 
 class TestPorts:
@@ -103,7 +103,7 @@ class TestSamples:
 
 
 def ended(code: int, *, step: int | None = None, checkpoint_step: int | None = None, message: str = "") -> Attempt:
-    end = End(0, code, at=1.0, outcome=Outcome(ExitCode(code), message) if message else None)
+    end = ProcessExit(0, code, at=1.0, termination=TerminationMessage(ExitCode(code), message) if message else None)
     return Attempt(
         1, 1, 0.0, ended_at=1.0, verdict=classify([end]), first_step=0, step=step, checkpoint_step=checkpoint_step
     )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from lateen_api.spec import RecoverySpec
-from lateen_operator.attempts import Attempt, Finish, GiveUp
+from lateen_operator.attempts import Attempt, Fail, Finish
 from lateen_operator.local import ledger
-from lateen_operator.reconcile import Patience, Stop
+from lateen_operator.reconcile import Suspend, Timeouts
 from lateen_operator.verdict import FailureClass, Verdict
 
-IMPATIENT = Patience(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
+SHORT_TIMEOUTS = Timeouts(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
 
 
 def kill_at(step: int) -> dict:
@@ -132,7 +132,7 @@ def test_each_attempt_has_its_own_logs_and_a_fresh_coordinator_port(stage):
 def test_a_user_error_is_not_tried_again(stage):
     scene = stage()
     ending = scene.supervisor({"1.0": exit_at(0, 40, "spec.data.trainUrls: no file matches")}).run()
-    assert isinstance(ending.decision, GiveUp)
+    assert isinstance(ending.decision, Fail)
     assert ending.exit_code == 40
     assert outcomes(ending.attempts) == [(1, FailureClass.USER)]
     assert ending.decision.verdict.message == (
@@ -144,7 +144,7 @@ def test_a_budget_that_is_used_up_ends_the_job_with_the_trainers_code(stage):
     scene = stage(steps=40)
     script = {"1.0": exit_at(11, 41), "2.0": exit_at(21, 41), "3.0": exit_at(31, 41)}
     ending = scene.supervisor(script, recovery=RecoverySpec(max_failures=2)).run()
-    assert isinstance(ending.decision, GiveUp)
+    assert isinstance(ending.decision, Fail)
     assert (ending.exit_code, ending.decision.why) == (41, "spec.recovery.maxFailures allows 2 restarts")
     assert outcomes(ending.attempts) == [(1, FailureClass.DATA), (2, FailureClass.DATA), (3, FailureClass.DATA)]
 
@@ -153,7 +153,7 @@ def test_peers_that_do_not_leave_by_themselves_are_ended(stage):
     """Process 1 is stopped by a signal, so it neither notices that process 0 died nor takes SIGTERM."""
     scene = stage(steps=60)
     script = {"1.1": {"at": 3, "do": "freeze"}, "1.0": kill_at(3)}
-    ending = scene.supervisor(script, hosts=2, patience=IMPATIENT).run()
+    ending = scene.supervisor(script, hosts=2, timeouts=SHORT_TIMEOUTS).run()
     assert outcomes(ending.attempts) == [(1, FailureClass.INFRASTRUCTURE), (2, FailureClass.DONE)]
     assert ending.attempts[0].verdict.message == "process 0 was killed by SIGKILL"
 
@@ -183,7 +183,7 @@ class TestStopping:
         scene = stage(steps=500)
         self.send(scene, number)
         ending = scene.supervisor(hosts=2).run()
-        assert ending.decision == Stop()
+        assert ending.decision == Suspend()
         assert ending.exit_code == code
         [attempt] = ending.attempts
         assert attempt.verdict.failure_class is FailureClass.REQUESTED
@@ -205,7 +205,7 @@ class TestStopping:
         self.send(scene, signal.SIGINT)
         started = time.monotonic()
         recovery = RecoverySpec(grace_seconds=1)
-        ending = scene.supervisor({"1.0": {"at": 2, "do": "deaf"}}, recovery=recovery, patience=IMPATIENT).run()
+        ending = scene.supervisor({"1.0": {"at": 2, "do": "deaf"}}, recovery=recovery, timeouts=SHORT_TIMEOUTS).run()
         assert (ending.exit_code, ending.attempts[0].verdict.exit_code) == (130, 137)
         assert time.monotonic() - started < 5
 

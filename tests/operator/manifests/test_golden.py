@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
 from lateen_operator.manifests.network_policy import network_policy
-from lateen_operator.manifests.scout import scout
 from stored_jobs import GPU, NANO, SETTINGS, SMALL, TPU, attempt
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -37,8 +37,8 @@ MANIFESTS: dict[str, Callable[[], dict[str, Any]]] = {
     "job-set-gpu": lambda: job_set(attempt(SMALL, GPU)),
     "job-set-override": lambda: job_set(attempt(NANO, OVERRIDE)),
     "network-policy": lambda: network_policy(attempt(NANO).owner, SETTINGS),
-    "scout-cpu": lambda: scout(attempt(NANO, hosts=4, avoid=("node-1",)), 1),
-    "scout-tpu": lambda: scout(attempt(SMALL, TPU), 0),
+    "capacity-probe-cpu": lambda: capacity_probe(attempt(NANO, hosts=4, avoid=("node-1",)), 1),
+    "capacity-probe-tpu": lambda: capacity_probe(attempt(SMALL, TPU), 0),
 }
 
 

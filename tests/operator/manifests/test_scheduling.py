@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.job_set import job_set
 from lateen_operator.manifests.pod import pod_template
 from lateen_operator.manifests.scheduling import avoiding
-from lateen_operator.manifests.scout import scout
 from stored_jobs import GPU, NANO, SMALL, TPU, attempt
 
 
@@ -85,9 +85,9 @@ def test_nodes_are_avoided_while_others_can_take_the_pod():
     }
 
 
-def test_scouts_go_to_no_such_node_in_any_alternative_that_the_job_allows():
+def test_capacity_probes_go_to_no_such_node_in_any_alternative_that_the_job_allows():
     """Capacity on a node that attempts fail on is no reason to grow."""
-    affinity = scout(attempt(NANO, OWN_AFFINITY, avoid=("n1", "n2")), 0)["spec"]["affinity"]["nodeAffinity"]
+    affinity = capacity_probe(attempt(NANO, OWN_AFFINITY, avoid=("n1", "n2")), 0)["spec"]["affinity"]["nodeAffinity"]
     assert affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"] == [
         {"matchExpressions": ["A"], "matchFields": UNWANTED},
         {"matchFields": UNWANTED},
@@ -113,17 +113,17 @@ def test_queue_gets_the_job_set_suspended():
 
 
 @pytest.mark.parametrize(("job", "overrides"), [(NANO, ()), (SMALL, (TPU,)), (SMALL, (GPU,))])
-def test_scout_is_placed_as_a_host_is(job: dict[str, Any], overrides: tuple[str, ...]):
+def test_capacity_probe_is_placed_as_a_host_is(job: dict[str, Any], overrides: tuple[str, ...]):
     slots = "containers: [{name: trainer, resources: {limits: {example.org/slot: 1}}}]"
     own = f"compute.podTemplate={{spec: {{schedulerName: other, tolerations: [{{operator: Exists}}], {slots}}}}}"
     host = pod_template(attempt(job, *overrides, own, avoid=("n1",)), strictly=True)["spec"]
-    looking = scout(attempt(job, *overrides, own, avoid=("n1",)), 0)["spec"]
+    looking = capacity_probe(attempt(job, *overrides, own, avoid=("n1",)), 0)["spec"]
     for field in ("nodeSelector", "affinity", "tolerations", "schedulerName"):
         assert looking.get(field) == host.get(field)
     assert looking["containers"][0]["resources"] == host["containers"][0]["resources"]
     assert looking["containers"][0]["resources"]["limits"]["example.org/slot"] == 1
 
 
-def test_scout_pushes_nobody_aside():
-    assert "priorityClassName" not in scout(attempt(NANO, "compute.priorityClass=high"), 0)["spec"]
+def test_capacity_probe_pushes_nobody_aside():
+    assert "priorityClassName" not in capacity_probe(attempt(NANO, "compute.priorityClass=high"), 0)["spec"]
     assert pod_spec(NANO, "compute.priorityClass=high")["priorityClassName"] == "high"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from lateen_api.cli import main
-from lateen_api.outcome import ExitCode
 from lateen_api.spec import API_VERSION, KIND
+from lateen_api.termination import ExitCode
 from lateen_trainer.data.tokenizer import load_tokenizer
 
 SAMPLE = "Ships and sails: naïve café, 日本, 1234 \t\n"

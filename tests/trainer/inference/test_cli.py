@@ -10,7 +10,7 @@ import jax
 import pytest
 from click.testing import CliRunner, Result
 from lateen_api.hugging_face.checkpoint import ABOUT as KEY
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.cli import export

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from lateen_api.environment import ProcessEnvironment
-from lateen_api.outcome import Outcome
+from lateen_api.termination import TerminationMessage
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -110,9 +110,9 @@ class Gang:
             time.sleep(0.01)
         return {n: self._processes[n].returncode for n in numbers}, time.monotonic() - start
 
-    def outcome(self, number: int) -> Outcome:
+    def outcome(self, number: int) -> TerminationMessage:
         """The termination message of a worker."""
-        return Outcome.from_json((self.folder / f"outcome-{number}").read_text())
+        return TerminationMessage.from_json((self.folder / f"outcome-{number}").read_text())
 
 
 def free_port() -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from trainer.processes.gang import Gang
 
 RECOVERY = {"heartbeatTimeout": "30s", "hangAfter": "2s", "startDeadline": "1m"}

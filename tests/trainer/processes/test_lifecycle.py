@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase
+from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_trainer.errors import CorruptCheckpointError, NotFiniteError, UserError
 from lateen_trainer.processes import Lifecycle
 
@@ -21,10 +21,10 @@ def environment(tmp_path: Path) -> ProcessEnvironment:
     return ProcessEnvironment(job_file="job.json", termination_log=str(tmp_path / "outcome"))
 
 
-def outcome(environment: ProcessEnvironment) -> Outcome:
+def outcome(environment: ProcessEnvironment) -> TerminationMessage:
     """The termination message."""
     assert environment.termination_log is not None
-    return Outcome.from_json(Path(environment.termination_log).read_text())
+    return TerminationMessage.from_json(Path(environment.termination_log).read_text())
 
 
 def test_a_signal_after_a_block_that_ends_the_process_changes_nothing():
@@ -43,7 +43,7 @@ def test_a_block_that_completes_is_done(environment: ProcessEnvironment):
         life.beat(Phase.TRAINING, 10)
         life.committed("step-10", 10)
     assert life.exit_code is ExitCode.DONE
-    assert outcome(environment) == Outcome(ExitCode.DONE, "All steps are trained.", 10, "step-10", 10)
+    assert outcome(environment) == TerminationMessage(ExitCode.DONE, "All steps are trained.", 10, "step-10", 10)
 
 
 def test_a_remark_ends_the_message_of_a_run_that_ends_well(environment: ProcessEnvironment):
@@ -99,14 +99,14 @@ def test_a_known_error_has_its_code_and_no_traceback(
     with Lifecycle(environment) as life:
         raise error
     assert life.exit_code is code
-    assert outcome(environment) == Outcome(code, message)
+    assert outcome(environment) == TerminationMessage(code, message)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_an_unexpected_error_shows_its_traceback(environment: ProcessEnvironment, capfd: pytest.CaptureFixture[str]):
     with Lifecycle(environment) as life:
         raise ZeroDivisionError("by zero")
-    assert outcome(environment) == Outcome(ExitCode.ERROR, "ZeroDivisionError: by zero")
+    assert outcome(environment) == TerminationMessage(ExitCode.ERROR, "ZeroDivisionError: by zero")
     assert life.exit_code is ExitCode.ERROR
     assert 'raise ZeroDivisionError("by zero")' in capfd.readouterr().err
 

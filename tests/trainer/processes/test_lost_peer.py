@@ -5,7 +5,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGSTOP, Signals
 
 import pytest
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from trainer.processes.gang import Gang
 
 HEARTBEAT = 3.0

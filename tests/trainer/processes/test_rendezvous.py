@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lateen_trainer.errors import LostPeerError, UserError
+from lateen_trainer.processes.messages import Link
 from lateen_trainer.processes.network import listen
 from lateen_trainer.processes.rendezvous import Meeting, gather, reach
-from lateen_trainer.processes.wire import Link
 
 MEETING = Meeting(attempt=2, process_count=3, job="abc")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 import pytest
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 from trainer.processes.gang import Gang
 
 PROMPTLY = 3.0

@@ -19,7 +19,7 @@ from lateen_api.spec import AdamWSpec, Gpt2Spec
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
-from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
+from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_reduce, tree_reduce_over_time
 from lateen_trainer.step.microbatch import over_data
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import init_state
@@ -159,7 +159,7 @@ def test_the_tree_over_devices_and_time_is_one_tree_at_every_width(order):
     expected = nested(NUMBERS, order)
     assert not np.array_equal(expected, NUMBERS.sum(0)), "these numbers do not show in which order they are added"
 
-    np.testing.assert_array_equal(tree_sum(list(NUMBERS), order), expected)
+    np.testing.assert_array_equal(tree_reduce(list(NUMBERS), order), expected)
     for width in (1, 2, 4, 8):
         np.testing.assert_array_equal(sum_on_mesh(width, order), expected)
 
@@ -171,8 +171,8 @@ def sum_on_mesh(width: int, order: TreeOrder) -> jax.Array:
     def on_device(lanes):
         lanes = lanes[:, 0]
         if order is TreeOrder.HALVES:
-            return sum_over_data(tree_sum_over_time(lambda x: x, lanes, len(lanes), order), 0, rules, order)
-        return tree_sum_over_time(lambda x: sum_over_data(x, 0, rules, order), lanes, len(lanes), order)
+            return sum_over_data(tree_reduce_over_time(lambda x: x, lanes, len(lanes), order), 0, rules, order)
+        return tree_reduce_over_time(lambda x: sum_over_data(x, 0, rules, order), lanes, len(lanes), order)
 
     return jax.jit(over_data(on_device, rules, in_specs=PartitionSpec(None, "data"), out_specs=PartitionSpec("data")))(
         lanes
@@ -181,7 +181,7 @@ def sum_on_mesh(width: int, order: TreeOrder) -> jax.Array:
 
 def test_adding_up_keeps_the_sign_of_zero():
     zeros = jnp.full((4, 3), -0.0)
-    total = tree_sum_over_time(lambda x: x, zeros, 4, TreeOrder.HALVES)
+    total = tree_reduce_over_time(lambda x: x, zeros, 4, TreeOrder.HALVES)
     assert np.signbit(total).all()
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from lateen_api.errors import JobError
 from lateen_api.load import load_job
-from lateen_api.outcome import ExitCode
 from lateen_api.spec import DataSpec
+from lateen_api.termination import ExitCode
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

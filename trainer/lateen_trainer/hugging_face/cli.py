@@ -4,8 +4,8 @@ import sys
 
 import click
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode
 from lateen_api.spec import ExportSpec
+from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import TrainerError
 

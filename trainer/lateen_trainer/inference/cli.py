@@ -10,7 +10,7 @@ from typing import Any
 import click
 from lateen_api.errors import JobError
 from lateen_api.escaping import printable
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import TrainerError
 

@@ -14,7 +14,7 @@ from lateen_trainer.mesh import ShardingRules
 from lateen_trainer.optim.matrices import MatrixLayout
 from lateen_trainer.optim.parameters import axis_names, map_named
 from lateen_trainer.ordered import mean_of_squares, mean_over
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 
 class AdafactorState(NamedTuple):
@@ -92,7 +92,7 @@ def scale_by_adafactor(spec: AdafactorSpec, rules: ShardingRules) -> optax.Gradi
             if spec.multiply_by_parameter_scale:
                 scale = jnp.maximum(spec.epsilon2, _root(mean_of_squares(p, own, rules)).array)
                 kept = [axis for axis in p.axes if axis.name in SEPARATE_AXES]
-                clipped = never_contracted(clipped * _spread(NamedArray(scale, tuple(kept)), p), count)
+                clipped = prevent_fma(clipped * _spread(NamedArray(scale, tuple(kept)), p), count)
             return NamedArray(clipped, p.axes)
 
         return map_named(step, params, gradients, new.rows, new.columns, new.squares), new

@@ -15,7 +15,7 @@ from lateen_trainer.optim.muon import scale_by_muon
 from lateen_trainer.optim.parameters import map_rules
 from lateen_trainer.optim.schedules import learning_rate_schedule
 from lateen_trainer.optim.sophia import scale_by_sophia
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 
 def make_optimizer(
@@ -69,7 +69,7 @@ def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
         grad_norm: jax.Array = extra["grad_norm"]
         factor = jnp.where(grad_norm < max_norm, 1.0, max_norm / grad_norm)
         # What Adam does next subtracts from it.
-        return jax.tree.map(lambda g: never_contracted(g * factor, grad_norm), updates), state
+        return jax.tree.map(lambda g: prevent_fma(g * factor, grad_norm), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -85,7 +85,7 @@ def add_decayed_weights(spec: OptimizerSpec) -> optax.GradientTransformation:
         def decayed(rule, parameter: NamedArray, step: NamedArray) -> NamedArray:
             if rule.weight_decay == 0:
                 return step
-            decay = never_contracted(rule.weight_decay * parameter.array, extra["grad_norm"])
+            decay = prevent_fma(rule.weight_decay * parameter.array, extra["grad_norm"])
             return NamedArray(step.array + decay, step.axes)
 
         return map_rules(spec, decayed, params, updates), state
@@ -108,7 +108,7 @@ def scale_by_learning_rates(spec: OptimizerSpec, num_steps: int) -> optax.Gradie
         def scaled(rule, _, step: NamedArray) -> NamedArray:
             # Behind a barrier, for the reason given in `adam`.
             rate = optimization_barrier(schedule(state.count) * (rule.learning_rate / spec.learning_rate))
-            return NamedArray(never_contracted(-rate * step.array, state.count), step.axes)
+            return NamedArray(prevent_fma(-rate * step.array, state.count), step.axes)
 
         count = optax.safe_increment(state.count)
         return map_rules(spec, scaled, params, updates), optax.ScaleByScheduleState(count)

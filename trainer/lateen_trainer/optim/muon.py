@@ -16,7 +16,7 @@ from lateen_trainer.optim.adam import scale_by_adam
 from lateen_trainer.optim.matrices import MatrixLayout
 from lateen_trainer.optim.parameters import map_rules
 from lateen_trainer.ordered import sum_of_squares
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the polynomial that drives singular values towards 1: Jordan et al., https://kellerjordan.github.io/posts/muon/."""
@@ -59,7 +59,7 @@ def scale_by_muon(spec: MuonSpec, rules: ShardingRules) -> optax.GradientTransfo
         matrices = select(gradients, params, matrices=True)
 
         def add(g, m):
-            return g + never_contracted(spec.momentum * m, count)
+            return g + prevent_fma(spec.momentum * m, count)
 
         momentum = jax.tree.map(add, matrices, state.momentum)
         ahead = jax.tree.map(add, matrices, momentum) if spec.nesterov else momentum
@@ -75,7 +75,7 @@ def scale_by_muon(spec: MuonSpec, rules: ShardingRules) -> optax.GradientTransfo
 def _orthogonalized(spec: MuonSpec, parameter: NamedArray, rules: ShardingRules, count: jax.Array) -> NamedArray:
     layout = MatrixLayout.of(parameter)
     factors = orthogonalize_all(layout.stack(parameter), spec.newton_schulz_steps, rules)
-    scaled = never_contracted(factors * scale_factor(spec, *layout.shape), count)
+    scaled = prevent_fma(factors * scale_factor(spec, *layout.shape), count)
     return layout.unstack(scaled, parameter)
 
 
@@ -128,6 +128,6 @@ def orthogonalize(matrix: jax.Array, steps: int) -> jax.Array:
     for _ in range(steps):
         gram = x @ x.T
         # In a sum of two products a compiler may take either with the sum: here it may take the second only.
-        polynomial = never_contracted(b * gram, norm) + c * (gram @ gram)
-        x = never_contracted(a * x, norm) + polynomial @ x
+        polynomial = prevent_fma(b * gram, norm) + c * (gram @ gram)
+        x = prevent_fma(a * x, norm) + polynomial @ x
     return x.T if is_tall else x

@@ -7,7 +7,7 @@ from lateen_api.plan import steps_of
 from lateen_api.plan.schedule import decay_steps
 from lateen_api.spec import OptimizerSection
 
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 
 def learning_rate_schedule(spec: OptimizerSection, num_steps: int) -> optax.Schedule:
@@ -35,7 +35,7 @@ def learning_rate_schedule(spec: OptimizerSection, num_steps: int) -> optax.Sche
             left = 0.5 * (1 + jnp.cos(jnp.pi * ((step - (num_steps - decay)) / decay)))
         else:
             left = (num_steps - step) / decay
-        falling = floor + never_contracted((peak - floor) * left, step)
+        falling = floor + prevent_fma((peak - floor) * left, step)
         # Not left to the formula: the sum is rounded, and XLA multiplies by the reciprocal where it divides.
         return jnp.where(step <= num_steps - decay, peak, jnp.where(step >= num_steps, floor, falling))
 

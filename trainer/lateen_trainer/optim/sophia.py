@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.lax import optimization_barrier
 
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 
 
 class SophiaState(NamedTuple):
@@ -39,7 +39,7 @@ def scale_by_sophia(
 
         def estimate(hessian):
             # An estimate is a product, which the difference must not be contracted with.
-            estimates = jax.tree.map(lambda e: never_contracted(e, state.step), extra["curvature"]())
+            estimates = jax.tree.map(lambda e: prevent_fma(e, state.step), extra["curvature"]())
             return jax.tree.map(lambda h, e: h + (1 - b2) * (e - h), hessian, estimates)
 
         hessian = jax.lax.cond(state.step % update_interval == 0, estimate, lambda h: h, state.hessian)

@@ -12,6 +12,7 @@ from lateen_api.environment import ProcessEnvironment
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 
+from lateen_trainer.processes.messages import Link
 from lateen_trainer.processes.network import (
     bypass_proxies,
     format_address,
@@ -21,7 +22,6 @@ from lateen_trainer.processes.network import (
     reserve_port,
 )
 from lateen_trainer.processes.rendezvous import Meeting, gather, reach
-from lateen_trainer.processes.wire import Link
 
 log = logging.getLogger(__name__)
 

@@ -14,18 +14,18 @@ import jax
 from lateen_api import os_errors
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
+from lateen_api.termination import ExitCode, TerminationMessage
 
 from lateen_trainer.errors import LostPeerError, TrainerError
 from lateen_trainer.processes.accelerator import choose_devices
-from lateen_trainer.processes.ending import Ending
-from lateen_trainer.processes.guardian import LOSS_FOLLOWS, Guardian
 from lateen_trainer.processes.join import Peers, join
 from lateen_trainer.processes.numerics import pin_numerics
+from lateen_trainer.processes.process_monitor import LOSS_FOLLOWS, ProcessMonitor
 from lateen_trainer.processes.program_cache import keep_compiled_programs, write_from_every_process
+from lateen_trainer.processes.termination import Ending
 
 BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
 """What jax raises (as ValueError) when a collective on CPU loses a peer."""
@@ -66,7 +66,7 @@ class Lifecycle:
         self._environment = environment
         self._ends_process = ends_process
         self._ending = Ending(environment.termination_log)
-        self._guardian = Guardian(self._ending)
+        self._monitor = ProcessMonitor(self._ending)
         self._peers = Peers(environment.process_id, environment.process_count)
         self._saved = False
         self._broken: TrainerError | None = None
@@ -79,7 +79,7 @@ class Lifecycle:
         return self._ending.outcome.exit_code
 
     def __enter__(self) -> Self:
-        self._guardian.start()
+        self._monitor.start()
         return self
 
     def join(self, recovery: RecoverySpec, *, devices_per_host: int | None, cpu_threads: int | None = None) -> Peers:
@@ -94,7 +94,7 @@ class Lifecycle:
             LostPeerError: not all processes came within `recovery.startDeadline`, or one left meanwhile.
             UserError: the coordinator's port is taken, or process 0 belongs to another job.
         """
-        self._guardian.configure(recovery)
+        self._monitor.configure(recovery)
         pin_numerics()
         choose_devices(devices_per_host, cpu_threads)
         if keep_compiled_programs() is not None and devices_per_host is not None:
@@ -104,7 +104,7 @@ class Lifecycle:
             join(
                 self._environment,
                 recovery,
-                met=lambda links: self._guardian.connect(links, hub=self._peers.first, heartbeat_timeout=heartbeat),
+                met=lambda links: self._monitor.connect(links, hub=self._peers.first, heartbeat_timeout=heartbeat),
             )
         return self._peers
 
@@ -114,30 +114,30 @@ class Lifecycle:
         In training a step that does not end within `recovery.hangAfter` ends the process; in the other phases
         every call counts, and more time is allowed (see `watchdog`).
         """
-        self._guardian.beat(phase, step)
+        self._monitor.beat(phase, step)
 
     def trained(self, step: int, loss: float) -> None:
         """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
-        self._guardian.trained(step, loss)
+        self._monitor.trained(step, loss)
 
     def tells_time_by(self, progress: Callable[[], Progress]) -> None:
         """The termination message will say how long each phase took, as this tells."""
-        self._guardian.tells_time_by(progress)
+        self._monitor.tells_time_by(progress)
 
     def started_from(self, step: int) -> None:
         """Says what the attempt begins with: the steps of the checkpoint that was restored, 0 without one."""
-        self._guardian.started_from(step)
+        self._monitor.started_from(step)
 
     def committed(self, checkpoint: str, step: int) -> None:
         """Names the last committed checkpoint and the steps trained at it. May be called from any thread."""
-        self._guardian.committed(checkpoint, step)
+        self._monitor.committed(checkpoint, step)
 
     def begun(self) -> None:
         """Says that there is something to save: until now SIGTERM ended the process at once, wherever it was.
 
         All processes must call it at the same place, before anything is reported of the first step.
         """
-        self._guardian.agreement.begin()
+        self._monitor.agreement.begin()
 
     def should_stop(self) -> bool:
         """Whether to save and stop now: True at the same call in all processes once any of them got SIGTERM.
@@ -145,13 +145,13 @@ class Lifecycle:
         All processes must call it at the same places in the same order: at every step's end, and between the
         batches of an evaluation. It costs a lock; only after a SIGTERM does it wait, for one round trip.
         """
-        return self._guardian.agreement.should_stop()
+        return self._monitor.agreement.should_stop()
 
     @property
     def stop_requested(self) -> bool:
         """Whether a stop is under way. For decisions of this process alone; `should_stop` is the agreed
         one."""
-        return self._guardian.agreement.requested
+        return self._monitor.agreement.requested
 
     def saved(self) -> None:
         """Says that the block ends because of SIGTERM, with its state saved: exit code SAVED."""
@@ -171,7 +171,7 @@ class Lifecycle:
 
     def stale(self) -> str | None:
         """Why the loop counts as not alive, or None. For /healthz."""
-        return self._guardian.stale()
+        return self._monitor.stale()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -179,22 +179,22 @@ class Lifecycle:
         several = self._peers.process_count > 1
         outcome, details = self._outcome_of(error)
         if error is None:
-            self._guardian.complete()
+            self._monitor.complete()
         elif outcome.exit_code in (ExitCode.ERROR, ExitCode.LOST_PEER) and several:
             # A collective fails when a peer is gone. The watching thread hears which one it is, and leaves.
             self._ending.wait(LOSS_FOLLOWS)
         if not self._ending.decide(outcome, details=details):
             threading.Event().wait()  # the watching thread is leaving, with its own outcome
         if error is not None:
-            self._guardian.tell_peers(outcome)
+            self._monitor.tell_peers(outcome)
         elif jax.distributed.is_initialized():
             _disconnect_jax()
-        self._guardian.stop(ends_process=self._ends_process)
+        self._monitor.stop(ends_process=self._ends_process)
         return True
 
-    def _outcome_of(self, error: BaseException | None) -> tuple[Outcome, str]:
+    def _outcome_of(self, error: BaseException | None) -> tuple[TerminationMessage, str]:
         """How the block ended, and details for the log."""
-        make = self._guardian.outcome
+        make = self._monitor.outcome
         match error:
             case None if self._broken is not None:
                 return make(

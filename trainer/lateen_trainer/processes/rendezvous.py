@@ -10,11 +10,11 @@ import socket
 import time
 from dataclasses import asdict, dataclass
 
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import LostPeerError, UserError
+from lateen_trainer.processes.messages import Link, Message
 from lateen_trainer.processes.network import format_address
-from lateen_trainer.processes.wire import Link, Message
 
 REPORT_EVERY = 30.0
 RETRY_EVERY = 0.5

@@ -7,9 +7,9 @@ would spoil the command's own output.
 import json
 import sys
 
-from lateen_api.outcome import ExitCode
 from lateen_api.plan import Plan
 from lateen_api.spec import LMTrainingJob
+from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import UserError
 from lateen_trainer.processes.numerics import pin_numerics

@@ -11,7 +11,7 @@ from haliax.util import is_named_array
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import PRNGKeyArray
 
-from lateen_trainer.mesh import ShardingRules, in_place_of
+from lateen_trainer.mesh import ShardingRules, replace_array
 from lateen_trainer.step.derivatives import gradient_of_drawn_labels, hessian_product
 
 GradientsOf = Callable[..., tuple]
@@ -57,7 +57,7 @@ def _signs(model, key: PRNGKeyArray, rules: ShardingRules):
         signs = jax.random.rademacher(jax.random.fold_in(key, number), leaf.array.shape, jnp.float32)
         # Else XLA may lay the signs out as suits the products that they go into, unless they are sent to other devices
         # first, and take another program for these products.
-        return in_place_of(leaf, with_layout_constraint(signs, Layout(tuple(range(signs.ndim)))))
+        return replace_array(leaf, with_layout_constraint(signs, Layout(tuple(range(signs.ndim)))))
 
     vector = structure.unflatten([draw(i, leaf) for i, leaf in enumerate(leaves)])
     return jax.lax.with_sharding_constraint(vector, rules.shardings(vector))

@@ -23,8 +23,8 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import DATA, ShardingRules
 from lateen_trainer.models.layers import cast
-from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_sum, tree_sum_over_time
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.ordered import TreeOrder, global_norm, sum_over_data, tree_reduce, tree_reduce_over_time
+from lateen_trainer.rounding import prevent_fma
 from lateen_trainer.step.derivatives import Derivative, gradient
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.microbatch import layerwise_loss, model_specs, over_data, whole_loss, with_frozen
@@ -73,7 +73,7 @@ def lane_gradients(
                 return sum_over_data(loss, None, rules, order), gradients
 
         numbers = jnp.arange(tokens.shape[0])
-        loss, gradients = tree_sum_over_time(lane, (numbers, tokens), tokens.shape[0], order)
+        loss, gradients = tree_reduce_over_time(lane, (numbers, tokens), tokens.shape[0], order)
         if gather_once:
             loss, gradients = sum_over_data(loss, None, rules, order), fsdp.reduce(gradients)
         gradients = optimization_barrier(gradients)
@@ -111,7 +111,7 @@ def lane_losses(
             return optimization_barrier(loss)
 
         losses = jax.lax.all_gather(jax.lax.map(lane, (tokens, weights)), DATA, axis=1)
-        return tree_sum(list(losses.reshape(-1)), TreeOrder.NEIGHBOURS)
+        return tree_reduce(list(losses.reshape(-1)), TreeOrder.NEIGHBOURS)
 
     return over_data(
         on_device,
@@ -138,6 +138,6 @@ def _lane(
         (trained, vector, frozen), tokens = optimization_barrier((parameters, tokens))
         lane = optimization_barrier(derivative(with_frozen(loss_of, frozen), trained, vector, tokens, lane_key))
         # Lanes are added up next: at once where one device has all of them, behind a transfer elsewhere.
-        return jax.tree.map(lambda x: never_contracted(x, no_sign=tokens[0, 0]), cast(lane, jnp.float32))
+        return jax.tree.map(lambda x: prevent_fma(x, no_sign=tokens[0, 0]), cast(lane, jnp.float32))
 
     return lane

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from haliax import NamedArray
 from haliax.util import is_named_array
 
-from lateen_trainer.mesh import DATA, ShardingRules, in_place_of
+from lateen_trainer.mesh import DATA, ShardingRules, replace_array
 from lateen_trainer.ordered import TreeOrder, sum_over_data
 
 
@@ -25,8 +25,8 @@ class Fsdp:
         self._rules = rules
         self._compute_dtype = compute_dtype
         self._order = order
-        self._resolve_leaf = jax.custom_vjp(self._gather_leaf, nondiff_argnums=(1,))
-        self._resolve_leaf.defvjp(
+        self._gather_with_gradient_leaf = jax.custom_vjp(self._gather_leaf, nondiff_argnums=(1,))
+        self._gather_with_gradient_leaf.defvjp(
             lambda array, axis: (self._gather_leaf(array, axis), None),
             lambda axis, _, gradient: (self._reduce_leaf(gradient, axis),),
         )
@@ -41,11 +41,11 @@ class Fsdp:
 
     def resolve(self, tree):
         """`gather` whose derivative is `reduce`: for parameters that are gathered where they are used."""
-        return self._map(self._resolve_leaf, tree)
+        return self._map(self._gather_with_gradient_leaf, tree)
 
     def _map(self, function, tree):
         def leaf(named: NamedArray) -> NamedArray:
-            return in_place_of(named, function(named.array, self._rules.data_axis(named.axes)))
+            return replace_array(named, function(named.array, self._rules.data_axis(named.axes)))
 
         return jax.tree.map(leaf, tree, is_leaf=is_named_array)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from haliax import Axis
 from jaxtyping import PRNGKeyArray
 
-from lateen_trainer.mesh import DATA, ShardingRules, in_place_of
+from lateen_trainer.mesh import DATA, ShardingRules, replace_array
 from lateen_trainer.models.lora import join_frozen
 from lateen_trainer.models.loss import draw_labels, next_token_losses
 from lateen_trainer.step.fsdp import Fsdp
@@ -89,5 +89,5 @@ def over_data(function: Callable, rules: ShardingRules, *, in_specs, out_specs) 
 def model_specs(model, rules: ShardingRules):
     """How the model lies over `data`, as `over_data` wants it."""
     return jax.tree.map(
-        lambda leaf: in_place_of(leaf, rules.data_spec(leaf.axes)), model, is_leaf=hax.util.is_named_array
+        lambda leaf: replace_array(leaf, rules.data_spec(leaf.axes)), model, is_leaf=hax.util.is_named_array
     )

@@ -12,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.mesh import ShardingRules
 from lateen_trainer.models.lora import join_frozen, split_trained
-from lateen_trainer.rounding import never_contracted
+from lateen_trainer.rounding import prevent_fma
 from lateen_trainer.step.curvature import gauss_newton_bartlett, hutchinson
 from lateen_trainer.step.derivatives import without_checkpointing
 from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_lanes
@@ -139,7 +139,7 @@ def averaged(settings: StepSettings, state: TrainState, trained):
         return None
     decay = jnp.minimum(settings.ema_decay, (1 + state.step) / (10 + state.step))
     part, new = jax.lax.optimization_barrier((1 - decay, trained))
-    return jax.tree.map(lambda mean, x: mean + never_contracted(part * (x - mean), state.step), state.ema, new)
+    return jax.tree.map(lambda mean, x: mean + prevent_fma(part * (x - mean), state.step), state.ema, new)
 
 
 def make_eval_step(settings: StepSettings):

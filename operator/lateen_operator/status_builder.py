@@ -20,19 +20,19 @@ from lateen_api.status import (
 )
 
 from lateen_operator.attempt_codec import ledger_to_status, timestamp
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, of_last_text, spent
-from lateen_operator.avoidance import avoided_nodes
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, of_last_text, spent
 from lateen_operator.conditions import conditions_of, state_of
 from lateen_operator.goodput import goodput, sum_of, time_of, total
+from lateen_operator.node_exclusion import avoided_nodes
 from lateen_operator.observation import Observation
-from lateen_operator.reconcile import Close, Decision, Stop
+from lateen_operator.reconcile import Decision, RecordEnd, Suspend
 from lateen_operator.verdict import FailureClass
 
 _LOSS_DIGITS = 4
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
-def describe(
+def build_status(
     seen: Observation,
     decision: Decision,
     previous: JobStatus | None,
@@ -79,7 +79,7 @@ def _ledger(seen: Observation, decision: Decision, now: float) -> tuple[Attempt,
     """The attempts as the decision leaves them."""
     attempts = seen.attempts
     match decision:
-        case Close(verdict=verdict):
+        case RecordEnd(verdict=verdict):
             # Judged when it is seen, but ended when its last process did.
             ended_at = max((end.at for end in seen.ends), default=now)
             return (*attempts[:-1], replace(attempts[-1], verdict=verdict, ended_at=min(ended_at, now)))
@@ -215,7 +215,7 @@ def _lanes(seen: Observation, decision: Decision, previous: JobStatus, plan: Pla
 def _avoided_nodes(
     attempts: Sequence[Attempt], seen: Observation, decision: Decision, now: float
 ) -> list[AvoidedNodeStatus]:
-    if not seen.target.avoids_nodes or isinstance(decision, Finish | GiveUp):
+    if not seen.target.avoids_nodes or isinstance(decision, Finish | Fail):
         return []
     return [
         AvoidedNodeStatus(name=node.name, reason=node.reason, message=node.message, until=timestamp(node.until))
@@ -245,7 +245,7 @@ def _time(
     if dropped:
         since = created_at + total(before)
         before = sum_of([before, time_of(dropped, since=since, until=kept[0].started_at)])
-    is_over = isinstance(decision, Finish | GiveUp) and attempts[-1].ended_at is not None
+    is_over = isinstance(decision, Finish | Fail) and attempts[-1].ended_at is not None
     until = attempts[-1].ended_at if is_over else now
-    rest = time_of(kept, since=created_at + total(before), until=until or now, suspended=isinstance(decision, Stop))
+    rest = time_of(kept, since=created_at + total(before), until=until or now, suspended=isinstance(decision, Suspend))
     return sum_of([before, rest]), before if total(before) > 0 else None

@@ -1,4 +1,4 @@
-"""A scout: a pod that asks for what a host of the job would get, and does nothing. Where it finds a node, there is
+"""A capacity probe: a placeholder pod that asks for what a host of the job would get. Where it finds a node, there is
 room for a host."""
 
 from typing import Any
@@ -21,14 +21,14 @@ _SHARED = (
 """Fields of a host's pod that say where it may run, or that its image can be had."""
 
 
-def scout(attempt: NewAttempt, index: int) -> dict[str, Any]:
-    """The manifest of one scout.
+def capacity_probe(attempt: NewAttempt, index: int) -> dict[str, Any]:
+    """The manifest of one capacity probe.
 
     It has no priority, whatever the job's: that others could be pushed aside is no reason to grow.
 
     Args:
         attempt: the attempt that runs, at the number of hosts that is looked for.
-        index: number of the scout, from 0.
+        index: number of the capacity probe, from 0.
     """
     # A node that the job should avoid is no reason to grow either.
     owner, host = attempt.owner, pod_template(attempt, strictly=True)["spec"]
@@ -40,8 +40,8 @@ def scout(attempt: NewAttempt, index: int) -> dict[str, Any]:
         "kind": "Pod",
         "metadata": metadata(
             owner,
-            names.scout_name(owner.name, index),
-            {**names.labels(owner.name), names.SCOUT_LABEL: str(index)},
+            names.probe_name(owner.name, index),
+            {**names.labels(owner.name), names.PROBE_LABEL: str(index)},
         ),
         "spec": {
             "restartPolicy": "Never",
@@ -52,7 +52,7 @@ def scout(attempt: NewAttempt, index: int) -> dict[str, Any]:
             **{field: host[field] for field in _SHARED if field in host},
             "containers": [
                 {
-                    "name": "scout",
+                    "name": "capacity-probe",
                     "image": trainer["image"],
                     "imagePullPolicy": trainer["imagePullPolicy"],
                     "command": ["sleep", "infinity"],

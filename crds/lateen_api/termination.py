@@ -69,7 +69,7 @@ LONGEST_MESSAGE = 4096
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TerminationMessage:
     """The termination message of a trainer process."""
 
     exit_code: ExitCode
@@ -136,7 +136,7 @@ class Outcome:
             message = message[: len(message) * 3 // 4]
 
     @classmethod
-    def from_json(cls, text: str) -> "Outcome":
+    def from_json(cls, text: str) -> "TerminationMessage":
         """Reads what `to_json` wrote. Secrets in URLs are masked, as the message goes into ledgers and results.
 
         Raises:

@@ -3,25 +3,25 @@
 from pathlib import Path
 
 import pytest
-from lateen_api.outcome import ExitCode, Outcome
-from lateen_trainer.processes.ending import Ending, summary, write_whole
+from lateen_api.termination import ExitCode, TerminationMessage
+from lateen_trainer.processes.termination import Ending, summary, write_whole
 
-SAVED = Outcome(ExitCode.SAVED, "SIGTERM arrived.", step=41, checkpoint="gs://runs/a/step-41")
+SAVED = TerminationMessage(ExitCode.SAVED, "SIGTERM arrived.", step=41, checkpoint="gs://runs/a/step-41")
 
 
 def test_the_outcome_is_the_termination_message(tmp_path: Path):
     path = tmp_path / "termination-log"
     assert Ending(str(path)).decide(SAVED)
-    assert Outcome.from_json(path.read_text()) == SAVED
+    assert TerminationMessage.from_json(path.read_text()) == SAVED
     assert [file.name for file in tmp_path.iterdir()] == ["termination-log"]
 
 
 def test_the_first_outcome_stands(tmp_path: Path):
     ending = Ending(str(tmp_path / "log"))
     ending.decide(SAVED)
-    assert not ending.decide(Outcome(ExitCode.ERROR, "too late"))
+    assert not ending.decide(TerminationMessage(ExitCode.ERROR, "too late"))
     assert ending.outcome == SAVED
-    assert Outcome.from_json((tmp_path / "log").read_text()) == SAVED
+    assert TerminationMessage.from_json((tmp_path / "log").read_text()) == SAVED
 
 
 def test_one_line_says_it_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

@@ -9,7 +9,7 @@ nothing from it but steps that it has started already. jax's preemption sync poi
 import threading
 
 
-class StopAgreement:
+class PreemptionSync:
     """One process's part in the agreement. `should_stop` is called by the loop, the rest by the watching
     thread."""
 

@@ -1,4 +1,4 @@
-"""The annotation on a JobSet whose pods were told to leave: why and when."""
+"""The annotation on a JobSet whose pods the operator terminates: since when, and why."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from lateen_operator.verdict import FailureClass, Verdict
 
 
 @dataclass(frozen=True)
-class Stopping:
-    """That, and why, the pods of an attempt were told to leave."""
+class Termination:
+    """Since when, and why, the pods of an attempt are being terminated."""
 
-    told_at: float
+    terminating_since: float
     cause: Verdict | None = None
     """The verdict on the attempt; None: its processes' ends tell it."""
 
@@ -28,10 +28,10 @@ class Stopping:
             "node": cause.node,
             "nextHosts": cause.next_hosts,
         }
-        return json.dumps({"toldAt": timestamp(self.told_at), "cause": written})
+        return json.dumps({"terminatingSince": timestamp(self.terminating_since), "cause": written})
 
     @classmethod
-    def from_json(cls, text: str) -> "Stopping":
+    def from_json(cls, text: str) -> "Termination":
         """Reads what `to_json` wrote.
 
         Raises:
@@ -41,7 +41,7 @@ class Stopping:
             fields = json.loads(text)
             cause = fields["cause"]
             return cls(
-                seconds(fields["toldAt"]),
+                seconds(fields.get("terminatingSince") or fields["toldAt"]),
                 cause
                 and Verdict(
                     failure_class=FailureClass(cause.get("failureClass") or cause["kind"]),

@@ -84,7 +84,7 @@ class JobObjects:
         return self.job is None and not (self.job_sets or self.config_maps or self.network_policies or self.pods)
 
 
-class Store:
+class InformerCache:
     """All jobs.
 
     Args:

@@ -3,34 +3,36 @@
 import json
 
 import pytest
-from lateen_api.outcome import MEANING, ExitCode, Outcome
+from lateen_api.termination import MEANING, ExitCode, TerminationMessage
 
 
 @pytest.mark.parametrize("code", ExitCode)
 def test_outcome_survives_the_round_trip(code: ExitCode):
-    outcome = Outcome(code, "as it was", step=120, checkpoint="gs://runs/nano/step-120", checkpoint_step=120, loss=2.5)
-    assert Outcome.from_json(outcome.to_json()) == outcome
+    outcome = TerminationMessage(
+        code, "as it was", step=120, checkpoint="gs://runs/nano/step-120", checkpoint_step=120, loss=2.5
+    )
+    assert TerminationMessage.from_json(outcome.to_json()) == outcome
 
 
 def test_outcome_of_a_process_that_never_started_survives_too():
-    outcome = Outcome(ExitCode.USER_ERROR, "no such file")
-    assert Outcome.from_json(outcome.to_json()) == outcome
+    outcome = TerminationMessage(ExitCode.USER_ERROR, "no such file")
+    assert TerminationMessage.from_json(outcome.to_json()) == outcome
 
 
 def test_outcome_names_the_process_that_is_gone():
-    outcome = Outcome(ExitCode.LOST_PEER, "Process 3 has been silent for 31 s.", lost_process=3)
+    outcome = TerminationMessage(ExitCode.LOST_PEER, "Process 3 has been silent for 31 s.", lost_process=3)
     assert json.loads(outcome.to_json())["lostProcess"] == 3
-    assert Outcome.from_json(outcome.to_json()) == outcome
+    assert TerminationMessage.from_json(outcome.to_json()) == outcome
 
 
 def test_outcome_names_the_process_that_was_told_to_leave():
-    outcome = Outcome(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=0)
+    outcome = TerminationMessage(ExitCode.SAVED, "SIGTERM arrived.", signalled_process=0)
     assert json.loads(outcome.to_json())["signalledProcess"] == 0
-    assert Outcome.from_json(outcome.to_json()) == outcome
+    assert TerminationMessage.from_json(outcome.to_json()) == outcome
 
 
 def test_exit_code_is_a_number_under_a_camel_case_name():
-    assert json.loads(Outcome(ExitCode.NAN, "loss is nan", step=7).to_json()) == {
+    assert json.loads(TerminationMessage(ExitCode.NAN, "loss is nan", step=7).to_json()) == {
         "exitCode": 43,
         "message": "loss is nan",
         "step": 7,
@@ -41,9 +43,9 @@ def test_exit_code_is_a_number_under_a_camel_case_name():
 
 @pytest.mark.parametrize("letter", ["x", "é", '"', "\n"])
 def test_long_message_is_cut_to_kubernetes_limit(letter: str):
-    text = Outcome(ExitCode.ERROR, letter * 10_000, step=2**31, checkpoint="gs://" + "y" * 1000).to_json()
+    text = TerminationMessage(ExitCode.ERROR, letter * 10_000, step=2**31, checkpoint="gs://" + "y" * 1000).to_json()
     assert len(text.encode()) <= 4096
-    assert Outcome.from_json(text).message.count(letter) > 1000
+    assert TerminationMessage.from_json(text).message.count(letter) > 1000
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_long_message_is_cut_to_kubernetes_limit(letter: str):
 )
 def test_text_that_is_no_outcome_is_refused(text: str):
     with pytest.raises(ValueError, match="not an outcome"):
-        Outcome.from_json(text)
+        TerminationMessage.from_json(text)
 
 
 def test_own_codes_are_the_forties_and_each_has_a_meaning():

@@ -2,17 +2,17 @@
 
 import threading
 
-from lateen_trainer.processes.agreement import StopAgreement
+from lateen_trainer.processes.preemption_sync import PreemptionSync
 
 
 def test_nothing_stops_without_a_request():
-    agreement = StopAgreement()
+    agreement = PreemptionSync()
     assert [agreement.should_stop() for _ in range(3)] == [False, False, False]
     assert not agreement.requested
 
 
 def test_freeze_tells_how_often_the_loop_has_asked():
-    agreement = StopAgreement()
+    agreement = PreemptionSync()
     agreement.should_stop()
     agreement.should_stop()
     assert agreement.freeze() == 2
@@ -20,7 +20,7 @@ def test_freeze_tells_how_often_the_loop_has_asked():
 
 
 def test_the_loop_stops_at_the_agreed_call_and_after_it():
-    agreement = StopAgreement()
+    agreement = PreemptionSync()
     agreement.should_stop()
     agreement.freeze()
     agreement.decide(4)
@@ -28,7 +28,7 @@ def test_the_loop_stops_at_the_agreed_call_and_after_it():
 
 
 def test_a_frozen_loop_waits_for_the_decision():
-    agreement = StopAgreement()
+    agreement = PreemptionSync()
     agreement.freeze()
     answers = []
     loop = threading.Thread(target=lambda: answers.append(agreement.should_stop()))

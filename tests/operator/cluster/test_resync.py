@@ -7,21 +7,21 @@ import pytest
 from fake_api_server import FakeApiServer
 from lateen_operator.cluster.client import Client
 from lateen_operator.cluster.connection import Server, open_session
-from lateen_operator.cluster.listing import KindMissing, Listing
+from lateen_operator.cluster.informer_cache import InformerCache
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import PODS, WATCHED
-from lateen_operator.cluster.store import Store
+from lateen_operator.cluster.resync import KindMissing, Resync
 
 
 async def listing(server: FakeApiServer, *, sweeps: bool) -> None:
     to = Server(server.url, ssl.create_default_context(), lambda: None)
     async with open_session(to, Metrics()) as session:
-        lists = Listing(Client(session, server.url), Store(lambda: 0.0), (), lambda _: None)
+        lists = Resync(Client(session, server.url), InformerCache(lambda: 0.0), (), lambda _: None)
         if not sweeps:
-            await lists.first()
+            await lists.initial_list()
             return
-        lists.soon()
-        sweep = asyncio.create_task(lists.sweep())
+        lists.request()
+        sweep = asyncio.create_task(lists.run())
         async with asyncio.timeout(10.0):
             while len(server.requests) < len(WATCHED):
                 await asyncio.sleep(0.01)

@@ -2,7 +2,7 @@
 
 import socket
 
-from lateen_trainer.processes.wire import LONGEST_LINE, Link
+from lateen_trainer.processes.messages import LONGEST_LINE, Link
 
 
 def pair() -> tuple[Link, socket.socket]:

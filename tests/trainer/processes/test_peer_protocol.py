@@ -4,10 +4,10 @@ import socket
 from dataclasses import dataclass, field
 
 import pytest
-from lateen_api.outcome import ExitCode
-from lateen_trainer.processes.agreement import StopAgreement
-from lateen_trainer.processes.star import Events, Star
-from lateen_trainer.processes.wire import Link
+from lateen_api.termination import ExitCode
+from lateen_trainer.processes.messages import Link
+from lateen_trainer.processes.peer_protocol import Events, PeerProtocol
+from lateen_trainer.processes.preemption_sync import PreemptionSync
 
 TIMEOUT = 30.0
 
@@ -18,7 +18,7 @@ class Member:
 
     links: dict[int, Link]
     hub: bool
-    agreement: StopAgreement = field(default_factory=StopAgreement)
+    agreement: PreemptionSync = field(default_factory=PreemptionSync)
     lost: list[tuple[str, ExitCode | None, int | None]] = field(default_factory=list)
     stopping: list[float] = field(default_factory=list)
     agreed: list[int] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Member:
             nothing_to_save=lambda: setattr(self, "left_at_once", True),
             all_done=lambda: setattr(self, "all_done", True),
         )
-        self.star = Star(
+        self.star = PeerProtocol(
             self.links, hub=self.hub, heartbeat_timeout=TIMEOUT, agreement=self.agreement, events=events, now=0.0
         )
 

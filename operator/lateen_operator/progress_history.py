@@ -1,24 +1,24 @@
-"""What is learnt of an attempt while it runs: from process 0's reports, and from what processes leave when they end."""
+"""What is known of an attempt while it runs, by polls of process 0 and by the termination messages of processes."""
 
 import re
 from dataclasses import dataclass, replace
 
-from lateen_api.outcome import Outcome
 from lateen_api.progress import BEFORE_STATE, Phase, Progress
+from lateen_api.termination import TerminationMessage
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import End
+from lateen_operator.verdict import ProcessExit
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What process 0 of an attempt has said on /progress. Times are seconds since the epoch."""
+class ProgressHistory:
+    """The progress polls of process 0 of an attempt. Times are seconds since the epoch."""
 
     attempt: int
     silent_since: float | None
-    """First question without an answer since the last answer; None: the last one was answered."""
+    """When the first poll failed since the last answer; None: the last poll was answered."""
 
     progress: Progress | None = None
     """The last answer."""
@@ -26,16 +26,16 @@ class Answers:
     moved_at: float | None = None
     """When the answers last changed."""
 
-    def after(self, progress: Progress | None, now: float) -> "Answers":
-        """These, and the next question's: a progress, or None when nobody answered."""
+    def after(self, progress: Progress | None, now: float) -> "ProgressHistory":
+        """This history after another poll: its progress, or None if there was no answer."""
         if progress is None:
             return self if self.silent_since is not None else replace(self, silent_since=now)
         moved_at = self.moved_at if progress == self.progress else now
         return replace(self, silent_since=None, progress=progress, moved_at=moved_at)
 
 
-def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
-    """The ledger's entry after this report."""
+def update_from_progress(attempt: Attempt, progress: Progress | None) -> Attempt:
+    """The attempt after this progress poll."""
     if progress is None:
         return attempt
     if progress.process_started_at is not None:
@@ -54,35 +54,35 @@ def heard(attempt: Attempt, progress: Progress | None) -> Attempt:
     return attempt
 
 
-def left(attempt: Attempt, end: End) -> Attempt:
-    """The entry after this end: a termination message is newer than the last report."""
-    outcome = end.outcome
-    if outcome is None:
+def update_from_exit(attempt: Attempt, end: ProcessExit) -> Attempt:
+    """The attempt after this exit: a termination message is newer than the last poll."""
+    message = end.termination
+    if message is None:
         return attempt
-    if end.process == 0 and outcome.phase_seconds is not None:
-        attempt = _with_times(attempt, outcome)
-    if outcome.step is None:
+    if end.process == 0 and message.phase_seconds is not None:
+        attempt = _with_times(attempt, message)
+    if message.step is None:
         return attempt
     first = attempt.first_step
     if first is None:
-        first = attempt.checkpoint_step or 0 if outcome.start_step is None else outcome.start_step
-    loss = attempt.loss if outcome.loss is None else outcome.loss
-    attempt = replace(attempt, first_step=first, step=max(outcome.step, attempt.step or 0), loss=loss)
-    if outcome.checkpoint is None:
+        first = attempt.checkpoint_step or 0 if message.start_step is None else message.start_step
+    loss = attempt.loss if message.loss is None else message.loss
+    attempt = replace(attempt, first_step=first, step=max(message.step, attempt.step or 0), loss=loss)
+    if message.checkpoint is None:
         return attempt
-    step = outcome.checkpoint_step
+    step = message.checkpoint_step
     if step is None:
-        step = _step_of(outcome.checkpoint, otherwise=attempt.checkpoint_step)
-    return replace(attempt, checkpoint=outcome.checkpoint, checkpoint_step=step)
+        step = _step_of(message.checkpoint, otherwise=attempt.checkpoint_step)
+    return replace(attempt, checkpoint=message.checkpoint, checkpoint_step=step)
 
 
-def _with_times(attempt: Attempt, told: Progress | Outcome) -> Attempt:
-    """The entry with what process 0 says of its phases."""
+def _with_times(attempt: Attempt, source: Progress | TerminationMessage) -> Attempt:
+    """The entry with the phase times that process 0 reports."""
     return replace(
         attempt,
-        process_started_at=told.process_started_at,
-        phase_seconds=told.phase_seconds,
-        data_wait_seconds=told.data_wait_seconds,
+        process_started_at=source.process_started_at,
+        phase_seconds=source.phase_seconds,
+        data_wait_seconds=source.data_wait_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 from lateen_api.escaping import escaped
 from lateen_api.files import replace_text
 from lateen_api.masking import masked
-from lateen_api.outcome import MEANING, ExitCode, Outcome
+from lateen_api.termination import MEANING, ExitCode, TerminationMessage
 
 STDERR = 2
 
@@ -28,9 +28,9 @@ class Ending:
         self._termination_log = termination_log
         self._lock = threading.Lock()
         self._decided = threading.Event()
-        self.outcome: Outcome | None = None
+        self.outcome: TerminationMessage | None = None
 
-    def decide(self, outcome: Outcome, *, details: str = "") -> bool:
+    def decide(self, outcome: TerminationMessage, *, details: str = "") -> bool:
         """Writes the outcome down, unless there is one already.
 
         Args:
@@ -53,13 +53,13 @@ class Ending:
         self._decided.set()
         return True
 
-    def wait(self, timeout: float) -> Outcome | None:
+    def wait(self, timeout: float) -> TerminationMessage | None:
         """The outcome, once it is written down; None: there is none within `timeout` seconds."""
         self._decided.wait(timeout)
         return self.outcome
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: TerminationMessage) -> str:
     """The outcome in a line."""
     parts = [f"lateen trainer: {MEANING[outcome.exit_code]} (exit code {int(outcome.exit_code)})"]
     if outcome.step is not None:

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus, TimeStatus
+from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.attempt_codec import from_status, seconds, timestamp, to_status
-from lateen_operator.attempts import Attempt, Finish, GiveUp, Start, Wait
-from lateen_operator.describe import describe, forgotten, short_duration
+from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.events import Event, events
-from lateen_operator.heard import heard, left
 from lateen_operator.observation import Observation, Process, Target
-from lateen_operator.reconcile import Close, Refuse, Stop, Tell
-from lateen_operator.verdict import End, FailureClass, Verdict, classify
+from lateen_operator.progress_history import update_from_exit, update_from_progress
+from lateen_operator.reconcile import RecordEnd, Refuse, Suspend, Terminate
+from lateen_operator.status_builder import build_status, forgotten, short_duration
+from lateen_operator.verdict import FailureClass, ProcessExit, Verdict, classify
 
 T0 = seconds("2030-01-31T12:00:00Z")
 TARGET = Target(RecoverySpec(), hosts=2, host_counts=(1, 2))
@@ -29,7 +29,7 @@ LOST = Verdict(FailureClass.INFRASTRUCTURE, 137, "process 1 is lost", reason="No
 
 
 def status_of(seen: Observation, decision=QUIET, previous: JobStatus | None = None, now: float = T0 + 60) -> JobStatus:
-    return describe(seen, decision, previous, plan=None, generation=3, now=now)
+    return build_status(seen, decision, previous, plan=None, generation=3, now=now)
 
 
 def condition(status: JobStatus, kind: ConditionType):
@@ -70,16 +70,18 @@ class TestStates:
         assert holding(status) == set()
 
     def test_suspended(self):
-        assert holding(status_of(Observation(TARGET), Stop())) == {"Accepted", "Suspended"}
+        assert holding(status_of(Observation(TARGET), Suspend())) == {"Accepted", "Suspended"}
 
     def test_complete(self):
-        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0)
+        done = replace(RUNNING, verdict=classify([ProcessExit(0, 0, at=T0)]), ended_at=T0)
         assert holding(status_of(Observation(TARGET, (done,)), Finish())) == {"Accepted", "Complete"}
 
     def test_failed_carries_the_cause(self):
-        verdict = classify([End(0, 40, at=T0, outcome=Outcome(ExitCode.USER_ERROR, "no file x"))])
+        verdict = classify(
+            [ProcessExit(0, 40, at=T0, termination=TerminationMessage(ExitCode.USER_ERROR, "no file x"))]
+        )
         failed = replace(RUNNING, verdict=verdict, ended_at=T0)
-        status = status_of(Observation(TARGET, (failed,)), GiveUp(verdict, "another attempt would end the same way"))
+        status = status_of(Observation(TARGET, (failed,)), Fail(verdict, "another attempt would end the same way"))
         assert (status.state, condition(status, ConditionType.FAILED).reason) == ("Failed", "UserError")
         assert condition(status, ConditionType.FAILED).message == (
             "Process 0 ended with exit code 40 (the job cannot run as written): no file x. "
@@ -88,7 +90,7 @@ class TestStates:
 
     def test_stopping(self):
         asked = Verdict(FailureClass.REQUESTED, 42, "it was asked to stop", reason="Stopped")
-        assert status_of(TWO, Tell(asked)).state == "Stopping"
+        assert status_of(TWO, Terminate(asked)).state == "Termination"
 
     def test_fewer_hosts_than_wanted_are_degraded(self):
         seen = replace(TWO, attempts=(replace(RUNNING, hosts=1),), processes=(Process(0),))
@@ -120,13 +122,13 @@ class TestProgress:
 
     def test_ends_with_the_last_words_of_the_attempt(self):
         first = status_of(TWO)
-        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0, step=1000)
+        done = replace(RUNNING, verdict=classify([ProcessExit(0, 0, at=T0)]), ended_at=T0, step=1000)
         after = status_of(Observation(TARGET, (done,)), Finish(), previous=first)
         assert after.progress is not None
         assert (after.progress.step, after.progress.percent, after.progress.eta) == (1000, 100, None)
 
     def test_is_the_last_words_alone_where_nobody_asked_or_the_status_was_wiped(self):
-        done = replace(RUNNING, verdict=classify([End(0, 0, at=T0)]), ended_at=T0, step=1000)
+        done = replace(RUNNING, verdict=classify([ProcessExit(0, 0, at=T0)]), ended_at=T0, step=1000)
         after = status_of(Observation(replace(TARGET, steps=1000), (done,)), Finish(), previous=JobStatus())
         assert after.progress is not None
         assert (after.progress.step, after.progress.of, after.progress.percent) == (1000, 1000, 100)
@@ -144,10 +146,10 @@ class TestLedger:
         assert status.last_checkpoint.step == 9
 
     def test_a_close_is_the_end_of_one_when_its_last_process_ended(self):
-        dead = (Process(0, end=End(0, 44, at=T0 + 31)), Process(1, end=End(1, 137, at=T0 + 30)))
+        dead = (Process(0, end=ProcessExit(0, 44, at=T0 + 31)), Process(1, end=ProcessExit(1, 137, at=T0 + 30)))
         attempt = replace(RUNNING, first_step=0, step=25, checkpoint_step=20)
         seen = Observation(TARGET, (attempt,), processes=dead)
-        [entry] = status_of(seen, Close(LOST)).attempts
+        [entry] = status_of(seen, RecordEnd(LOST)).attempts
         assert (entry.ended, entry.reason, entry.node, entry.steps_lost) == (
             "2030-01-31T12:00:31.000Z",
             "NodeLost",
@@ -200,7 +202,7 @@ class TestLanes:
 
     def lanes(self, seen: Observation, decision=QUIET, previous: JobStatus | None = None, lanes: int | None = 64):
         plan = self.plan.model_copy(update={"lanes": lanes})
-        return describe(seen, decision, previous, plan=plan, generation=3, now=T0 + 60).lanes
+        return build_status(seen, decision, previous, plan=plan, generation=3, now=T0 + 60).lanes
 
     def test_are_those_of_the_first_attempt(self):
         assert self.lanes(Observation(TARGET)) is None
@@ -233,7 +235,7 @@ class TestAvoidedNodes:
         assert status_of(Observation(TARGET, (self.lost,)), now=T0 + 111).avoided_nodes == []
 
     def test_are_none_of_a_job_that_is_over_or_cannot_avoid_any(self):
-        over = GiveUp(LOST, "spec.recovery.maxInfrastructureFailures allows no restart")
+        over = Fail(LOST, "spec.recovery.maxInfrastructureFailures allows no restart")
         assert status_of(Observation(TARGET, (self.lost,)), over).avoided_nodes == []
         slices = Observation(replace(TARGET, avoids_nodes=False), (self.lost,))
         assert status_of(slices).avoided_nodes == []
@@ -286,8 +288,8 @@ class TestEvents:
         training = status_of(TWO, previous=started)
         assert events(started, training) == []
         attempt = replace(RUNNING, first_step=0, step=1000, checkpoint_step=995)
-        dead = replace(TWO, attempts=(attempt,), processes=(Process(0, end=End(0, 137, at=T0 + 1)),))
-        ended = status_of(dead, Close(LOST), previous=training)
+        dead = replace(TWO, attempts=(attempt,), processes=(Process(0, end=ProcessExit(0, 137, at=T0 + 1)),))
+        ended = status_of(dead, RecordEnd(LOST), previous=training)
         assert events(training, ended) == [
             Event(
                 "Warning",
@@ -310,24 +312,26 @@ class TestEvents:
 
 class TestHeard:
     def test_reports_before_the_state_is_there_say_nothing(self):
-        assert heard(RUNNING, Progress(phase=Phase.RESTORING, since=T0)) == RUNNING
+        assert update_from_progress(RUNNING, Progress(phase=Phase.RESTORING, since=T0)) == RUNNING
 
     def test_the_first_report_says_where_it_began(self):
         compiling = Progress(phase=Phase.COMPILING, since=T0, step=40, of=100)
-        assert heard(RUNNING, compiling).first_step == 40
+        assert update_from_progress(RUNNING, compiling).first_step == 40
 
     def test_a_late_report_says_where_it_began_too(self):
         late = Progress(phase=Phase.TRAINING, since=T0, start_step=40, step=70, of=100, last_checkpoint_step=60)
-        assert heard(RUNNING, late).first_step == 40
+        assert update_from_progress(RUNNING, late).first_step == 40
 
     def test_a_termination_message_says_where_an_attempt_began_that_nobody_asked(self):
-        outcome = Outcome(ExitCode.DONE, "done", step=40, checkpoint="x/step-00000040", start_step=40)
-        attempt = left(replace(RUNNING, checkpoint_step=20), End(0, 0, at=T0, outcome=outcome))
+        outcome = TerminationMessage(ExitCode.DONE, "done", step=40, checkpoint="x/step-00000040", start_step=40)
+        attempt = update_from_exit(replace(RUNNING, checkpoint_step=20), ProcessExit(0, 0, at=T0, termination=outcome))
         assert (attempt.first_step, attempt.checkpoint_step) == (40, 40)
 
     def test_a_termination_message_is_newer(self):
-        outcome = Outcome(ExitCode.SAVED, "saved", step=50, checkpoint="x/step-00000050")
-        attempt = left(heard(RUNNING, TRAINING), End(0, 42, at=T0, outcome=outcome))
+        outcome = TerminationMessage(ExitCode.SAVED, "saved", step=50, checkpoint="x/step-00000050")
+        attempt = update_from_exit(
+            update_from_progress(RUNNING, TRAINING), ProcessExit(0, 42, at=T0, termination=outcome)
+        )
         assert (attempt.step, attempt.checkpoint_step) == (100, 50)
 
 
@@ -335,5 +339,5 @@ def test_silence_of_a_process_that_was_asked_to_terminate_is_no_warning():
     silent = replace(TWO, silent_since=T0 + 50)
     answering = status_of(TWO)
     assert [event.reason for event in events(answering, status_of(silent))] == ["NoAnswer"]
-    assert events(answering, status_of(replace(silent, told_at=T0 + 49))) == []
-    assert events(answering, status_of(silent, Tell())) == []
+    assert events(answering, status_of(replace(silent, terminating_since=T0 + 49))) == []
+    assert events(answering, status_of(silent, Terminate())) == []

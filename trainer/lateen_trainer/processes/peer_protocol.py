@@ -22,15 +22,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lateen_api.outcome import MEANING, ExitCode
+from lateen_api.termination import MEANING, ExitCode
 
-from lateen_trainer.processes.agreement import StopAgreement
-from lateen_trainer.processes.wire import Link, Message
+from lateen_trainer.processes.messages import Link, Message
+from lateen_trainer.processes.preemption_sync import PreemptionSync
 
 
 @dataclass(frozen=True)
 class Events:
-    """What the star tells its process."""
+    """What the protocol tells its process."""
 
     lost: Callable[[str, ExitCode | None, int | None], None]
     """A peer is gone; the sentence says which and why. It left with this exit code; None: without a word. Last comes
@@ -50,8 +50,8 @@ class Events:
     """All processes have completed their work."""
 
 
-class Star:
-    """One process's end of the star. A lone process is a star without rays. Used by one thread only.
+class PeerProtocol:
+    """One process's side of the protocol: process 0 is the hub, the others are its spokes. Used by one thread only.
 
     Args:
         links: to each other process (process 0), or to process 0 (the others), by process number.
@@ -62,7 +62,7 @@ class Star:
     """
 
     def __init__(
-        self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float, agreement: StopAgreement,
+        self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float, agreement: PreemptionSync,
         events: Events, now: float,
     ):  # fmt: skip
         self.links = dict(links)

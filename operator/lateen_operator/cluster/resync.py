@@ -1,6 +1,6 @@
-"""Lists of all objects, page by page into the store: once before anything is decided, and now and then after.
+"""Lists all objects, page by page, into the informer cache: once before anything is decided, and now and then after.
 
-kopf lists, too, but does not tell when it has told of everything, nor of what was deleted while a watch was broken.
+kopf lists, too, but reports neither when its list is complete nor what was deleted while a watch was broken.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lateen_operator.cluster.client import ApiError, Client, NotFound
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.resources import WATCHED, Resource, missing
-from lateen_operator.cluster.store import Key, Store
 
-SWEEP_SECONDS = 600.0
+RESYNC_SECONDS = 600.0
 _FIRST_TRIES = 12
 _FIRST_WAIT_SECONDS = 5.0
 
@@ -24,25 +24,25 @@ class KindMissing(Exception):
 
 
 @dataclass
-class Listing:
+class Resync:
     """Lists into a store.
 
     Args:
         client: calls the API server.
-        store: gets what is listed.
+        store: receives the listed objects.
         namespaces: in which to look; empty: in all.
-        wake: is called with jobs of which something changed.
+        wake: called with each job of which an object changed.
     """
 
     client: Client
-    store: Store
+    store: InformerCache
     namespaces: Sequence[str]
     wake: Callable[[Key], None]
 
     def __post_init__(self) -> None:
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
-    async def first(self) -> None:
+    async def initial_list(self) -> None:
         """Lists everything; waits a minute for an API server that is not there yet.
 
         Raises:
@@ -51,7 +51,7 @@ class Listing:
         """
         for tried in range(1, _FIRST_TRIES + 1):
             try:
-                return await self.all()
+                return await self.list_all()
             except ApiError as error:
                 if tried == _FIRST_TRIES or error.status in (401, 403):
                     raise
@@ -59,28 +59,28 @@ class Listing:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS)
         raise AssertionError("the last try returns or raises")
 
-    def soon(self) -> None:
-        """Asks for a sweep: a watch starts, and what was deleted before it did is told by no watch."""
-        self._asked.set()
+    def request(self) -> None:
+        """Requests a resync soon: a watch starts, and no watch reports what was deleted before it did."""
+        self._requested.set()
 
-    async def sweep(self) -> None:
-        """Lists everything now and then, for ever."""
+    async def run(self) -> None:
+        """Lists everything now and then, until it is cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), SWEEP_SECONDS)
+                await asyncio.wait_for(self._requested.wait(), RESYNC_SECONDS)
                 # Watches start together; one list is enough for all of them.
                 await asyncio.sleep(1.0)
             except TimeoutError:
                 pass
-            self._asked.clear()
+            self._requested.clear()
             # A kind that cannot be listed does not keep the others from it.
             for resource in WATCHED:
                 try:
-                    await self._all_of(resource)
+                    await self._list_kind(resource)
                 except (ApiError, KindMissing) as error:
                     log.warning("%s could not be listed, which is tried again later: %s", resource.plural, error)
 
-    async def all(self) -> None:
+    async def list_all(self) -> None:
         """Lists everything once.
 
         Raises:
@@ -88,9 +88,9 @@ class Listing:
             KindMissing: it lacks a CRD.
         """
         for resource in WATCHED:
-            await self._all_of(resource)
+            await self._list_kind(resource)
 
-    async def _all_of(self, resource: Resource) -> None:
+    async def _list_kind(self, resource: Resource) -> None:
         for namespace in self.namespaces or (None,):
             try:
                 await self._list(resource, namespace)

@@ -1,14 +1,15 @@
 """On how many hosts a job goes on: fewer when machines stay away, more when they come back. Pure.
 
 Sizes are those that the plan allows. A job resizes itself only where `compute.resizeAfter` says so; a change of
-`compute.hosts` is followed always. Free machines are found by scouts: pods that ask for what a host of the job would
-get and do nothing. So the scheduler itself says whether there is room, and a cluster that can grow does.
+`compute.hosts` is followed always. Free machines are found by capacity probes: placeholder pods
+that ask for what a host of the job would get. So the scheduler itself says whether there is room, and a cluster that
+can grow does.
 """
 
 from collections.abc import Sequence
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.avoidance import nodes_to_avoid
+from lateen_operator.node_exclusion import nodes_to_avoid
 from lateen_operator.observation import Observation, Target
 from lateen_operator.verdict import FailureClass
 
@@ -50,10 +51,16 @@ def fewer_hosts(seen: Observation) -> int | None:
     return max(fitting, default=None)
 
 
-def scouts_wanted(seen: Observation) -> int:
+def probes_wanted(seen: Observation) -> int:
     """Hosts for which free machines should be looked for: those up to the next larger size."""
     attempt, target = seen.attempt, seen.target
-    if attempt is None or target.resize_after is None or seen.told_at is not None or seen.ends or seen.refusal:
+    if (
+        attempt is None
+        or target.resize_after is None
+        or seen.terminating_since is not None
+        or seen.ends
+        or seen.refusal
+    ):
         return 0
     if not all(process.running for process in seen.processes):
         return 0
@@ -63,7 +70,7 @@ def scouts_wanted(seen: Observation) -> int:
 
 def more_hosts(seen: Observation) -> int | None:
     """The next larger size, once there are free machines for it."""
-    attempt, wanted = seen.attempt, scouts_wanted(seen)
-    if attempt is None or not wanted or seen.scouts_placed < wanted:
+    attempt, wanted = seen.attempt, probes_wanted(seen)
+    if attempt is None or not wanted or seen.probes_placed < wanted:
         return None
     return attempt.hosts + wanted

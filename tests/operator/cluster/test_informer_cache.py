@@ -2,8 +2,8 @@
 
 import tracemalloc
 
+from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, PODS
-from lateen_operator.cluster.store import Key, Store
 from watched_objects import KEY, T0, Cluster, config_map, job, job_set, owned, pod
 
 
@@ -87,7 +87,7 @@ def test_a_list_of_one_namespace_says_nothing_of_others() -> None:
 
 
 def test_a_thousand_jobs_of_four_hosts_take_little_memory() -> None:
-    store = Store(lambda: T0)
+    store = InformerCache(lambda: T0)
     tracemalloc.start()
     for number in range(1000):
         store.put(JOBS, _named(job(), number))

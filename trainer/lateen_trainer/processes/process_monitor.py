@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from lateen_api.outcome import ExitCode, Outcome
 from lateen_api.progress import BEFORE_STATE, Phase, Progress
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
+from lateen_api.termination import ExitCode, TerminationMessage
 
 from lateen_trainer.processes.abort import AbortGuard
-from lateen_trainer.processes.agreement import StopAgreement
-from lateen_trainer.processes.ending import STDERR, Ending, leave
-from lateen_trainer.processes.star import Events, Star
-from lateen_trainer.processes.watch import Watch
+from lateen_trainer.processes.event_loop import Watch
+from lateen_trainer.processes.messages import Link
+from lateen_trainer.processes.peer_protocol import Events, PeerProtocol
+from lateen_trainer.processes.preemption_sync import PreemptionSync
+from lateen_trainer.processes.termination import STDERR, Ending, leave
 from lateen_trainer.processes.watchdog import Watchdog
-from lateen_trainer.processes.wire import Link
 
 GRACE_BEFORE_JOIN = 15.0
 GRACE_MARGIN = 0.5
@@ -40,7 +40,7 @@ LOSS_FOLLOWS = 2.0
 log = logging.getLogger(__name__)
 
 
-class Guardian:
+class ProcessMonitor:
     """What the watching thread knows and decides. Methods without an underscore are for the main thread.
 
     Args:
@@ -48,12 +48,12 @@ class Guardian:
     """
 
     def __init__(self, ending: Ending):
-        self.agreement = StopAgreement()
+        self.agreement = PreemptionSync()
         self.guard = AbortGuard(self._aborting)
         self._ending = ending
         self._watch = Watch(on_signal=self._signalled, on_tick=self._tick, on_error=self._failed)
         self._events = Events(self._lost, self._stopping, self._agreed, self._nothing_to_save, self._everyone_done)
-        self._star = self._make_star({}, hub=True, heartbeat_timeout=math.inf)
+        self._peers = self._make_peers({}, hub=True, heartbeat_timeout=math.inf)
         self._watchdog = Watchdog(math.inf, now=time.monotonic())
         self._grace = GRACE_BEFORE_JOIN
         self._signalled_at: float | None = None
@@ -90,8 +90,8 @@ class Guardian:
         """
 
         def begin() -> None:
-            self._star = self._make_star(links, hub=hub, heartbeat_timeout=heartbeat_timeout)
-            self._watch.interval = min(Watch.interval, self._star.beat_interval)
+            self._peers = self._make_peers(links, hub=hub, heartbeat_timeout=heartbeat_timeout)
+            self._watch.interval = min(Watch.interval, self._peers.beat_interval)
             for process, link in links.items():
                 self._watch.listen(link, partial(self._read, process, link))
 
@@ -126,18 +126,18 @@ class Guardian:
     def complete(self) -> None:
         """Says that this process's work is done, and waits until all processes' is. A peer that is lost
         meanwhile ends the wait with the process."""
-        self._watch.call(lambda: self._star.done())
+        self._watch.call(lambda: self._peers.done())
         self._all_done.wait()
 
-    def tell_peers(self, outcome: Outcome) -> None:
+    def tell_peers(self, outcome: TerminationMessage) -> None:
         """Says that this process ends before its work is complete."""
-        self._watch.call(lambda: self._star.leave(outcome.exit_code, outcome.message, outcome.lost_process))
+        self._watch.call(lambda: self._peers.leave(outcome.exit_code, outcome.message, outcome.lost_process))
 
-    def outcome(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> Outcome:
+    def outcome(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> TerminationMessage:
         """An outcome with what is known of step and checkpoint."""
         last, timed = self._watchdog.last, self._progress and self._progress()
         started = self._start_step is not None or last.phase not in BEFORE_STATE
-        return Outcome(
+        return TerminationMessage(
             exit_code=exit_code,
             message=message,
             step=last.step if started else None,
@@ -152,23 +152,23 @@ class Guardian:
             signalled_process=self._signalled_process,
         )
 
-    def _make_star(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> Star:
-        return Star(
+    def _make_peers(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> PeerProtocol:
+        return PeerProtocol(
             links, hub=hub, heartbeat_timeout=heartbeat_timeout,
             agreement=self.agreement, events=self._events, now=time.monotonic(),
         )  # fmt: skip
 
     def _read(self, process: int, link: Link) -> None:
-        self._star.read(process, time.monotonic())
+        self._peers.read(process, time.monotonic())
         if link.closed:
             self._watch.forget(link)
 
     def _tick(self, asleep: bool) -> None:
         now = time.monotonic()
         if asleep:
-            self._star.forgive(now)
+            self._peers.forgive(now)
             self._watchdog.forgive(now)
-        self._star.tick(now)
+        self._peers.tick(now)
         self._put_off_last_resort()
         if now > self._grace_ends:
             self._stop_unsaved("The grace after SIGTERM is over")
@@ -188,7 +188,7 @@ class Guardian:
             self._signalled_at = now
             log.info("Signal %d: stopping after this step, within %.0f s", number, self._grace)
             self._stopping(self._grace)
-            self._star.request_stop(self._grace)
+            self._peers.request_stop(self._grace)
         elif now - self._signalled_at > ECHO:
             self._stop_unsaved("A second signal arrived")
 
@@ -223,7 +223,7 @@ class Guardian:
         """Ends the process, unless the main thread is doing so."""
         outcome = self.outcome(exit_code, message, lost_process)
         if self._ending.decide(outcome):
-            self._star.leave(exit_code, message, lost_process)
+            self._peers.leave(exit_code, message, lost_process)
             leave(exit_code)
 
     def _failed(self, error: BaseException) -> None:
