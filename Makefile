@@ -95,6 +95,8 @@ crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart h
 	$(BIN)/lateen crd > crds/lmtrainingjobs.yaml
 	$(BIN)/lateen crd --reference > docs/reference.md
 	PYTHONPATH=tests $(BIN)/python -m metrics_page
+	PYTHONPATH=tests $(BIN)/python -m cli_page
+	PYTHONPATH=tests $(BIN)/python -m exit_codes_page
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=charts $(BIN)/python -m dashboards
 
@@ -103,7 +105,7 @@ bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4
 
 lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their hashes
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench --extra docs $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer.txt
 	$(BIN)/uv pip compile pyproject.toml --extra operator -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/operator.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra cuda -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-cuda.txt
