@@ -11,7 +11,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
+.PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster docs \
 	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
 	bench-checkpoint bench-import bench-optimizers crd lock clean
 
@@ -99,6 +99,9 @@ crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart h
 	PYTHONPATH=tests $(BIN)/python -m exit_codes_page
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=charts $(BIN)/python -m dashboards
+
+docs: $(VENV)/.test ## Build the documentation's site into build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f tests/site/mkdocs.yml
 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py

@@ -1,4 +1,4 @@
-"""docs/exit-codes.md, generated from the codes and from what the operator makes of them: `python -m exit_codes_page`."""
+"""docs/exit-codes.md, generated from the codes and what the operator makes of them: `python -m exit_codes_page`."""
 
 import ast
 import inspect
