@@ -11,7 +11,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
 
-.PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster \
+.PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster docs \
 	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
 	bench-checkpoint bench-import bench-optimizers crd lock clean
 
@@ -95,15 +95,20 @@ crd: $(VENV)/.test ## Generate the CRD, the reference pages and what the chart h
 	$(BIN)/lateen crd > crds/lmtrainingjobs.yaml
 	$(BIN)/lateen crd --reference > docs/reference.md
 	PYTHONPATH=tests $(BIN)/python -m metrics_page
+	PYTHONPATH=tests $(BIN)/python -m cli_page
+	PYTHONPATH=tests $(BIN)/python -m exit_codes_page
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=charts $(BIN)/python -m dashboards
+
+docs: $(VENV)/.test ## Build the documentation's site into build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -f tests/site/mkdocs.yml
 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py
 
 lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their hashes
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
+	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench --extra docs $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer.txt
 	$(BIN)/uv pip compile pyproject.toml --extra operator -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/operator.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra cuda -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-cuda.txt

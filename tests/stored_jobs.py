@@ -50,6 +50,11 @@ SMALL: dict[str, Any] = {
 TPU = "compute={accelerator: tpu-v5p, topology: 2x2x4, slices: 2, minSlices: 1, maxSlices: 4, spot: true}"
 GPU = "compute={accelerator: nvidia-h100-80gb, gpusPerHost: 8, hosts: 4, minHosts: 2, queue: research}"
 
+A3_HIGH = "compute={accelerator: nvidia-h100-80gb, hosts: 2, network: auto}"
+A3_MEGA = "compute={accelerator: nvidia-h100-mega-80gb, hosts: 2, network: gke-tcpxo}"
+A3_ULTRA = "compute={accelerator: nvidia-h200-141gb, hosts: 2, network: auto}"
+A4 = "compute={accelerator: nvidia-b200, hosts: 2, network: gke-rdma}"
+
 
 def body(job: dict[str, Any], *overrides: str) -> dict[str, Any]:
     """The resource with some fields set otherwise."""

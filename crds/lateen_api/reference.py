@@ -7,7 +7,6 @@ from lateen_api.discriminated import DISCRIMINATOR, VARIANTS
 from lateen_api.schema import Schema, job_schema, structural_schema
 from lateen_api.spec import API_VERSION, KIND, PLURAL, SHORT_NAME
 from lateen_api.status import CONDITION_MEANING, JobStatus
-from lateen_api.termination import MEANING, ExitCode
 from lateen_api.wording import expected, listing, show
 
 _INTRODUCTION = f"""# Reference of {KIND}
@@ -30,7 +29,6 @@ def reference_page() -> str:
         _accelerators(),
         *_section(structural_schema(JobStatus), "status"),
         _conditions(),
-        _exit_codes(),
     ]
     return "".join(parts).rstrip("\n") + "\n"
 
@@ -129,13 +127,6 @@ def _accelerators() -> str:
 def _conditions() -> str:
     rows = [(f"`{kind}`", meaning) for kind, meaning in CONDITION_MEANING.items()]
     return "## Conditions\n\n" + _table(("Type", "True means"), rows)
-
-
-def _exit_codes() -> str:
-    rows = [(f"{int(code)}", f"`{code.name}`", MEANING[code]) for code in ExitCode]
-    return "## Exit codes\n\nOf a trainer process, `lateen run` and `lateen plan`.\n\n" + _table(
-        ("Code", "Name", "Meaning"), rows
-    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -19,6 +19,7 @@ from lateen_api.validation import validate_job
 
 from lateen_operator.fitting import fitted, with_lanes, with_spec
 from lateen_operator.manifests.environ import check_environment
+from lateen_operator.manifests.gpu_network import check_network
 from lateen_operator.manifests.override import check_override
 from lateen_operator.manifests.scheduling import avoids_nodes, check_scheduling
 from lateen_operator.manifests.storage import cache_dir, check_storage
@@ -94,6 +95,7 @@ def resolve(body: Mapping[str, Any], *, lanes: int | None = None) -> Resolved:
         *check_storage(job.spec),
         *check_environment(job.spec.compute),
         *check_scheduling(job.spec.compute),
+        *check_network(job.spec.compute),
         *check_override(job.spec.compute.pod_template),
     ]
     plan = _collect(errors, lambda: _plan(written, None))

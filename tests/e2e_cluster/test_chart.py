@@ -1,29 +1,25 @@
 """The chart by the commands of docs/kubernetes.md, with the real Helm: from nothing to a trained model, and gone."""
 
 import json
-import os
-import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import documented
 import pytest
 import yaml
 from charts.helm import template
 from cluster.cluster import CRD, Cluster
-from cluster.commands import output_of
 from cluster.failure import ClusterError
 from cluster.helm import CHART, Helm
-from cluster.parts import program
 from cluster.waiting import wait_until
 from e2e_cluster.conftest import NAMESPACE, OUR_IMAGES, create_restricted
+from e2e_cluster.pages import Shell, checkout
 from e2e_cluster.training import SLOT, Training
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 DEFINITION = "lmtrainingjobs.lateen.dev"
 VALUES = {
     "image": {"repository": "localhost/lateen-operator", "tag": "dev", "pullPolicy": "Never"},
@@ -33,44 +29,17 @@ LEFT_OUT_BEFORE = "Attempts"
 """A column that the definition of the version before does not have."""
 
 
-@dataclass
-class Shell:
-    """Runs what a page says, where its files are and with the tools that it names."""
-
-    folder: Path
-    cluster: Cluster
-
-    def __call__(self, command: str) -> str:
-        tools = self.folder / "bin"
-        path = f"{tools}:{os.environ['PATH']}"
-        environment = {"KUBECONFIG": str(self.cluster.kubeconfig), "PATH": path}
-        return output_of("bash", "-euc", command, cwd=self.folder, environment=environment, timeout=300)
-
-
 def commands(word: str) -> str:
     """The block of commands in docs/kubernetes.md that begins with `word`."""
-    text = (ROOT / "docs" / "kubernetes.md").read_text()
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    [block] = [block for language, block in blocks if not language and block.startswith(word)]
-    return block
+    return documented.block("kubernetes.md", word)
 
 
 @pytest.fixture(scope="module")
 def shell(cluster: Cluster, project_images: None, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """A checkout with the version before's chart, whose example is shortened: 560 steps would take minutes."""
-    folder = tmp_path_factory.mktemp("checkout")
-    (folder / "bin").mkdir()
-    for name in ("helm", "kubectl"):
-        (folder / "bin" / name).symlink_to(program(name))
-    shutil.copytree(ROOT / "charts", folder / "charts")
-    shutil.copytree(ROOT / "docs", folder / "docs")
-    example = folder / "docs" / "examples" / "nano-kubernetes.yaml"
-    text = example.read_text()
-    assert "numTrainSteps: 560" in text and "stepsPerEval: 280" in text
-    text = text.replace("numTrainSteps: 560", "numTrainSteps: 20").replace("stepsPerEval: 280", "stepsPerEval: 10")
-    example.write_text(text)
-    (folder / "values.yaml").write_text(yaml.safe_dump(VALUES))
-    return Shell(folder, cluster)
+    """A checkout with the version before's chart, whose example is shortened."""
+    shell = checkout(tmp_path_factory.mktemp("checkout"), cluster)
+    (shell.folder / "values.yaml").write_text(yaml.safe_dump(VALUES))
+    return shell
 
 
 @pytest.fixture(scope="module")

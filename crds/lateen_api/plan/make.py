@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from lateen_api.errors import JobError, raise_all
+from lateen_api.gpu_network import network_of
 from lateen_api.hugging_face.initial_model import check_initial_model
 from lateen_api.plan.checks import (
     check_data,
@@ -78,9 +79,10 @@ def make_plan(
     trainer = spec.trainer
     errors += check_groups(spec.optimizer, trained_parameters(spec.model, padded, trainer.lora))
     planner = Planner(spec, fleet, precision, padded)
+    network = _collect(errors, lambda: _network(spec, fleet))
     layout = _collect(errors, lambda: planner.lay_out(fleet.hosts))
     raise_all(errors)
-    assert layout is not None, "a stage failed without saying why"
+    assert layout is not None and network is not None, "a stage failed without saying why"
 
     is_tpu = fleet.accelerator.kind == "tpu"
     tokens_per_step = trainer.train_batch_size * spec.model.seq_len
@@ -98,6 +100,7 @@ def make_plan(
         processes=layout.hosts,
         devices_per_host=layout.devices_per_host,
         devices=layout.hosts * layout.devices_per_host,
+        network=network,
         host_counts=planner.host_counts(),
         mesh=layout.mesh,
         microbatch=layout.microbatch,
@@ -134,6 +137,11 @@ def _planned_parameters(spec: JobSpec, vocab_size: int) -> list[PlannedParameter
         )
         for parameter in trained_parameters(spec.model, vocab_size, spec.trainer.lora)
     ]
+
+
+def _network(spec: JobSpec, fleet: Fleet) -> str:
+    gpus = fleet.devices_per_host or 0 if fleet.accelerator.kind == "gpu" else 0
+    return network_of(spec.compute, gpus=gpus, most_hosts=max(fleet.most, fleet.hosts))
 
 
 def _collect(errors: list[JobError], stage: Callable[[], T]) -> T | None:

@@ -89,6 +89,9 @@ class Plan(_Part):
     devices: int
     """JAX devices in all."""
 
+    network: str
+    """The preset of `spec.compute.network` that the pods get; none: the pods' own network."""
+
     host_counts: list[int]
     """Numbers of hosts that the job may run on, fewest first."""
 

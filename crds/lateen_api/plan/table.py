@@ -51,6 +51,8 @@ def _machines(plan: Plan) -> Iterable[Row]:
     yield "hosts", f"{plan.hosts:,}{slices}"
     yield "devices", f"{plan.devices:,} ({plan.devices_per_host} a host)"
     yield "mesh", f"data {plan.mesh.data} × model {plan.mesh.model}"
+    if plan.network != "none":
+        yield "network", plan.network
     if len(plan.host_counts) > 1:
         yield "may run on", f"{_some(plan.host_counts)} hosts"
 

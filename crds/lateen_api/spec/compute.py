@@ -1,6 +1,6 @@
 """`spec.compute`: the machines."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -41,6 +41,10 @@ class ComputeSpec(Section):
 
     gpus_per_host: int | None = Field(default=None, ge=1)
     """GPUs of a host. Default: all that the accelerator's machine type has."""
+
+    network: Literal["none", "auto", "gke-tcpx", "gke-tcpxo", "gke-rdma"] = "none"
+    """GPUDirect between GPU hosts of GKE: `gke-tcpx` (A3 High), `gke-tcpxo` (A3 Mega), `gke-rdma` (A3 Ultra, A4).
+    `auto`: by the accelerator, for several hosts with all GPUs. The cluster has to have the networks."""
 
     devices_per_host: int | None = Field(default=None, ge=1)
     """JAX devices of a CPU host. Default: the host's cores, by the plan."""

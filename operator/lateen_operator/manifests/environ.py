@@ -11,6 +11,7 @@ from lateen_api.spec import ComputeSpec, JobSpec
 from lateen_api.wording import show
 
 from lateen_operator import names
+from lateen_operator.manifests.gpu_network import network_variables
 from lateen_operator.manifests.storage import JOB_FOLDER, programs_dir, run_dir
 
 TERMINATION_LOG = "/dev/termination-log"
@@ -93,7 +94,7 @@ def _defaults(spec: JobSpec, plan: Plan) -> dict[str, str]:
     if plan.accelerator_kind == "tpu" and plan.slices > 1:
         # Without it, slices that wait for one that is gone do so in silence.
         chosen["LIBTPU_INIT_ARGS"] = "--megascale_abort_on_hangs=true"
-    return chosen
+    return chosen | network_variables(plan)
 
 
 def _megascale(plan: Plan, attempt: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 from lateen_operator import names
 from lateen_operator.manifests.attempt import NewAttempt
 from lateen_operator.manifests.environ import TERMINATION_LOG, variables
+from lateen_operator.manifests.gpu_network import network_template
 from lateen_operator.manifests.override import merged
 from lateen_operator.manifests.scheduling import avoiding, avoids_nodes, resources, scheduling
 from lateen_operator.manifests.storage import OWN_FOLDERS
@@ -29,6 +30,7 @@ def pod_template(attempt: NewAttempt, *, strictly: bool = False) -> dict[str, An
         },
         "spec": _pod_spec(attempt),
     }
+    template = merged(template, network_template(attempt.resolved.plan))
     template = merged(template, attempt.resolved.job.spec.compute.pod_template)
     # After the merge: a nodeAffinity of the job's own must not bring a broken node back.
     nodes = attempt.avoid if avoids_nodes(attempt.resolved.plan) else ()

@@ -69,7 +69,7 @@ def test_sections_left_out_get_their_defaults():
     assert defaults["model"] == {
         "type": "gpt2", "initializerRange": 0.02, "gradientCheckpointing": True, "upcastAttn": False,
     }  # fmt: skip
-    assert defaults["compute"] == {"accelerator": "cpu", "hosts": 1, "slices": 1, "spot": False}
+    assert defaults["compute"] == {"accelerator": "cpu", "hosts": 1, "network": "none", "slices": 1, "spot": False}
 
 
 def test_texts_of_a_certain_form_have_rules_with_messages_in_place_of_patterns():

@@ -17,6 +17,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "accelerator": "tpu-v5p",
         "acceleratorKind": "tpu",
         "hosts": 8,
+        "network": "none",
         "slices": 2,
         "hostsPerSlice": 4,
         "processes": 8,

@@ -11,7 +11,7 @@ from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
 from lateen_operator.manifests.network_policy import network_policy
-from stored_jobs import GPU, NANO, SETTINGS, SMALL, TPU, attempt
+from stored_jobs import A3_HIGH, A3_MEGA, A3_ULTRA, A4, GPU, NANO, SETTINGS, SMALL, TPU, attempt
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -35,6 +35,10 @@ MANIFESTS: dict[str, Callable[[], dict[str, Any]]] = {
         attempt(SMALL, TPU, "compute.spot=false", "compute.reservation=pods-2030", "compute.priorityClass=high")
     ),
     "job-set-gpu": lambda: job_set(attempt(SMALL, GPU)),
+    "job-set-gpu-tcpx": lambda: job_set(attempt(SMALL, A3_HIGH)),
+    "job-set-gpu-tcpxo": lambda: job_set(attempt(SMALL, A3_MEGA)),
+    "job-set-gpu-rdma-a3-ultra": lambda: job_set(attempt(SMALL, A3_ULTRA)),
+    "job-set-gpu-rdma-a4": lambda: job_set(attempt(SMALL, A4)),
     "job-set-override": lambda: job_set(attempt(NANO, OVERRIDE)),
     "network-policy": lambda: network_policy(attempt(NANO).owner, SETTINGS),
     "capacity-probe-cpu": lambda: capacity_probe(attempt(NANO, hosts=4, avoid=("node-1",)), 1),
