@@ -19,6 +19,7 @@ from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.skips import Skips
@@ -162,7 +163,7 @@ class Loop:
             for _, rows, waited in _timed(batches):
                 noted = {names.DATA_WAIT_SECONDS: waited}
                 began = time.perf_counter()
-                state, metrics = self._train_step(state, self._placement.place(rows))
+                state, metrics = self._train_step(state, self._placement.place(Batch(rows)))
                 if not compiled:
                     compiled = True
                     self._life.begun()
@@ -251,13 +252,13 @@ class Loop:
         if self._evaluation is None:
             return True
         self._report.phase(Phase.EVALUATING)
-        total, sequences = 0.0, 0.0
-        for loss, weight in self._evaluation.batches(state):
-            total, sequences = total + loss, sequences + weight
+        total, tokens = 0.0, 0
+        for loss, counted in self._evaluation.batches(state):
+            total, tokens = total + loss, tokens + counted
             self._report.phase(Phase.EVALUATING)
             if self._life.should_stop():
                 return False
-        self.validation_loss = total / sequences
+        self.validation_loss = total / tokens
         self._report.evaluated(self._trained, self.validation_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()

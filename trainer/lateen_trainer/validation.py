@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.evaluation import EvalBatches
 from lateen_trainer.run import Run
@@ -28,11 +29,13 @@ class Evaluation:
         self._placement = BatchPlacement(run.settings.rules, self._batch_size, microbatches)
         self._eval_step = make_eval_step(run.settings)
 
-    def batches(self, state: TrainState) -> Iterator[tuple[float, float]]:
-        """Batch by batch, the sum over its sequences of their losses (nats per token), and how many they are."""
+    def batches(self, state: TrainState) -> Iterator[tuple[float, int]]:
+        """Batch by batch, the sum of the losses of its counted tokens in nats, and their number."""
         model = self._run.evaluated(state)
         last = self._batches.num_sequences - (len(self._batches) - 1) * self._batch_size
         for number in range(len(self._batches)):
             rows, weights = self._batches.rows(number, self._placement.rows)
-            loss = self._eval_step(model, self._placement.place(rows), self._placement.place(weights))
-            yield float(loss) / self._seq_len, last if number == len(self._batches) - 1 else self._batch_size
+            batch, real = self._placement.place((Batch(rows), weights))
+            loss, counted = self._eval_step(model, batch, real)
+            sequences = last if number == len(self._batches) - 1 else self._batch_size
+            yield float(loss), sequences * self._seq_len if counted is None else int(counted)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from haliax import Axis, NamedArray
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.loss import draw_labels
@@ -24,6 +25,7 @@ from trainer.models.small_specs import small_spec
 
 Vocab, Embed = Axis("vocab", 5), Axis("embed", 3)
 TOKENS = np.random.default_rng(0).integers(0, Vocab.size, (2, 2, 5)).astype(np.int32)
+BATCH = Batch(TOKENS)
 FEATURES = np.random.default_rng(1).standard_normal((Vocab.size, Embed.size)).astype(np.float32)
 RULES = ShardingRules(make_mesh(1, 1, jax.devices()[:1]), most_data=1)
 
@@ -77,7 +79,7 @@ def mean_of_estimates(estimate: Any, count: int) -> np.ndarray:
 
     @jax.jit
     def total(keys):
-        return jax.lax.map(lambda key: estimate(MODEL, TOKENS, key=key).lm_head.array, keys, batch_size=256).mean(0)
+        return jax.lax.map(lambda key: estimate(MODEL, BATCH, key=key).lm_head.array, keys, batch_size=256).mean(0)
 
     return np.asarray(total(jax.random.split(jax.random.key(0), count)))
 
@@ -117,17 +119,17 @@ def test_the_product_with_the_hessian_is_the_difference_of_gradients(body):
     """With all functions that have derivatives of their own: norms, activation, attention, cross entropy. What is
     recomputed behind the blocks has no second derivative, and must not be there."""
     model = init_model(make_config(small_spec(body), 11), key=jax.random.key(0))
-    tokens = np.random.default_rng(0).integers(0, 11, (3, 7)).astype(np.int32)
+    batch = Batch(np.random.default_rng(0).integers(0, 11, (3, 7)).astype(np.int32))
     vector = jax.tree.map(lambda x: jax.random.rademacher(jax.random.key(x.size), x.shape, jnp.float32), model)
 
-    def loss_of(model, tokens, *, key=None, label_key=None):
-        return whole_loss(model, tokens, None, key=key, label_key=label_key) / 18
+    def loss_of(model, batch, *, key=None, label_key=None):
+        return whole_loss(model, batch, None, key=key, label_key=label_key) / 18
 
-    gradient_of = jax.jit(lambda model: gradient(loss_of, model, None, tokens, None)[1])
+    gradient_of = jax.jit(lambda model: gradient(loss_of, model, None, batch, None)[1])
     step = 2e-3
     ahead, behind = (jax.tree.map(lambda x, v, s=s: x + s * v, model, vector) for s in (step, -step))
     expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), gradient_of(ahead), gradient_of(behind))
-    loss, product = jax.jit(lambda model: hessian_product(loss_of, model, vector, tokens, None))(model)
-    assert loss == pytest.approx(float(loss_of(model, tokens)), rel=1e-5)
+    loss, product = jax.jit(lambda model: hessian_product(loss_of, model, vector, batch, None))(model)
+    assert loss == pytest.approx(float(loss_of(model, batch)), rel=1e-5)
     for got, wanted in zip(jax.tree.leaves(product), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(got - wanted) <= 0.02 * np.linalg.norm(wanted) + 1e-4

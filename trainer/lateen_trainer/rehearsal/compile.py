@@ -11,6 +11,7 @@ from lateen_api.plan import Plan
 from lateen_api.plan.compiled import Compiled, CompiledMemory
 from lateen_api.spec import JobSpec
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.errors import UserError
 from lateen_trainer.mesh import DATA
 from lateen_trainer.rehearsal.program import Program
@@ -37,7 +38,7 @@ def compile_step(spec: JobSpec, plan: Plan, devices: Sequence[Any]) -> Compiled:
         sharding=NamedSharding(settings.rules.mesh, PartitionSpec(None, DATA)),
     )
     began = time.perf_counter()
-    lowered = make_train_step(settings).lower(state, tokens)
+    lowered = make_train_step(settings).lower(state, Batch(tokens))
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
