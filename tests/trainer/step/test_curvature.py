@@ -58,10 +58,11 @@ class Softmax(eqx.Module):
 MODEL = Softmax(hax.random.normal(jax.random.key(3), (Vocab, Embed)), Blocks())
 
 
-def hessian_diagonal() -> np.ndarray:
+def hessian_diagonal(counted: np.ndarray | None = None) -> np.ndarray:
     """[Vocab, Embed]: the mean over tokens of p_v (1 - p_v) x_e². The Hessian is that of Gauss and Newton as well,
     since the logits are linear in the parameters."""
-    features = FEATURES[TOKENS[..., :-1].reshape(-1)].astype(np.float64)
+    inputs = TOKENS[..., :-1]
+    features = FEATURES[inputs.reshape(-1) if counted is None else inputs[counted]].astype(np.float64)
     logits = features @ np.asarray(MODEL.lm_head.array, np.float64).T
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     return np.einsum("nv,ne->ve", p * (1 - p), features**2) / len(features)
@@ -74,12 +75,12 @@ def sum_gradients(mode: str) -> Any:
     return partial(function, rules=RULES, fsdp=Fsdp(RULES, jnp.dtype("float32"), order), gather_once=True)
 
 
-def mean_of_estimates(estimate: Any, count: int) -> np.ndarray:
+def mean_of_estimates(estimate: Any, count: int, batch: Batch = BATCH) -> np.ndarray:
     """Of so many keys."""
 
     @jax.jit
     def total(keys):
-        return jax.lax.map(lambda key: estimate(MODEL, BATCH, key=key).lm_head.array, keys, batch_size=256).mean(0)
+        return jax.lax.map(lambda key: estimate(MODEL, batch, key=key).lm_head.array, keys, batch_size=256).mean(0)
 
     return np.asarray(total(jax.random.split(jax.random.key(0), count)))
 
@@ -89,6 +90,14 @@ def test_gauss_newton_bartlett_is_the_diagonal_of_the_hessian_in_the_mean(mode):
     """1 / √count is the error that is to be expected, times √2 or so."""
     mean = mean_of_estimates(partial(gauss_newton_bartlett, sum_gradients(mode)), 1 << 16)
     np.testing.assert_allclose(mean, hessian_diagonal(), rtol=0.02)
+
+
+@pytest.mark.parametrize("mode", ["elastic", "fast"])
+def test_gauss_newton_bartlett_draws_labels_of_counted_tokens_only(mode):
+    counted = np.ones_like(TOKENS, np.uint8)
+    counted[0], counted[1, 1, 2:4] = 0, 0
+    mean = mean_of_estimates(partial(gauss_newton_bartlett, sum_gradients(mode)), 1 << 16, Batch(TOKENS, None, counted))
+    np.testing.assert_allclose(mean, hessian_diagonal(counted[..., 1:] == 1), rtol=0.03)
 
 
 @pytest.mark.parametrize("mode", ["elastic", "fast"])

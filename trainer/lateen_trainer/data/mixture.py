@@ -11,6 +11,7 @@ then halved down to those of its blocks, h times. No step needs a walk over the 
 """
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -49,7 +50,7 @@ class Mixture:
 
     def __init__(self, names: Sequence[str], stages: Sequence[Stage], seed: int, block: int = BLOCK):
         starts = [stage.start for stage in stages]
-        if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+        if not starts or starts[0] != 0 or any(a >= b for a, b in itertools.pairwise(starts)):
             raise ValueError(f"stages that begin at sequences {starts}: expected 0 first, then ascending numbers")
         self.names = tuple(names)
         self._starts = np.array(starts, np.int64)
@@ -58,7 +59,7 @@ class Mixture:
             for number, stage in enumerate(stages)
         ]
         self._begins = [np.zeros(len(self.names), np.int64)]
-        for order, start, end in zip(self._stages, starts, starts[1:], strict=False):
+        for order, (start, end) in zip(self._stages, itertools.pairwise(starts), strict=False):
             self._begins.append(self._begins[-1] + order.counts(end - start))
 
     def locate(self, sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

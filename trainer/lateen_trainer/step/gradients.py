@@ -57,9 +57,8 @@ def batch_gradients(
     def on_device(parameters, batch, key, counted):
         if key is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(DATA))
-        loss, gradients = microbatches(
-            derivative, parameters, batch, key, fsdp, divisor if counted is None else counted
-        )
+        divided_by = divisor if counted is None else counted
+        loss, gradients = microbatches(derivative, parameters, batch, key, fsdp, divided_by)
         return jax.lax.psum(loss, DATA), gradients
 
     if rules.mesh.size == 1 and rules.platform == "cpu":  # elsewhere kernels need the mesh
