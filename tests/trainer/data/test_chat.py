@@ -18,6 +18,8 @@ from lateen_trainer.data.chat import (
 from lateen_trainer.errors import UserError
 from tokenizers import decoders, models, pre_tokenizers
 
+Turns = list[tuple[str, str]]
+
 BOS, EOS = "<s>", "</s>"
 SPECIAL = [
     "<|endoftext|>", BOS, EOS, "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
@@ -62,7 +64,7 @@ TEMPLATES = {
 {%- endfor -%}""",
     "phi": """
 {%- for m in messages -%}<|{{ m.role }}|>{{ '\n' + m.content }}<|end|>{{ '\n' }}{%- endfor -%}
-{%- if add_generation_prompt %}<|assistant|>{{ '\n' }}{% else %}{{ eos_token if false }}{% endif -%}""",
+{%- if add_generation_prompt %}<|assistant|>{{ '\n' }}{% endif -%}""",
 }
 
 MARKED = """
@@ -76,14 +78,15 @@ MARKED = """
 CONVERSATIONS = {
     "short": [("user", "Who sails?"), ("assistant", "We do.")],
     "several turns": [
-        ("system", "Be brief."), ("user", "One?"), ("assistant", " Yes — 1\n"), ("user", "Two?"), ("assistant", "Zwei ü!"),
+        ("system", "Be brief."), ("user", "One?"), ("assistant", " Yes — 1\n"),
+        ("user", "Two?"), ("assistant", "Zwei ü!"),
     ],
     "repeated text": [("user", "We do."), ("assistant", "We do."), ("user", "We do."), ("assistant", "We do.")],
     "an open question": [("user", "a"), ("assistant", "b"), ("user", "And now?")],
 }  # fmt: skip
 
 
-def messages_of(turns: list[tuple[str, str]]) -> list[dict[str, str]]:
+def messages_of(turns: Turns) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in turns]
 
 
@@ -103,12 +106,10 @@ def encoder_of(tokenizer: tokenizers.Tokenizer, template: str, eos: str = "<|end
     return ChatEncoder(tokenizer, ChatTemplate(template, names), tokenizer.token_to_id(eos))
 
 
-def reference(
-    tokenizer: tokenizers.Tokenizer, template: str, turns: list[tuple[str, str]]
-) -> tuple[list[int], list[int]]:
+def reference(tokenizer: tokenizers.Tokenizer, template: str, turns: Turns) -> tuple[list[int], list[int]]:
     """Tokens of a conversation, and which are the assistant's, by rendering up to and behind each of its turns."""
 
-    def tokens(turns: list[tuple[str, str]], *, prompt: bool = False) -> list[int]:
+    def tokens(turns: Turns, *, prompt: bool = False) -> list[int]:
         text = compiled.render(messages=messages_of(turns), add_generation_prompt=prompt, bos_token=BOS, eos_token=EOS)
         return tokenizer.encode(text, add_special_tokens=False).ids
 
@@ -156,9 +157,7 @@ def test_what_the_assistant_writes_is_counted_up_to_the_end_of_its_turn(tokenize
     (conversation,) = encoder.encode([encoder.render(messages_of(CONVERSATIONS["short"]))])
 
     assert text_that_counts(tokenizer, conversation) == "We do.</s>"
-    assert conversation.ids.tolist().count(tokenizer.token_to_id(EOS)) == 1, (
-        "the end of the turn ends the document, too"
-    )
+    assert conversation.ids.tolist().count(tokenizer.token_to_id(EOS)) == 1, "one end of turn and document"
     assert (conversation.ids.dtype, conversation.counted.dtype) == (np.uint32, np.uint8)
 
 
@@ -182,9 +181,7 @@ def test_bad_conversations_are_named(messages, problem, tokenizer):
 
 def test_a_template_that_changes_earlier_turns_needs_marks(tokenizer):
     forgetful = "{% for m in messages %}{{ m.role }}: {{ m.content if loop.last else '…' }}\n{% endfor %}"
-    with pytest.raises(
-        ConversationError, match=r"expected a template that adds to the text, or one with \{% generation"
-    ):
+    with pytest.raises(ConversationError, match=r"a template that adds to the text, or one with \{% generation"):
         encoder_of(tokenizer, forgetful).render(messages_of(CONVERSATIONS["several turns"]))
 
 
