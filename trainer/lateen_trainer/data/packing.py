@@ -10,6 +10,7 @@ documents: the idea is that of Krell et al., "Efficient Sequence Packing without
 https://arxiv.org/abs/2107.02027.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ ReadRuns = Callable[[np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
-class PackedSequences:
+class Packing:
     """Which pieces of a stream of tokens make each sequence."""
 
     seq_len: int
@@ -47,6 +48,10 @@ class PackedSequences:
     def fill(self) -> float:
         """Share of the sequences' targets that are tokens of the same document as their input."""
         return float((self.lengths - 1).sum() / max(1, len(self) * self.seq_len))
+
+    def behind(self, tokens: int) -> "Packing":
+        """The same where the stream begins with so many other tokens."""
+        return dataclasses.replace(self, starts=self.starts + tokens)
 
     def segments(self, sequences: np.ndarray) -> np.ndarray:
         """The document of each token, or `PADDING`: int32 [sequences, S + 1]."""
@@ -76,7 +81,7 @@ class PackedSequences:
         return result
 
 
-def pack(document_ends: np.ndarray, seq_len: int, group: int = GROUP) -> PackedSequences:
+def pack(document_ends: np.ndarray, seq_len: int, group: int = GROUP) -> Packing:
     """Packs the documents of a stream. Documents of one token predict nothing and are left out.
 
     Args:
@@ -97,10 +102,10 @@ def pack(document_ends: np.ndarray, seq_len: int, group: int = GROUP) -> PackedS
         orders.append(first + order)
         sizes.append(np.bincount(bins))
     if not orders:
-        return PackedSequences(seq_len, np.zeros(1, np.int64), starts, lengths)
+        return Packing(seq_len, np.zeros(1, np.int64), starts, lengths)
     order = np.concatenate(orders)
     first = np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
-    return PackedSequences(seq_len, first, starts[order], lengths[order])
+    return Packing(seq_len, first, starts[order], lengths[order])
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""The training sequences of one cache: cut from the stream of its tokens, or packed from its documents.
+
+Both number their sequences in the order of the stream, so that what is there while the cache is built can be read.
+"""
+
+import functools
+from bisect import bisect_right
+from typing import Protocol
+
+import numpy as np
+
+from lateen_trainer.data.batch import Batch
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.packing import Packing, pack
+from lateen_trainer.data.sequences import count_sequences
+
+_PACKINGS = 4096
+"""Parts whose packing is kept in memory: some 10 bytes per document."""
+
+
+class SequenceSource(Protocol):
+    """Sequences by number. Safe to use from several threads at once."""
+
+    @property
+    def cache(self) -> TokenCache:
+        """Where the tokens are."""
+        ...
+
+    @property
+    def ready(self) -> int:
+        """Sequences from the first one on that can be read: all, where the cache is whole."""
+        ...
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """The sequences `indices` as arrays [indices, S + 1].
+
+        Raises:
+            DataError: the cache is damaged.
+            IndexError: they are not there (yet).
+        """
+        ...
+
+
+def sequence_source(cache: TokenCache, seq_len: int, packing: str) -> SequenceSource:
+    """The sequences of a cache as `spec.data.packing` wants them."""
+    return DocumentSequences(cache, seq_len) if packing == "documents" else StreamSequences(cache, seq_len)
+
+
+class StreamSequences:
+    """Sequences of S targets, one behind the other: `sequences`."""
+
+    def __init__(self, cache: TokenCache, seq_len: int):
+        self.cache = cache
+        self._seq_len = seq_len
+
+    @property
+    def ready(self) -> int:
+        """Sequences from the first one on that can be read."""
+        return count_sequences(self.cache.tokens_ready, self._seq_len)
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """The sequences `indices` as arrays [indices, S + 1]."""
+        starts, length = indices * self._seq_len, self._seq_len + 1
+        counted = self.cache.counted(starts, length) if self.cache.header.has_counted else None
+        return Batch(self.cache.rows(starts, length), counted=counted)
+
+
+class DocumentSequences:
+    """Documents packed into sequences: `packing`. Each part of the cache is packed by itself."""
+
+    def __init__(self, cache: TokenCache, seq_len: int):
+        self.cache = cache
+        self._seq_len = seq_len
+        self._ends: list[int] = []
+        self._packing_of = functools.lru_cache(maxsize=_PACKINGS)(self._pack)
+
+    @property
+    def ready(self) -> int:
+        """Sequences from the first one on that can be read."""
+        for number in range(len(self._ends), len(self.cache.parts)):
+            before = self._ends[-1] if self._ends else 0
+            self._ends.append(before + len(self._packing_of(number)))
+        return self._ends[-1] if self._ends else 0
+
+    @property
+    def fill(self) -> float:
+        """Share of the targets of the sequences that are there that are tokens of their input's document."""
+        packings = [self._packing_of(number) for number in range(len(self.cache.parts))]
+        sequences = sum(len(packing) for packing in packings)
+        return sum(packing.fill * len(packing) for packing in packings) / max(1, sequences)
+
+    def read(self, indices: np.ndarray) -> Batch:
+        """The sequences `indices` as arrays [indices, S + 1]."""
+        if len(indices) and not (min(indices) >= 0 and max(indices) < self.ready):
+            raise IndexError(f"sequences {min(indices)} to {max(indices)} of {self.cache.url}: {self.ready} are there")
+        shape = (len(indices), self._seq_len + 1)
+        tokens, segments = np.empty(shape, np.int32), np.empty(shape, np.int32)
+        counted = np.empty(shape, np.uint8) if self.cache.header.has_counted else None
+        parts = np.array([bisect_right(self._ends, index) for index in indices.tolist()], np.int64)
+        for part in np.unique(parts).tolist():
+            chosen = parts == part
+            packing = self._packing_of(part)
+            within = indices[chosen] - (self._ends[part - 1] if part else 0)
+            tokens[chosen] = packing.read(within, self.cache.rows)
+            segments[chosen] = packing.segments(within)
+            if counted is not None:
+                counted[chosen] = packing.read(within, self.cache.counted, np.uint8)
+        return Batch(tokens, segments, counted)
+
+    def _pack(self, number: int) -> Packing:
+        """The packing of a part, whose pieces begin at tokens of the stream."""
+        part = self.cache.parts[number]
+        ends = self.cache.document_ends(part) - part.first_token
+        return pack(ends, self._seq_len).behind(part.first_token)
