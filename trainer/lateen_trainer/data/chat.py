@@ -8,15 +8,20 @@ are tokenised by themselves could have other tokens at their ends.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tokenizers
 
 from lateen_trainer.errors import UserError
+
+TEMPLATE_FILE = "chat_template.jinja"
+"""Where newer tokenizers keep their template, beside their configuration."""
 
 Message = Mapping[str, Any]
 """`role` and `content`, and what else the template reads."""
@@ -37,6 +42,18 @@ class Conversation(NamedTuple):
 
     counted: np.ndarray
     """[tokens] uint8: 1 where the token is the assistant's."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The text of a conversation. Its length is that of the text."""
+
+    text: str
+    spans: list[tuple[int, int]]
+    """From where to where in it the assistant's turns lie."""
+
+    def __len__(self) -> int:
+        return len(self.text)
 
 
 @dataclass(frozen=True)
@@ -106,8 +123,8 @@ class ChatEncoder:
         self.fingerprint = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         """Hex digest of all that determines the tokens besides the tokenizer."""
 
-    def render(self, messages: Any) -> tuple[str, list[tuple[int, int]]]:
-        """The text of a conversation, and from where to where in it the assistant's turns lie.
+    def render(self, messages: Any) -> Rendered:
+        """The text of a conversation, and where in it the assistant's turns lie.
 
         Raises:
             ConversationError: these are no messages, or the template refuses them, or it changes earlier turns as the
@@ -116,17 +133,17 @@ class ChatEncoder:
         _check_messages(messages)
         text, marked = self._template.render(messages)
         if self._template.has_marks:
-            return text, marked
+            return Rendered(text, marked)
         spans = []
         for number, message in enumerate(messages):
             if message["role"] == "assistant":
                 spans.append(self._span_of_turn(text, messages, number))
-        return text, spans
+        return Rendered(text, spans)
 
-    def encode(self, rendered: Sequence[tuple[str, list[tuple[int, int]]]]) -> list[Conversation]:
+    def encode(self, conversations: Sequence[Rendered]) -> list[Conversation]:
         """The tokens of conversations as `render` gives them."""
-        encodings = self._tokenizer.encode_batch([text for text, _ in rendered], add_special_tokens=False)
-        return [self._conversation(encoding, spans) for encoding, (_, spans) in zip(encodings, rendered, strict=True)]
+        encodings = self._tokenizer.encode_batch([one.text for one in conversations], add_special_tokens=False)
+        return [self._conversation(encoding, one.spans) for encoding, one in zip(encodings, conversations, strict=True)]
 
     def _span_of_turn(self, text: str, messages: Sequence[Message], number: int) -> tuple[int, int]:
         until_prompt, _ = self._template.render(messages[:number], prompt=True) if number else ("", [])
@@ -151,6 +168,21 @@ class ChatEncoder:
         return Conversation(ids, counted)
 
 
+@dataclass(frozen=True)
+class ChatFormat:
+    """How conversations lie in records, and become tokens."""
+
+    messages_key: str
+    """`spec.data.messagesKey`."""
+
+    encoder: ChatEncoder
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that determines the tokens besides the tokenizer and the files."""
+        return f"{self.messages_key}: {self.encoder.fingerprint}"
+
+
 def _check_messages(messages: Any) -> None:
     """Raises ConversationError for what is no list of messages."""
     if not isinstance(messages, list) or not messages:
@@ -165,6 +197,21 @@ def _check_messages(messages: Any) -> None:
             kind = type(message["content"]).__name__ if "content" in message else None
             problem = "has no content" if kind is None else f"has a {kind} as content"
             raise ConversationError(f"message {number} ({message['role']}) {problem}: expected text")
+
+
+def template_in(folder: Path) -> ChatTemplate | None:
+    """The chat template of the tokenizer in a folder; None: it has none.
+
+    A configuration that is no JSON object has none: `tokenizer` refuses it where it needs it.
+    """
+    file = folder / TEMPLATE_FILE
+    try:
+        values = json.loads((folder / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError):
+        values = {}
+    values = values if isinstance(values, dict) else {}
+    template = template_of(values, file.read_text(encoding="utf-8") if file.is_file() else None)
+    return None if template is None else ChatTemplate(template, special_tokens_of(values))
 
 
 def template_of(configuration: Mapping[str, Any], template_file: str | None) -> str | None:

@@ -13,6 +13,7 @@ from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.packing import Packing, pack
 from lateen_trainer.data.sequences import count_sequences
+from lateen_trainer.errors import UserError
 
 _PACKINGS = 4096
 """Parts whose packing is kept in memory: some 10 bytes per document."""
@@ -21,10 +22,12 @@ _PACKINGS = 4096
 class SequenceSource(Protocol):
     """Sequences by number. Safe to use from several threads at once."""
 
-    @property
-    def cache(self) -> TokenCache:
-        """Where the tokens are."""
-        ...
+    cache: TokenCache
+    seq_len: int
+    """S"""
+
+    where: str
+    """The job's field that has the source, for messages: `spec.data`."""
 
     @property
     def ready(self) -> int:
@@ -41,26 +44,28 @@ class SequenceSource(Protocol):
         ...
 
 
-def sequence_source(cache: TokenCache, seq_len: int, packing: str) -> SequenceSource:
+def sequence_source(
+    cache: TokenCache, seq_len: int, packing: str = "concatenate", where: str = "spec.data"
+) -> SequenceSource:
     """The sequences of a cache as `spec.data.packing` wants them."""
-    return DocumentSequences(cache, seq_len) if packing == "documents" else StreamSequences(cache, seq_len)
+    kind = DocumentSequences if packing == "documents" else StreamSequences
+    return kind(cache, seq_len, where)
 
 
 class StreamSequences:
     """Sequences of S targets, one behind the other: `sequences`."""
 
-    def __init__(self, cache: TokenCache, seq_len: int):
-        self.cache = cache
-        self._seq_len = seq_len
+    def __init__(self, cache: TokenCache, seq_len: int, where: str):
+        self.cache, self.seq_len, self.where = cache, seq_len, where
 
     @property
     def ready(self) -> int:
         """Sequences from the first one on that can be read."""
-        return count_sequences(self.cache.tokens_ready, self._seq_len)
+        return count_sequences(self.cache.tokens_ready, self.seq_len)
 
     def read(self, indices: np.ndarray) -> Batch:
         """The sequences `indices` as arrays [indices, S + 1]."""
-        starts, length = indices * self._seq_len, self._seq_len + 1
+        starts, length = indices * self.seq_len, self.seq_len + 1
         counted = self.cache.counted(starts, length) if self.cache.header.has_counted else None
         return Batch(self.cache.rows(starts, length), counted=counted)
 
@@ -68,9 +73,8 @@ class StreamSequences:
 class DocumentSequences:
     """Documents packed into sequences: `packing`. Each part of the cache is packed by itself."""
 
-    def __init__(self, cache: TokenCache, seq_len: int):
-        self.cache = cache
-        self._seq_len = seq_len
+    def __init__(self, cache: TokenCache, seq_len: int, where: str):
+        self.cache, self.seq_len, self.where = cache, seq_len, where
         self._ends: list[int] = []
         self._packing_of = functools.lru_cache(maxsize=_PACKINGS)(self._pack)
 
@@ -93,7 +97,7 @@ class DocumentSequences:
         """The sequences `indices` as arrays [indices, S + 1]."""
         if len(indices) and not (min(indices) >= 0 and max(indices) < self.ready):
             raise IndexError(f"sequences {min(indices)} to {max(indices)} of {self.cache.url}: {self.ready} are there")
-        shape = (len(indices), self._seq_len + 1)
+        shape = (len(indices), self.seq_len + 1)
         tokens, segments = np.empty(shape, np.int32), np.empty(shape, np.int32)
         counted = np.empty(shape, np.uint8) if self.cache.header.has_counted else None
         parts = np.array([bisect_right(self._ends, index) for index in indices.tolist()], np.int64)
@@ -111,4 +115,23 @@ class DocumentSequences:
         """The packing of a part, whose pieces begin at tokens of the stream."""
         part = self.cache.parts[number]
         ends = self.cache.document_ends(part) - part.first_token
-        return pack(ends, self._seq_len).behind(part.first_token)
+        return pack(ends, self.seq_len).behind(part.first_token)
+
+
+def check_enough(source: SequenceSource, batch_size: int = 1) -> int:
+    """The number of sequences of a whole source, at least `batch_size`.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    cache, seq_len, sequences = source.cache, source.seq_len, source.ready
+    if sequences < batch_size:
+        needed = batch_size * seq_len + 1
+        what = f"one batch of {batch_size} sequences" if batch_size > 1 else "one sequence"
+        smaller = "seqLen or spec.trainer.trainBatchSize" if batch_size > 1 else "seqLen"
+        raise UserError(
+            f"{source.where}.{cache.split}Urls hold {len(cache):,} tokens in {cache.ledger.documents:,} "
+            f"documents, which make {sequences:,} sequences of {seq_len:,} tokens (spec.model.seqLen): "
+            f"expected at least {needed:,} tokens for {what}. Add files, or make {smaller} smaller."
+        )
+    return sequences

@@ -22,6 +22,9 @@ from lateen_trainer.step.gradients import batch_gradients, batch_loss
 from lateen_trainer.step.microbatch import count_targets
 from lateen_trainer.step.state import TrainState
 
+COUNTED_TOKENS = "counted_tokens"
+"""The metric that says how many of a batch's tokens count, where not all do: `report.names` has all metrics."""
+
 Curvature = Literal["gauss-newton-bartlett", "hutchinson"]
 """Estimators of the Hessian's diagonal: `step.curvature`."""
 
@@ -109,7 +112,7 @@ def make_train_step(settings: StepSettings):
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
         if batch.is_partial:
-            metrics["counted_tokens"] = jnp.float32(count_targets(batch))
+            metrics[COUNTED_TOKENS] = jnp.float32(count_targets(batch))
         ema = averaged(settings, state, after)
         trained = TrainState(state.step + 1, join_frozen(after, frozen), opt_state, ema)
         if settings.skip_not_finite:
