@@ -37,9 +37,13 @@ class Numerics:
     optimizer: str = "adamw"
     """`spec.optimizer.type`."""
 
+    data: str = "text"
+    """What it is trained on: `job.DATA`."""
+
     def __str__(self) -> str:
-        # Results that are kept from before there were several families and optimizers are those of GPT-2 and AdamW.
-        others = [name for name in (self.family, self.optimizer) if name not in ("gpt2", "adamw")]
+        # Results that are kept from before there was a choice are those of GPT-2, AdamW and text.
+        named = (self.family, self.optimizer, self.data)
+        others = [name for name in named if name not in ("gpt2", "adamw", "text")]
         return "-".join([self.dtype, f"tp{self.tensor}", *others])
 
 
@@ -86,8 +90,11 @@ OTHERS = (
     ("gpt2", "lion"),
     ("gpt2", "adafactor"),
     ("gpt2", "muon"),
+    ("gpt2", "adamw", "documents"),
+    ("llama", "adamw", "mixture"),
 )
-"""Further families and optimizers. What faults do to a run does not depend on them: few layouts and one fault do."""
+"""Further families, optimizers and data. What faults do to a run does not depend on them: few layouts and one fault
+do."""
 
 OTHER_NUMERICS = tuple(Numerics(dtype, tensor, *other) for other in OTHERS for dtype in DTYPES for tensor in TENSORS)
 

@@ -1,5 +1,6 @@
 """All the data of a job: the caches of its sources, and the sequences that it trains and evaluates on."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,8 @@ from lateen_trainer.data.mixture import Mixture, Stage
 from lateen_trainer.data.order import SequenceOrder
 from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import SequenceSource, check_enough, sequence_source
+
+log = logging.getLogger(__name__)
 
 Split = Literal["train", "validation"]
 
@@ -59,8 +62,15 @@ class JobData:
         if not spec.data.configs:
             check_enough(sources[""], batch)
             return RunSequences.of_one(sources[""], seed)
-        orders = {name: SequenceOrder(check_enough(source), seed, key=name) for name, source in sources.items()}
-        return RunSequences(sources, orders, mixture_of(spec))
+        counts = {name: check_enough(source) for name, source in sources.items()}
+        mixture = mixture_of(spec)
+        for name, wanted in mixture.counts(spec.trainer.num_train_steps * batch).items():
+            log.info(
+                "Source %s: the run reads %s sequences, and it has %s (%.2f epochs)",
+                name, f"{wanted:,}", f"{counts[name]:,}", wanted / counts[name],
+            )  # fmt: skip
+        orders = {name: SequenceOrder(count, seed, key=name) for name, count in counts.items()}
+        return RunSequences(sources, orders, mixture)
 
     def validation_sources(self, spec: JobSpec) -> dict[str, SequenceSource]:
         """The sources to evaluate on, by name."""
