@@ -58,10 +58,15 @@ def _cells(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     yield _row(["---"] * (6 + len(scenarios)))
     for numerics in part:
         for layout in layouts(numerics):
-            what = [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor]
+            what = [_model(numerics), numerics.optimizer, numerics.dtype, numerics.tensor]
             cases = [Case(numerics, layout, scenario) for scenario in scenarios]
             verdicts = [results.verdict(case) if is_tried(case) else "–" for case in cases]
             yield _row([*what, layout.processes, layout.devices, *verdicts])
+
+
+def _model(numerics: Numerics) -> str:
+    """With the data, where that is not one stream of text."""
+    return numerics.family if numerics.data == "text" else f"{numerics.family} on {numerics.data}"
 
 
 def _count(results: Results, part: Sequence[Numerics]) -> str:
@@ -82,7 +87,7 @@ def _references(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     yield _row(["---"] * 9)
     for numerics in part:
         yield _row(
-            [numerics.family, numerics.optimizer, numerics.dtype, numerics.tensor, *_reference(results, numerics)]
+            [_model(numerics), numerics.optimizer, numerics.dtype, numerics.tensor, *_reference(results, numerics)]
         )
 
 

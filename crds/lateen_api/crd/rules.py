@@ -179,10 +179,10 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
             "trainWeightStages must begin with a stage at step 0. Add it.",
         ),
         Rule(
-            "(has(self.configs) && self.configs.size() > 0) == "
-            "([has(self.trainWeights) && self.trainWeights.size() > 0, "
-            "has(self.trainWeightStages) && self.trainWeightStages.size() > 0].exists_one(given, given))",
-            "configs must have one of trainWeights and trainWeightStages, and these need configs. Add or remove one.",
+            "!has(self.configs) || self.configs.size() == 0 || "
+            "[has(self.trainWeights) && self.trainWeights.size() > 0, "
+            "has(self.trainWeightStages) && self.trainWeightStages.size() > 0].exists_one(given, given)",
+            "configs must have one of trainWeights and trainWeightStages beside it. Add one, or remove the other.",
         ),
         Rule(
             "!has(self.configs) || self.configs.size() == 0 || !has(self.validationUrls) || "

@@ -134,7 +134,7 @@ def test_right_jobs_break_no_rule(job: LMTrainingJob):
         ),
         (
             ["data={configs: {web: {id: a}}}"],
-            "spec.data: configs must have one of trainWeights and trainWeightStages",
+            "spec.data: configs must have one of trainWeights and trainWeightStages beside it",
         ),
         (
             ["data={configs: {web: {id: a}}, trainWeights: {web: 1}, validationUrls: [b]}"],

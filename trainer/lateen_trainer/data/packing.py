@@ -18,7 +18,7 @@ import numpy as np
 
 from lateen_trainer.data.batch import PADDING
 
-GROUP = 1024
+GROUP = 4096
 """Sequences that the documents of a group would fill without any waste."""
 
 ReadRuns = Callable[[np.ndarray, int], np.ndarray]

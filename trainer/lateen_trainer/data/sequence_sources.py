@@ -16,7 +16,7 @@ from lateen_trainer.data.sequences import count_sequences
 from lateen_trainer.errors import UserError
 
 _PACKINGS = 4096
-"""Parts whose packing is kept in memory: some 10 bytes per document."""
+"""Parts whose packing is kept in memory: some 20 bytes per document."""
 
 
 class SequenceSource(Protocol):
