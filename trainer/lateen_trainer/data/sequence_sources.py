@@ -4,6 +4,7 @@ Both number their sequences in the order of the stream, so that what is there wh
 """
 
 import functools
+import threading
 from bisect import bisect_right
 from typing import Protocol
 
@@ -76,15 +77,17 @@ class DocumentSequences:
     def __init__(self, cache: TokenCache, seq_len: int, where: str):
         self.cache, self.seq_len, self.where = cache, seq_len, where
         self._ends: list[int] = []
+        self._lock = threading.Lock()
         self._packing_of = functools.lru_cache(maxsize=_PACKINGS)(self._pack)
 
     @property
     def ready(self) -> int:
         """Sequences from the first one on that can be read."""
-        for number in range(len(self._ends), len(self.cache.parts)):
-            before = self._ends[-1] if self._ends else 0
-            self._ends.append(before + len(self._packing_of(number)))
-        return self._ends[-1] if self._ends else 0
+        with self._lock:
+            for number in range(len(self._ends), len(self.cache.parts)):
+                before = self._ends[-1] if self._ends else 0
+                self._ends.append(before + len(self._packing_of(number)))
+            return self._ends[-1] if self._ends else 0
 
     @property
     def fill(self) -> float:
