@@ -36,6 +36,24 @@ def test_behind_every_block_each_source_is_within_one_sequence_of_its_share(weig
         before = counts
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_weights_of_all_sizes_keep_to_their_shares_and_never_fall(seed):
+    """Many sources that are due once in several blocks, whose turns come together: where rounding is hardest."""
+    rng = np.random.default_rng(seed)
+    exponents = rng.uniform(-4, 0, 30) if seed % 2 else rng.choice([0.0, -3.0, -4.0], 30, p=[0.2, 0.4, 0.4])
+    weights = {f"s{i}": round(float(10**exponent), 8) for i, exponent in enumerate(exponents)}
+    total = sum(Fraction(str(weight)) for weight in weights.values())
+    order, before = mixture(weights, block=256), dict.fromkeys(weights, 0)
+    for block in range(1, 40):
+        counts = order.counts(block * 256)
+        assert sum(counts.values()) == block * 256
+        for name, weight in weights.items():
+            share = Fraction(str(weight)) / total * block * 256
+            assert abs(counts[name] - round(share)) <= 1
+            assert counts[name] >= before[name]
+        before = counts
+
+
 @pytest.mark.parametrize("weights", [WEIGHTS["thirds"], WEIGHTS["less than one per block"], WEIGHTS["many small ones"]])
 def test_each_source_is_read_in_turn_without_gap_or_repetition(weights):
     order = mixture(weights, block=64)

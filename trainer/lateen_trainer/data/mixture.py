@@ -1,13 +1,14 @@
 """Which source gives sequence k of a run, and which of its sequences: a pure function of (weights, seed, k).
 
-Sequences come in blocks. How many of a block come from each source is exact, and carried on from block to block:
-behind every block the sequences of a source are its share of all so far, off by at most one. Inside a block the
-sources are permuted by a keyed bijection (`order.Permutation`). Each source counts its own sequences, so that it has
-epochs and an order of its own.
+Sequences come in blocks. How many of a block come from each source is fixed, and carried on from block to block:
+behind every block the sequences of a source are its share of all so far, rounded up or down. Inside a block the sources
+are permuted by a keyed bijection (`order.Permutation`). Each source counts its own sequences, so that it has epochs and
+an order of its own.
 
-Shares that are less than a sequence per block would come and go if each block were rounded by itself. So shares are
-rounded where every source is due at least once, behind groups of 2^h blocks, and there never fall: a group's counts are
-then halved down to those of its blocks, h times. No step needs a walk over the blocks before it.
+Shares that are less than a sequence per block would rise and fall again if the sum at each block were rounded by itself.
+So they are rounded where every source is due at least once, behind groups of 2^h blocks, where rounding never lets them
+fall, and a group's counts are halved down to those of its blocks, h times. Inside such a group a count may be one off
+from the rounded share. No step needs a walk over the blocks before it.
 """
 
 import functools
