@@ -70,11 +70,11 @@ def test_a_job_that_trains() -> None:
 
 def test_a_queued_job_says_for_what_it_waits() -> None:
     metrics = Metrics()
-    since = {"message": "", "last_transition_time": "2030-01-31T12:00:00Z"}
-    conditions = [
-        Condition(type=ConditionType.QUEUED, status="True", reason="WaitingForAdmission", **since),
-        Condition(type=ConditionType.RUNNING, status="False", reason="Queued", **since),
-    ]
+    time = "2030-01-31T12:00:00Z"
+    waits = Condition(
+        type=ConditionType.QUEUED, status="True", reason="WaitingForAdmission", message="", last_transition_time=time
+    )
+    conditions = [waits, waits.model_copy(update={"type": ConditionType.RUNNING, "reason": "Queued"})]
     metrics.jobs.put(KEY, TRAINS.model_copy(update={"state": "Queued", "conditions": conditions}))
     metrics.jobs.put(Key("team", "other"), TRAINS)
     assert {name for name in series(metrics) if "queued" in name} == {"job_queued,WaitingForAdmission"}
