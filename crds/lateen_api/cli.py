@@ -11,6 +11,7 @@ from lateen_api import output
 COMMANDS = {
     "run": ("lateen_operator.local.cli:run", "Train a job on this machine."),
     "plan": ("lateen_api.commands.plan:plan", "Show what a job would run on, or why it cannot."),
+    "report": ("lateen_operator.html_report.cli:report", "Write a run as one HTML page."),
     "status": ("lateen_operator.commands.cli:status", "Show how a job in a cluster is."),
     "logs": ("lateen_operator.commands.cli:logs", "Print what a trainer in a cluster wrote."),
     "stop": ("lateen_operator.commands.cli:stop", "Let a job in a cluster save and free its machines."),

@@ -14,6 +14,7 @@ from functools import partial
 from lateen_api.status import JobStatus
 
 from lateen_operator.attempts import Attempt, Start, Wait
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.cleanup import Cleanup
@@ -60,6 +61,7 @@ class Controller:
     capacity_probes: CapacityProbes
     plans: Plans
     uncreated: Uncreated
+    admissions: Admissions
     poller: Poller
     poster: EventPoster
     metrics: Metrics
@@ -119,6 +121,7 @@ class Controller:
         told = told_status(objects)
         seen = observe(objects, planned.target, planned.refusal, self.poller.history(key), now)
         seen = await self.uncreated.explain(key, objects, seen)
+        seen = await self.admissions.explain(key, objects, seen)
         decision = reconcile(seen, now)
         if isinstance(decision, RecordEnd) and not await self._is_gone_for_good(key, seen):
             return 0.0
@@ -295,6 +298,7 @@ class Controller:
         self.poller.forget(key)
         self.plans.forget(key)
         self.uncreated.forget(key)
+        self.admissions.forget(key)
         self.poster.forget(key)
         self.cleanup.forget(key)
         self.queue.forget(key)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiohttp
 import kopf
 
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client
@@ -76,6 +77,7 @@ async def run_operator(settings: OperatorSettings) -> None:
             capacity_probes=CapacityProbes(client, store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, time.time),
+            admissions=Admissions(client, time.time),
             poller=poller,
             poster=poster,
             metrics=metrics,

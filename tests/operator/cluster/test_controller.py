@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lateen_api.progress import Phase, Progress
 from lateen_api.status import JobStatus
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client, Forbidden
@@ -129,6 +130,7 @@ class World:
             capacity_probes=CapacityProbes(self.client, store, SETTINGS),
             plans=Plans(),
             uncreated=Uncreated(self.client, lambda: self.now),
+            admissions=Admissions(self.client, lambda: self.now),
             poller=self.poller,
             poster=self.poster,
             metrics=metrics,

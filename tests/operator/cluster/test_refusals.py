@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from lateen_api.status import JobStatus
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import ApiError, Conflict, Forbidden, Invalid, NotFound
@@ -110,6 +111,7 @@ class World:
             capacity_probes=CapacityProbes(client, self.store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, lambda: self.now),
+            admissions=Admissions(client, lambda: self.now),
             poller=self.poller,
             poster=self.poster,
             metrics=metrics,
