@@ -86,7 +86,12 @@ def train(kind: str, data: int, model: int = 1, dtype: str = "float32", *, gathe
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "dtype", "widths"),
-    [(kind, dtype, widths) for kind in SPECS for dtype, widths in (("float32", (1, 2, 8)), ("bfloat16", (1, 8)))],
+    [
+        (kind, dtype, widths)
+        for kind in SPECS
+        # A step with a product with the Hessian takes twice as long to compile as the others.
+        for dtype, widths in (("float32", (1, 8) if kind == "sophia-h" else (1, 2, 8)), ("bfloat16", (1, 8)))
+    ],
 )
 def test_every_width_gives_the_same_bits(kind, dtype, widths):
     first, *others = (train(kind, width, dtype=dtype) for width in widths)
