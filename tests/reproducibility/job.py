@@ -79,7 +79,8 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
                 "accelerator": "cpu", "cpu": THREADS,
                 "hosts": layout.processes, "devicesPerHost": layout.devices_per_process,
             },
-            "recovery": {"heartbeatTimeout": "20s"},
+            # A machine with other work may take long for a step.
+            "recovery": {"heartbeatTimeout": "2m", "graceSeconds": 120},
         },
     }  # fmt: skip
     return LMTrainingJob.model_validate(body)
