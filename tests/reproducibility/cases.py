@@ -37,9 +37,12 @@ class Numerics:
     optimizer: str = "adamw"
     """`spec.optimizer.type`."""
 
+    option: str = ""
+    """What `spec.trainer` has besides: `lora` or `ema`; empty: neither."""
+
     def __str__(self) -> str:
         # Results that are kept from before there were several families and optimizers are those of GPT-2 and AdamW.
-        others = [name for name in (self.family, self.optimizer) if name not in ("gpt2", "adamw")]
+        others = [name for name in (self.family, self.optimizer, self.option) if name not in ("gpt2", "adamw", "")]
         return "-".join([self.dtype, f"tp{self.tensor}", *others])
 
 
@@ -86,8 +89,11 @@ OTHERS = (
     ("gpt2", "lion"),
     ("gpt2", "adafactor"),
     ("gpt2", "muon"),
+    ("llama", "adamw", "lora"),
+    ("gpt2", "adamw", "ema"),
 )
-"""Further families and optimizers. What faults do to a run does not depend on them: few layouts and one fault do."""
+"""Further families, optimizers and options. What faults do to a run does not depend on them: few layouts and one fault
+do."""
 
 OTHER_NUMERICS = tuple(Numerics(dtype, tensor, *other) for other in OTHERS for dtype in DTYPES for tensor in TENSORS)
 

@@ -35,7 +35,7 @@ from lateen_trainer.errors import CorruptCheckpointError, UserError, of_the_syst
 from lateen_trainer.generate.samples import prompts_of, sample_of_data, samples_of_prompts
 from lateen_trainer.hugging_face.about import AboutRun, imported_in, lora_in
 from lateen_trainer.hugging_face.export import Together
-from lateen_trainer.hugging_face.exports import Exports
+from lateen_trainer.hugging_face.exports import Exports, check_destination
 from lateen_trainer.hugging_face.imported import Imported
 from lateen_trainer.hugging_face.initial import initial_state
 from lateen_trainer.hugging_face.pin import resolved
@@ -63,8 +63,10 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         log.warning(warning)
     checkpoints = open_checkpoints(job, environment, peers)
     checkpoints.check_present()
-    if peers.first and spec.checkpoint.path is not None:
-        check_writable(spec.checkpoint.path, field=CHECKPOINTS)  # before anything is tokenised
+    if peers.first:  # before anything is tokenised
+        if spec.checkpoint.path is not None:
+            check_writable(spec.checkpoint.path, field=CHECKPOINTS)
+        check_destination(spec.export, run_dir)
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
 
     run = Run.build(spec, plan, plan.vocab_size)

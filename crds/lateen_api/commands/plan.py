@@ -51,7 +51,7 @@ def plan(
         compiled = compile_plan(loaded, result) if compiles else None
     except JobError as error:
         click.echo(error, err=True)
-        sys.exit(ExitCode.USER_ERROR)
+        sys.exit(error.exit_code)
     plain = result.model_dump(mode="json", by_alias=True)
     if compiled is not None:
         plain["compiled"] = compiled.model_dump(mode="json", by_alias=True)

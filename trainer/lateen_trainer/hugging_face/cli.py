@@ -76,5 +76,5 @@ def export(
         sys.exit(int(error.exit_code))
     except JobError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(ExitCode.USER_ERROR)
+        sys.exit(error.exit_code)
     click.echo(shown)
