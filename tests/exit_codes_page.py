@@ -4,6 +4,7 @@ import ast
 import inspect
 from pathlib import Path
 
+from lateen_api import termination
 from lateen_api.termination import MEANING, ExitCode
 from lateen_operator.verdict import End, FailureClass, classify
 
