@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from charts.helm import MAY_BUILD_HELM, template
+from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.job_set import job_set
-from lateen_operator.manifests.scout import scout
 from stored_jobs import A3_MEGA, GPU, NANO, SMALL, TPU, attempt
 
 pytestmark = MAY_BUILD_HELM
@@ -45,7 +45,7 @@ def objects() -> list[dict[str, Any]]:
         pod("trainer-gpu", SMALL, GPU),
         pod("trainer-tpu", SMALL, TPU),
         pod("trainer-tcpxo", SMALL, A3_MEGA),
-        scout(attempt(NANO, hosts=4), 1),
+        capacity_probe(attempt(NANO, hosts=4), 1),
     ]
 
 
