@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lateen_api import termination
 from lateen_api.termination import MEANING, ExitCode
-from lateen_operator.verdict import End, FailureClass, classify
+from lateen_operator.verdict import FailureClass, ProcessExit, classify
 
 PAGE = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 
@@ -59,7 +59,7 @@ def page() -> str:
 
 
 def _row(code: ExitCode, explanation: str) -> str:
-    verdict = classify([End(process=0, exit_code=code, at=0.0)])
+    verdict = classify([ProcessExit(process=0, exit_code=code, at=0.0)])
     budget = _BUDGETS.get(verdict.failure_class, "`maxFailures`") if verdict.retry else "no"
     after = "" if code is ExitCode.DONE else budget
     return f"| {int(code)} | `{code.name}` | {MEANING[code]} | {explanation} | {verdict.failure_class} | {after} |\n"
