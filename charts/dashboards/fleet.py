@@ -76,7 +76,7 @@ _JOBS = Row(
         timeseries(
             "Queued by reason",
             "WaitingForAdmission: a queue is full, which is what queues are for. WaitingForMachines: pods have no "
-            "node. QueueInadmissible and QueueNotServed: somebody has to fix the queue.",
+            "node. QueueInadmissible and QueueNotServed: the queue has to be fixed.",
             Query(f"count by (reason) (lateen_operator_job_queued{NAMESPACES})", "{{reason}}"),
             stacked=True,
             minimum=0,
