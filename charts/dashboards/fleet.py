@@ -74,6 +74,15 @@ _JOBS = Row(
             decimals=0,
         ),
         timeseries(
+            "Queued by reason",
+            "WaitingForAdmission: a queue is full, which is what queues are for. WaitingForMachines: pods have no "
+            "node. QueueInadmissible and QueueNotServed: the queue has to be fixed.",
+            Query(f"count by (reason) (lateen_operator_job_queued{NAMESPACES})", "{{reason}}"),
+            stacked=True,
+            minimum=0,
+            decimals=0,
+        ),
+        timeseries(
             "Devices in use by accelerator",
             "JAX devices of present attempts. How many devices are idle only the cluster knows: compare with the "
             "allocatable resources of its nodes.",

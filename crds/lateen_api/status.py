@@ -55,7 +55,7 @@ class ConditionType(StrEnum):
 CONDITION_MEANING = {
     ConditionType.ACCEPTED: "The plan was made. False: the job cannot run as it is written, and nothing was created.",
     ConditionType.BLOCKED: "The API server refuses an object that the job needs, or its change. It is tried again.",
-    ConditionType.QUEUED: "It waits for admission or for machines.",
+    ConditionType.QUEUED: "It waits for admission by a queue or for machines; the reason says which.",
     ConditionType.RUNNING: "All processes of an attempt are up.",
     ConditionType.DEGRADED: "It runs, but on fewer hosts than asked for, or without progress.",
     ConditionType.SUSPENDED: "`spec.suspend` freed its machines.",

@@ -18,6 +18,7 @@ QUEUE = "research"
 CLUSTER_QUEUE = "training"
 STEPS = 800
 SAID_WITHIN_SECONDS = 60
+PENDING = "Pending: couldn't assign flavors to pod set workers: insufficient unused quota for cpu in flavor machines"
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -73,12 +74,14 @@ def workloads(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     return cluster.kubectl.get("workloads", "-n", namespace)["items"]
 
 
-def test_the_second_job_waits_for_the_quota_and_says_so_in_the_words_of_kueue(queued):
+def test_the_second_job_waits_for_the_quota_and_says_so_in_the_words_of_kueue(queued, cluster):
     first = queued("first")
     first.wait_for_steps(10)
     second = queued("second", steps=50)
-    wait_for_reason(second, "WaitingForAdmission", "Pending: couldn't assign flavors to pod set workers: insufficient")
+    wait_for_reason(second, "WaitingForAdmission", PENDING)
     assert f"Kueue has not admitted it to queue {QUEUE}: " in condition(second)[2]
+    shown = 'jsonpath={.status.conditions[?(@.type=="Queued")].message}'
+    assert PENDING in cluster.kubectl("get", "lmtj", second.name, "-n", second.namespace, "-o", shown)
     assert (second.status["state"], len(second.ledger)) == ("Queued", 1)
     first.finish(seconds=400)
     second.finish(seconds=400)

@@ -52,7 +52,7 @@ class Listed:
 
 @dataclass
 class Admissions:
-    """Reads what Kueue says of attempts.
+    """Reads the state of attempts in their queues.
 
     Args:
         client: calls the API server.
@@ -67,7 +67,7 @@ class Admissions:
     """Uid of the JobSet that was evicted, and why."""
 
     async def explain(self, key: Key, objects: JobObjects, seen: Observation) -> Observation:
-        """The observation, with what the attempt's queue says of it, if it has one and does not let it run."""
+        """The observation, with why the attempt's queue does not let it run, if it has one."""
         attempt = seen.attempt
         job_set = job_set_of(objects, attempt.number) if attempt else None
         if job_set is None or job_set.queue is None or not job_set.suspended or job_set.stopping is not None:
@@ -149,4 +149,4 @@ class Admissions:
 
 def _log(key: Key, error: ApiError) -> None:
     level = logging.WARNING if isinstance(error, Forbidden) else logging.INFO
-    log.log(level, "%s: what its queue says is not known: %s", key, error)
+    log.log(level, "%s: the state in its queue is not known: %s", key, error)

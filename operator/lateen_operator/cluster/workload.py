@@ -1,4 +1,4 @@
-"""What Kueue's Workload says of the JobSet that it stands for. Pure.
+"""The state of a JobSet in its queue, read from Kueue's Workload. Pure.
 
 https://kueue.sigs.k8s.io/docs/reference/kueue.v1beta2/
 """
@@ -76,29 +76,29 @@ def admission_of(workload: Workload, queue: str) -> Admission | None:
         return Admission(INADMISSIBLE, f"Its Workload is deactivated. {remedy}.")
     if workload.reserved:
         checks = "; ".join(workload.checks)
-        said = f"Kueue has reserved its quota in queue {queue}; admission checks have not passed: {checks}."
-        return Admission(WAITING_FOR_ADMISSION, said) if checks else None
+        message = f"Kueue has reserved its quota in queue {queue}; admission checks have not passed: {checks}."
+        return Admission(WAITING_FOR_ADMISSION, message) if checks else None
     if not workload.reason:
         return Admission(WAITING_FOR_ADMISSION, f"Kueue has not looked at it yet in queue {queue}.")
-    said = f"Kueue has not admitted it to queue {queue}: {_joined(workload.reason, workload.message)}."
+    message = f"Kueue has not admitted it to queue {queue}: {_joined(workload.reason, workload.message)}."
     if workload.reason != "Inadmissible":
-        return Admission(WAITING_FOR_ADMISSION, said)
+        return Admission(WAITING_FOR_ADMISSION, message)
     words = workload.message
     remedy = next((remedy for parts, remedy in _REMEDIES if all(part in words for part in parts)), "")
-    return Admission(INADMISSIBLE, f"{said} {remedy.format(queue=queue)}." if remedy else said)
+    return Admission(INADMISSIBLE, f"{message} {remedy.format(queue=queue)}." if remedy else message)
 
 
 def not_installed(queue: str) -> Admission:
     """The API server does not know Workloads."""
-    said = f"Nobody serves queue {queue}: the API server does not know Kueue's Workloads (kueue.x-k8s.io)"
-    return Admission(NOT_SERVED, f"{said}. Install Kueue, or remove spec.compute.queue.")
+    message = f"Queue {queue} is not served: the API server does not know Kueue's Workloads (kueue.x-k8s.io)"
+    return Admission(NOT_SERVED, f"{message}. Install Kueue, or remove spec.compute.queue.")
 
 
 def not_served(job_set: str, queue: str) -> Admission:
     """Kueue's kinds exist, but it made no Workload."""
-    said = f"Nobody serves queue {queue}: Kueue has made no Workload for JobSet {job_set}"
+    message = f"Queue {queue} is not served: Kueue has made no Workload for JobSet {job_set}"
     remedy = "See whether Kueue runs, with jobset.x-k8s.io/jobset among its integrations and in this namespace"
-    return Admission(NOT_SERVED, f"{said}. {remedy}, or remove spec.compute.queue.")
+    return Admission(NOT_SERVED, f"{message}. {remedy}, or remove spec.compute.queue.")
 
 
 def _joined(reason: str, message: str | None) -> str:

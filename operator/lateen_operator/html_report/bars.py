@@ -45,11 +45,11 @@ def timeline(attempts: Sequence[AttemptStatus], now: float) -> str:
         width = max(_NARROWEST, min((end - start) / whole * 100, 100 - left))
         left = min(left, 100 - width)
         kind = entry.failure_class or "Running"
-        said = f"attempt {entry.number}: {kind}, {wording.duration(end - start)}"
+        title = f"attempt {entry.number}: {kind}, {wording.duration(end - start)}"
         rows.append(
             f'<div class="row"><span class="label">{entry.number}</span><span class="track">'
             f'<span class="bar {escape(kind.lower())}" style="left:{left:.2f}%;width:{width:.2f}%" '
-            f'title="{escape(said)}"></span></span></div>'
+            f'title="{escape(title)}"></span></span></div>'
         )
     kinds = dict.fromkeys(entry.failure_class or "Running" for entry in attempts)
     legend = "".join(f'<span class="key block {escape(kind.lower())}">{escape(kind)}</span>' for kind in kinds)

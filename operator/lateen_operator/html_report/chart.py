@@ -178,10 +178,10 @@ def logarithmic_axis(lowest: float, highest: float) -> Axis:
 
 
 def number(value: float) -> str:
-    """For people: four significant digits, with separators from 10,000 on."""
+    """For people: four significant digits, with separators of thousands."""
     if value and (abs(value) < 1e-3 or abs(value) >= 1e9):
         return f"{value:.3g}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
 def round_to(value: float) -> float:

@@ -37,7 +37,7 @@ class Checkpoint:
 
     @property
     def created_at(self) -> float:
-        """When it was taken: seconds since the epoch; 0: nobody knows."""
+        """When it was taken: seconds since the epoch; 0: it is not known."""
         return float((self.manifest or {}).get("created") or 0.0)
 
 
@@ -190,9 +190,9 @@ def _state(known: Mapping[str, Any], attempts: Sequence[AttemptStatus], in_progr
 
 
 def _message(known: Mapping[str, Any], status: JobStatus, attempts: Sequence[AttemptStatus]) -> str | None:
-    told = next((one.message for one in status.conditions if one.status == "True" and one.message), None)
-    if known.get("message") or told:
-        return known.get("message") or told
+    reported = next((one.message for one in status.conditions if one.status == "True" and one.message), None)
+    if known.get("message") or reported:
+        return known.get("message") or reported
     last = attempts[-1] if attempts else None
     return last.message if last is not None and last.failure_class not in (None, "Done") else None
 

@@ -170,8 +170,8 @@ def _samples(run: Run) -> str:
     shown = "".join(
         f'<pre class="text"><b>{_text(prompt)}</b>{_text(text[:_LONGEST_SAMPLE])}</pre>' for prompt, text in run.samples
     )
-    said = '<p class="soft">What the model wrote when training was complete.</p>'
-    return f"<section><h2>Samples</h2>{said}{shown}</section>" if shown else ""
+    note = '<p class="soft">What the model wrote when training was complete.</p>'
+    return f"<section><h2>Samples</h2>{note}{shown}</section>" if shown else ""
 
 
 def _configuration(run: Run) -> str:
@@ -186,13 +186,13 @@ def _configuration(run: Run) -> str:
 
 def _versions(run: Run, version: str) -> str:
     known = {**run.versions, "lateen (that made this page)": version}
-    said = '<p class="soft">By what the last checkpoint was made.</p>' if run.versions else ""
+    note = '<p class="soft">By what the last checkpoint was made.</p>' if run.versions else ""
     rows = "".join(f"<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>" for name, value in known.items())
-    return f"<section><h2>Versions</h2>{said}<table><tbody>{rows}</tbody></table></section>"
+    return f"<section><h2>Versions</h2>{note}<table><tbody>{rows}</tbody></table></section>"
 
 
 def _plain(data: Any) -> Any:
-    """The data without fields that have no value: they tell nothing, and are many."""
+    """The data without fields that have no value, of which there are many."""
     if isinstance(data, dict):
         return {key: _plain(value) for key, value in data.items() if value is not None and value != {} and value != []}
     return [_plain(item) for item in data] if isinstance(data, Sequence) and not isinstance(data, str) else data

@@ -1,4 +1,4 @@
-"""What nobody but the owner of a run should read, taken out of everything that the page shows.
+"""Secrets of a run, taken out of everything that the page shows.
 
 A run's job.json holds URLs with their passwords and signatures, since the trainer needs them. They may come up again
 wherever the trainer or a library quotes one: in messages of attempts, in samples, in names of files.

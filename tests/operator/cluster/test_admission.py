@@ -165,7 +165,7 @@ def test_without_the_right_to_list_workloads_the_job_waits_all_the_same(caplog):
     kueue = FakeKueue()
     kueue.error = Forbidden("GET workloads", 403, "no")
     assert queued(World(kueue).look())[1:] == ("WaitingForAdmission", "Queue research has not admitted it yet.")
-    assert "what its queue says is not known: GET workloads: 403 no" in caplog.text
+    assert "the state in its queue is not known: GET workloads: 403 no" in caplog.text
 
 
 def test_workloads_are_listed_seldom_and_once_for_all_jobs_of_a_namespace():
