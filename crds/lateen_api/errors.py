@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lateen_api.masking import masked
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 
 class JobError(ValueError):

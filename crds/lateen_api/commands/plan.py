@@ -16,7 +16,6 @@ from lateen_api.load import load_job
 from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import Section
-from lateen_api.termination import ExitCode
 
 
 @click.command()

@@ -9,7 +9,7 @@ import pytest
 from lateen_api.errors import JobError, UnreachableError
 from lateen_api.hugging_face.bucket import check_bucket
 from lateen_api.hugging_face.folder import ModelFolder
-from lateen_api.outcome import ExitCode
+from lateen_api.termination import ExitCode
 
 STATUS = {"/storage/v1/b/there": 200, "/storage/v1/b/private": 403, "/storage/v1/b/busy": 503}
 """By path; 404 for all others."""

@@ -5,7 +5,6 @@ import sys
 import click
 from lateen_api.errors import JobError
 from lateen_api.spec import ExportSpec
-from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import TrainerError
 
