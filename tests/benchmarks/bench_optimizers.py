@@ -45,7 +45,8 @@ class Outcome:
     """Of all steps, without evaluation, saving and compilation."""
 
     cpu_seconds: float
-    """Of the whole run: other work on the machine shows in it less."""
+    """Of the whole run, compiling included; that of the first has making the tokens in it. Other work on the machine
+    shows in it less."""
 
     validation_loss: float
     points: Points
