@@ -29,7 +29,7 @@ import numpy as np
 from bench_elastic import SHAPES, Case
 from jax.sharding import PartitionSpec
 from lateen_api.spec import Gpt2Spec
-from lateen_trainer.mesh import DATA, ShardingRules, replace_array, make_mesh
+from lateen_trainer.mesh import DATA, ShardingRules, make_mesh, replace_array
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.ordered import TreeOrder
 from lateen_trainer.step.fsdp import Fsdp

@@ -84,5 +84,5 @@ def test_long_runs_and_small_arrays_are_read_where_they_belong(tmp_path):
         }
 
     assert exchanged(4) == {"mlp.gate_proj.weight", "mlp.up_proj.weight", "self_attn.q_proj.weight"}
-    assert exchanged(400) >= {"embed_tokens", "self_attn.q_proj.weight"}
-    assert exchanged(4000) == set()
+    assert exchanged(200) >= {"embed_tokens", "self_attn.q_proj.weight"}
+    assert exchanged(400) == set()
