@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lateen_api import termination
 from lateen_api.termination import MEANING, ExitCode
-from lateen_operator.verdict import FailureClass, ProcessExit, classify
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import classify
 
 PAGE = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 

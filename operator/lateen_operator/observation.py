@@ -8,7 +8,8 @@ from lateen_api.progress import Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import FailureClass, ProcessExit, Verdict
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import Verdict
 
 
 @dataclass(frozen=True)

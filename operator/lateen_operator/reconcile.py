@@ -15,8 +15,9 @@ from lateen_api.termination import ExitCode
 from lateen_operator.attempts import Fail, Finish, Start, Wait, next_action, of_last_text
 from lateen_operator.node_exclusion import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
+from lateen_operator.process_exit import STOPPED, SUSPENDED_BY_QUEUE, FailureClass
 from lateen_operator.resize import RESIZED, fewer_hosts, more_hosts, next_hosts
-from lateen_operator.verdict import STOPPED, SUSPENDED_BY_QUEUE, FailureClass, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 from lateen_operator.wording import asked_for, hosts
 
 UNTIL_SOMETHING_HAPPENS = math.inf

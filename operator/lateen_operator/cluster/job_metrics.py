@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from lateen_operator.cluster.informer_cache import Key
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 OWNER = ("training_job_namespace", "training_job")
 

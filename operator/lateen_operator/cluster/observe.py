@@ -18,8 +18,8 @@ from lateen_operator.cluster.process_exits import ended, overdue_at, process_exi
 from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.views import JobSetView, PodView
 from lateen_operator.observation import WAITING_FOR_ADMISSION, Admission, Observation, Process, Target
+from lateen_operator.process_exit import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, ProcessExit
 from lateen_operator.progress_history import ProgressHistory, update_from_exit, update_from_progress
-from lateen_operator.verdict import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, ProcessExit
 
 STOPPED_WITHIN_SECONDS = 10.0
 """JobSet has suspended its Jobs by then, whether it says so or not."""

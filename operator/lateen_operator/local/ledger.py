@@ -9,7 +9,7 @@ from lateen_api.status import AttemptStatus
 from lateen_operator.attempt_codec import from_status, ledger_to_status, seconds, timestamp
 from lateen_operator.attempts import Attempt
 from lateen_operator.local.folder import RunFolder, read_json, write_json
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 _OF_CLUSTERS = {"wanted_hosts", "next_hosts", "spec_digest", "seconds_to_next_step", "cause", "node"}
 """Fields of a status that say nothing of a run on this machine."""

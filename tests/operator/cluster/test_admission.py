@@ -16,8 +16,8 @@ from lateen_operator.cluster.resources import JOB_SETS, JOBS, PODS, Resource
 from lateen_operator.cluster.workload import admission_of, view_workload
 from lateen_operator.conditions import conditions_of, state_of
 from lateen_operator.observation import Observation, Target
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.reconcile import RecordEnd, reconcile
-from lateen_operator.verdict import FailureClass
 from watched_objects import JOB_SET_UID, KEY, T0, job, job_set, pod
 
 PENDING = (

@@ -11,7 +11,7 @@ from lateen_api.status import (
 )
 from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 PLAN = PlanStatus(
     accelerator="v5e-16", mesh="16x1", devices=16, microbatch=1, accumulation_steps=1, parameters=1, tokens_per_step=1

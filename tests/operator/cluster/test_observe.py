@@ -14,10 +14,11 @@ from lateen_operator.cluster.observe import observe
 from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.termination import Termination
 from lateen_operator.observation import Observation, Target
+from lateen_operator.process_exit import NODE_LOST, POD_DELETED, FailureClass
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.reconcile import RecordEnd, reconcile
 from lateen_operator.status_builder import build_status
-from lateen_operator.verdict import NODE_LOST, POD_DELETED, FailureClass, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 from watched_objects import KEY, T0, UID, Cluster, capacity_probe, config_map, job, job_set, pod
 
 TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
