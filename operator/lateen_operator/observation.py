@@ -151,7 +151,7 @@ class Observation:
     created_at: float | None = None
     """When the job was created; None: when its first attempt started."""
 
-    look_again: float = math.inf
+    requeue_at: float = math.inf
     """When the observation itself changes by the passing of time alone."""
 
     @property

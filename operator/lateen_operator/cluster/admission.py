@@ -77,7 +77,7 @@ class Admissions:
         if seen.admission is None:
             return seen
         listed = await self._of_namespace(key)
-        seen = replace(seen, look_again=min(seen.look_again, self.clock() + READ_EVERY_SECONDS))
+        seen = replace(seen, requeue_at=min(seen.requeue_at, self.clock() + READ_EVERY_SECONDS))
         if listed is None:
             return seen
         return replace(seen, admission=self._admission(job_set, listed) or seen.admission)

@@ -77,7 +77,7 @@ def observe(
         moved_at=asked.moved_at if asked else None,
         probes_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in probes_of(objects)),
         admission=_awaited_admission(job_set, processes),
-        look_again=min([*overdue, complete_at], default=math.inf),
+        requeue_at=min([*overdue, complete_at], default=math.inf),
     )
 
 

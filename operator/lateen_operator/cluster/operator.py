@@ -28,6 +28,7 @@ from lateen_operator.cluster.poller import Poller, fetch_by_address, fetch_throu
 from lateen_operator.cluster.resources import WATCHED
 from lateen_operator.cluster.resync import Resync
 from lateen_operator.cluster.server import serve
+from lateen_operator.cluster.status_writer import StatusWriter
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watch_settings import watch_settings
@@ -69,17 +70,18 @@ async def run_operator(settings: OperatorSettings) -> None:
             rng=random.Random(),
         )
         poster = EventPoster(client, time.time)
+        apply = Apply(client, store, settings)
         controller = Controller(
             client=client,
             store=store,
             queue=queue,
-            apply=Apply(client, store, settings),
+            apply=apply,
             capacity_probes=CapacityProbes(client, store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, time.time),
             admissions=Admissions(client, time.time),
             poller=poller,
-            poster=poster,
+            statuses=StatusWriter(client, store, queue, apply, poster, metrics, time.time),
             metrics=metrics,
             clock=time.time,
         )

@@ -183,7 +183,7 @@ def test_a_job_that_runs_or_has_no_queue_asks_nothing():
     world.look(60)
     world = World(kueue)
     world.store.put(JOB_SETS, job_set(version=9, suspend=True))
-    assert replace(world.look(60), look_again=0).admission is None
+    assert replace(world.look(60), requeue_at=0).admission is None
     assert kueue.lists == 0
 
 
