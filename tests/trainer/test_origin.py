@@ -1,8 +1,8 @@
 """Checkpoints of a run that had other bits are not gone on from, and the refusal says what to set."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lateen_api.spec import DataSpec
@@ -51,10 +51,15 @@ class TestOtherData:
         )
 
     def refusal(self, before, now) -> str:
-        origins = [origin_of(cache, seed=0, batch=8, lanes=None) for cache in (before, now)]
+        return self.refusal_of(self.origin(before), now)
+
+    def refusal_of(self, before: dict[str, Any], now) -> str:
         with pytest.raises(UserError) as refused:
-            check_origin(WHAT, origins[0], origins[1], now)
+            check_origin(WHAT, before, self.origin(now), now)
         return str(refused.value)
+
+    def origin(self, cache) -> dict[str, Any]:
+        return origin_of(cache, seed=0, batch=8, lanes=None)
 
     def test_a_file_that_changed_is_named(self):
         before = self.cache("a.txt", "b.txt")
@@ -76,8 +81,30 @@ class TestOtherData:
     )
     def test_another_tokenizer_is_named(self, name: str, says: str):
         before, now = self.cache("a.txt"), self.cache("b.txt")
-        before.ledger = replace(before.ledger, tokenizer={"name": name, "fingerprint": "another"})
-        assert f"on other training data than now: {says}. Expected the same" in self.refusal(before, now)
+        origin = self.origin(before)
+        origin["tokensFrom"]["tokenizer"] = {"name": name, "fingerprint": "another"}
+        assert f"on other training data than now: {says}. Expected the same" in self.refusal_of(origin, now)
+
+    def test_the_same_tokens_of_files_that_were_written_again_are_taken(self):
+        before = self.cache("a.txt")
+        (self.folder / "a.txt").touch()
+        now = self.cache("a.txt")
+        assert before.fingerprint != now.fingerprint
+        check_origin(WHAT, self.origin(before), self.origin(now), now)
+
+    def test_a_checkpoint_of_a_version_that_knew_the_digest_alone_is_taken_where_the_tokens_are_the_same(self):
+        cache = self.cache("a.txt")
+        old = {name: value for name, value in self.origin(cache).items() if name not in ("sources", "window")}
+        check_origin(WHAT, old, self.origin(cache), cache)
+        assert "in another order" in self.refusal_of({**old, "data": "of the tokens in another order"}, cache)
+
+    def test_another_window_is_refused(self):
+        cache = self.cache("a.txt")
+        now = origin_of(cache, seed=0, batch=8, lanes=None, window=64)
+        with pytest.raises(
+            UserError, match=r"with spec\.data\.shuffle\.window 'full', and now it is 64.* Set spec\.data"
+        ):
+            check_origin(WHAT, self.origin(cache), now, cache)
 
     def test_what_cannot_be_known_is_not_invented(self):
         before = self.cache("a.txt")

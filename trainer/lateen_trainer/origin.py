@@ -1,31 +1,41 @@
 """What determines the losses of a run besides its model and optimizer, kept with everything that a run goes on from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorstore as ts
 
 from lateen_trainer import storage
-from lateen_trainer.data.cache import FIELD, TokenCache
-from lateen_trainer.data.ledger import LEDGER, Ledger, read_ledger
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.ledger import HEADER, LEDGER
+from lateen_trainer.data.writer import FIELD
+from lateen_trainer.digest import DamagedError, unseal
 from lateen_trainer.errors import TrainerError, UserError
 
+SOURCES, DATA = "sources", "data"
+"""Keys of an origin that say which tokens the run is trained on: the fingerprint of the sources, known from the start,
+and the digest of the tokens, known once the cache is whole. Where either is the same, the tokens are."""
+
 FIELDS = {
-    "data": "training data",
     "seed": "spec.trainer.seed",
     "batch": "spec.trainer.trainBatchSize",
     "lanes": "spec.trainer.lanes",
+    "window": "spec.data.shuffle.window",
 }
 """Keys of an origin whose values must stay the same, in words."""
 
 CONSEQUENCES = {"lanes": "the losses would no longer be those of one run, bit by bit"}
 """What comes of going on with another value, where it is not that the order of the data is another."""
 
+_OTHER_ORDER = "the run would repeat some of the data and skip some"
+
 TOKENS_FROM = "tokensFrom"
 """Key of an origin that says where the tokens came from. It may change, as long as the tokens are the same."""
 
 
-def origin_of(tokens: TokenCache, *, seed: int, batch: int, lanes: int | None) -> dict[str, Any]:
+def origin_of(
+    tokens: TokenCache, *, seed: int, batch: int, lanes: int | None, window: int | None = None
+) -> dict[str, Any]:
     """The origin of a run.
 
     Args:
@@ -33,14 +43,16 @@ def origin_of(tokens: TokenCache, *, seed: int, batch: int, lanes: int | None) -
         seed: `spec.trainer.seed`.
         batch: sequences per step.
         lanes: in elastic mode.
+        window: sequences that are shuffled together; None: all.
     """
-    ledger = tokens.ledger
     return {
-        "data": ledger.digest,
+        SOURCES: tokens.fingerprint,
+        **({DATA: tokens.ledger.digest} if tokens.is_whole else {}),
         "seed": seed,
         "batch": batch,
         **({} if lanes is None else {"lanes": lanes}),
-        TOKENS_FROM: {"cache": tokens.url, "tokenizer": ledger.tokenizer},
+        "window": window,
+        TOKENS_FROM: {"cache": tokens.url, "tokenizer": tokens.header.tokenizer},
     }
 
 
@@ -56,50 +68,73 @@ def check_origin(what: str, before: Mapping[str, Any], now: Mapping[str, Any], t
     Raises:
         UserError: it differs.
     """
-    for name, field in FIELDS.items():
-        if name not in before or name not in now or before[name] == now[name]:
-            continue
-        consequence = CONSEQUENCES.get(name, "the run would repeat some of the data and skip some")
-        if name == "data":
-            changed = "" if tokens is None else f": {_changed(before.get(TOKENS_FROM) or {}, tokens)}"
-            difference, remedy = f"on other {field} than now{changed}. Expected", "Put back what was changed"
-        else:
-            difference = f"with {field} {before[name]!r}, and now it is {now[name]!r}: expected"
-            remedy = f"Set {field} to {before[name]!r}"
-        raise UserError(
-            f"spec.checkpoint.path has {what} {difference} the same, or {consequence}. {remedy}, or name another "
-            "checkpoint.path (`lateen run --fresh` moves the old run aside)."
+    if not _same_tokens(before, now):
+        changed = "" if tokens is None else f": {_changed(before, tokens)}"
+        raise _refusal(
+            what, f"on other training data than now{changed}. Expected", _OTHER_ORDER, "Put back what was changed"
         )
+    for name, field in FIELDS.items():
+        # A version that knew no windows shuffled everything together.
+        unknown = name not in before and name != "window"
+        if unknown or not before or name not in now or before.get(name) == now[name]:
+            continue
+        consequence = CONSEQUENCES.get(name, _OTHER_ORDER)
+        was, is_ = ("full" if name == "window" and value is None else value for value in (before.get(name), now[name]))
+        remedy = "spec.data.shuffle to full" if was == "full" else f"{field} to {was!r}"
+        raise _refusal(what, f"with {field} {was!r}, and now it is {is_!r}: expected", consequence, f"Set {remedy}")
+
+
+def _same_tokens(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether both are of the same tokens; True where it is not known of what the first is."""
+    if SOURCES not in before and DATA not in before:
+        return True
+    return any(name in before and before[name] == now.get(name) for name in (SOURCES, DATA))
+
+
+def _refusal(what: str, difference: str, consequence: str, remedy: str) -> UserError:
+    return UserError(
+        f"spec.checkpoint.path has {what} {difference} the same, or {consequence}. {remedy}, or name another "
+        "checkpoint.path (`lateen run --fresh` moves the old run aside)."
+    )
 
 
 def _changed(before: Mapping[str, Any], tokens: TokenCache) -> str:
     """What makes the tokens other ones, as far as it is known."""
-    now = tokens.ledger
-    tokenizer = before.get("tokenizer") or {}
+    now, origin = tokens.header, before.get(TOKENS_FROM) or {}
+    tokenizer = origin.get("tokenizer") or {}
     if tokenizer.get("fingerprint") not in (None, now.tokenizer["fingerprint"]):
         was, is_ = tokenizer.get("name"), now.tokenizer["name"]
         return (
             f"the tokenizer was {was!r} and is {is_!r}" if was != is_ else f"the files of the tokenizer {is_!r} changed"
         )
-    ledger = _ledger_at(before.get("cache"))
-    if ledger is None:
+    files = _files_at(origin.get("cache"))
+    if files is None:
         return "their digest is another one, and the tokens of before are no longer in spec.data.cacheDir"
-    return _changed_files(ledger, now)
+    if changes := _changed_files(files, now.files):
+        return changes
+    if SOURCES not in before:
+        return "it is by a version of lateen that read data of several parts in another order"
+    return "spec.data.textKey is another one, or the version of lateen"
 
 
-def _ledger_at(url: str | None) -> Ledger | None:
-    """The ledger of the cache of before, if it is still there."""
+def _files_at(url: str | None) -> Sequence[Mapping[str, Any]] | None:
+    """The source files of the cache of before, if it is still there."""
     if url is None:
         return None
     try:
         store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD)).result()
-        return read_ledger(store, storage.join(url, LEDGER))
-    except (ValueError, OSError, TrainerError):
+        for name in (HEADER, LEDGER):  # caches of earlier versions have a ledger alone
+            found = store.read(name).result()
+            if found.state == "value":
+                return unseal(found.value, name)["files"]
+    except (ValueError, KeyError, OSError, TrainerError, DamagedError):
         return None
+    return None
 
 
-def _changed_files(before: Ledger, now: Ledger) -> str:
-    was, is_ = ({file["url"]: file for file in ledger.files} for ledger in (before, now))
+def _changed_files(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> str:
+    """Which files came, went or changed; empty: none."""
+    was, is_ = ({file["url"]: file for file in files} for files in (before, now))
     gone, new = [url for url in was if url not in is_], [url for url in is_ if url not in was]
     other = [url for url in is_ if url in was and is_[url] != was[url]]
     changes = [
@@ -107,4 +142,4 @@ def _changed_files(before: Ledger, now: Ledger) -> str:
         for urls, what in ((other, "changed"), (gone, "is no longer read"), (new, "is new"))
         if urls
     ]
-    return "; ".join(changes) or "spec.data.textKey is another one, or the version of lateen"
+    return "; ".join(changes)

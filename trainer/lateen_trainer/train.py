@@ -67,7 +67,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         if spec.checkpoint.path is not None:
             check_writable(spec.checkpoint.path, field=CHECKPOINTS)
         check_destination(spec.export, run_dir)
-    train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, peers, report)
+    train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, report)
 
     run = Run.build(spec, plan, plan.vocab_size)
     prompts = prompts_of(run, tokenizer)  # refused before the training rather than after it
@@ -127,7 +127,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
 
 
 def open_caches(
-    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, peers: Peers, report: Reporter
+    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter
 ) -> tuple[TokenCache, TokenCache | None]:
     """The tokens of training and validation (None: the job has no validation data), tokenised first if need be."""
     cache_dir = resolve_folder(spec.data.cache_dir or "cache", run_dir)
@@ -136,7 +136,7 @@ def open_caches(
         report.phase(Phase.TOKENIZING, split)
         return open_or_build_cache(
             spec.data, split, tokenizer, cache_dir,
-            is_builder=peers.first,
+            seed=spec.trainer.seed if split == "train" else None,
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ def open_caches(
 
 def _skipped_documents(*caches: TokenCache | None) -> int:
     """Bad documents that the caches were built without."""
-    return sum(count_skipped(cache.ledger.skipped) for cache in caches if cache is not None)
+    return sum(count_skipped(cache.skipped) for cache in caches if cache is not None)
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

@@ -1,7 +1,8 @@
 """A process that builds a cache and may kill itself in the middle, as the tests of `build` start it.
 
-Its argument is JSON: `urls`, `cache_dir`, `tokenizer`, and `die`: the name of a function of `build` and the number
-of the call (from 0) before which the process sends itself SIGKILL; null: it lives, and prints what it built.
+Its argument is JSON: `urls`, `cache_dir`, `tokenizer`, and `die`: the name of a function (`module.function` or
+`module.class.function` of lateen_trainer.data) and the number of the call (from 0) before which the process sends
+itself SIGKILL; null: it lives, and prints what it built. `part`: bytes of a part (default: that of `Layout`).
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from itertools import count
 
 from lateen_api.spec import DataSpec
@@ -34,16 +36,19 @@ def main() -> None:
     arguments = json.loads(sys.argv[1])
     if arguments["die"]:
         name, call = arguments["die"]
-        setattr(build, name, deadly(getattr(build, name), call))
+        module, *path, function = name.split(".")
+        owner = import_module(f"lateen_trainer.data.{module}")
+        for attribute in path:
+            owner = getattr(owner, attribute)
+        setattr(owner, function, deadly(getattr(owner, function), call))
     build._BATCH = 1000  # so that a batch is about a shard
     cache = open_or_build_cache(
         DataSpec(tokenizer=arguments["tokenizer"], train_urls=arguments["urls"]),
         "train",
         load_tokenizer(arguments["tokenizer"]),
         arguments["cache_dir"],
-        is_builder=True,
-        progress=lambda text: print(text, file=sys.stderr, flush=True),
-        layout=Layout(chunk=64, shard=1024),
+        progress=lambda now: print(now, file=sys.stderr, flush=True),
+        layout=Layout(chunk=64, shard=1024, part=arguments.get("part", Layout.part)),
     )
     cache.verify()
     print(json.dumps({"digest": cache.ledger.digest, "tokens": len(cache), "documents": cache.ledger.documents}))

@@ -65,13 +65,13 @@ def test_a_vocabulary_beyond_16_bits_is_stored_in_32(corpus, tmp_path, layout, m
 
 
 def test_the_array_can_be_opened_as_zarr3(cache, corpus, layout):
-    array = ts.open({"driver": "zarr3", "kvstore": f"file://{cache.url}/tokens/"}).result()
+    array = ts.open({"driver": "zarr3", "kvstore": f"file://{cache.url}/data/00000/tokens/"}).result()
     content = b"".join(path.read_bytes() + b"\n" for path in sorted(corpus.iterdir()))
     assert array.shape == (len(content),)
     assert array.dtype == ts.uint16
     text = array.read().result()
     assert bytes(np.where(text == 256, ord("\n"), text).astype(np.uint8)) == content
-    assert len(list(Path(cache.url, "tokens/c").iterdir())) == -(-len(content) // layout.shard)
+    assert len(list(Path(cache.url, "data/00000/tokens/c").iterdir())) == -(-len(content) // layout.shard)
 
 
 def test_the_ledger_says_what_the_cache_is_of(cache, corpus):
@@ -144,11 +144,12 @@ def result(process: subprocess.Popen) -> dict[str, object]:
 
 
 DEATHS = {
-    "before the first shard": ("_tokenized", 0),
-    "behind the first shard, before the state": ("chained", 0),
-    "behind a later shard, before the state": ("chained", 5),
-    "before the length is known": ("write_metadata", 0),
-    "before the ledger": ("Ledger", 0),
+    "before the first shard": ("build._tokenized", 0),
+    "behind the first shard, before the state": ("writer.chained", 0),
+    "behind a later shard, before the state": ("writer.chained", 5),
+    "before the length is known": ("writer.write_metadata", 0),
+    "before the record": ("writer.Record", 0),
+    "before the ledger": ("builder.Builder._finish", 0),
 }
 
 
@@ -173,7 +174,7 @@ def test_a_build_that_is_killed_again_and_again_still_ends(corpus, bpe_folder, t
     shards = -(-len(whole) // layout.shard)
     assert shards >= 4
     for _ in range(shards - 1):
-        process = start(urls, tmp_path / "killed", str(bpe_folder), ("chained", 1))
+        process = start(urls, tmp_path / "killed", str(bpe_folder), ("writer.chained", 1))
         process.communicate(timeout=60)
         assert process.returncode == -signal.SIGKILL
     completed = build(urls, tmp_path / "killed", layout, tokenizer=str(bpe_folder))
@@ -215,8 +216,8 @@ def test_a_kill_at_any_moment_is_mended(tmp_path, layout):
 )
 def test_a_state_that_is_damaged_starts_the_build_anew(corpus, tmp_path, layout, damage):
     urls = [f"{corpus}/*.txt"]
-    start(urls, tmp_path / "cache", "bytes", ("chained", 5)).communicate(timeout=60)
-    (state,) = (tmp_path / "cache").rglob("building.json")
+    start(urls, tmp_path / "cache", "bytes", ("writer.chained", 5)).communicate(timeout=60)
+    (state,) = (tmp_path / "cache").rglob("building/*.json")
     state.write_text(damage(state.read_text()))
     completed = build(urls, tmp_path / "cache", layout)
     completed.verify()

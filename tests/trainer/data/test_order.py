@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lateen_trainer.data.order import BatchOrder, Permutation
+from lateen_trainer.data.order import BatchOrder, Permutation, SequenceOrder
 
 POWERS = [2**exponent + offset for exponent in range(1, 13) for offset in (-1, 0, 1)]
 LARGE = [95_000_001, 100_000_007, 2**32 - 1, 2**32 + 1, 10**12 + 39, 2**53 + 1, 2**62]
@@ -127,3 +127,73 @@ def test_negative_steps_are_refused():
 def test_positions_outside_are_refused():
     with pytest.raises(IndexError, match=r"outside 0\.\.9"):
         Permutation(10, "key")(np.array([10]))
+
+
+EDGES = sorted({1, 2, 3, 7, 64, 101, 997, 9973, 10_000, *(2**e + o for e in (6, 10, 13) for o in (-1, 0, 1))})
+
+
+@pytest.mark.parametrize("sequences", EDGES)
+@pytest.mark.parametrize("window", [1, 7, 101, 1024, 10_001])
+def test_windows_hold_every_sequence_once_per_epoch(sequences, window):
+    sequences = min(sequences, 50 * window)
+    order = SequenceOrder(sequences, seed=4, window=window)
+    for epoch in (0, 1, 5):
+        items = order.indices(np.arange(epoch * sequences, (epoch + 1) * sequences))
+        assert np.array_equal(np.sort(items), np.arange(sequences))
+
+
+@given(sequences=st.integers(1, 10_000), window=st.integers(1, 12_000), seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=40, deadline=None)
+def test_the_first_epoch_takes_windows_as_they_lie_and_later_ones_keep_them_together(sequences, window, seed):
+    order = SequenceOrder(sequences, seed, window)
+    count = -(-sequences // window)
+    assume(count <= 60)
+    first, second = (order.indices(np.arange(epoch * sequences, (epoch + 1) * sequences)) for epoch in (0, 1))
+    assert np.array_equal(first // window, np.arange(sequences) // window)
+    changes = np.flatnonzero(np.diff(second // window))
+    assert len(changes) == count - 1  # each window is one run
+
+
+@pytest.mark.parametrize("window", [1000, 5000])
+def test_a_data_set_within_one_window_has_the_order_of_full(window):
+    positions = np.arange(3500)
+    assert np.array_equal(
+        SequenceOrder(1000, 3, window).indices(positions), SequenceOrder(1000, 3, None).indices(positions)
+    )
+
+
+def test_later_epochs_permute_the_windows():
+    order = SequenceOrder(100_000, seed=0, window=1000)
+    windows = order.indices(np.arange(100_000, 200_000, 1000)) // 1000
+    assert sorted(windows.tolist()) == list(range(100))
+    assert (windows == np.arange(100)).sum() < 8  # one is expected
+
+
+def test_the_order_of_whole_windows_is_known_before_the_number_of_sequences():
+    known, unknown = SequenceOrder(10_500, 8, 1000), SequenceOrder(None, 8, 1000)
+    positions = np.arange(10_000)
+    assert np.array_equal(known.indices(positions), unknown.indices(positions))
+    assert [unknown.needed(np.array([position])) for position in (0, 999, 1000, 9_999)] == [1000, 1000, 2000, 10_000]
+    assert SequenceOrder(10_500, 8).needed(np.array([0])) is None
+
+
+def test_a_step_far_into_a_run_of_three_billion_sequences_costs_no_more_than_the_first():
+    sequences, window = 3_000_000_019, 1_000_000
+    order = SequenceOrder(sequences, 1, window)
+    at = 41 * sequences + np.random.default_rng(0).integers(0, sequences, 40)
+    items = order.indices(at)
+    assert len(np.unique(items)) == len(at)
+    # All of the epoch's positions in the window of one of them hold that window's items, found by the neighbours.
+    around = order.indices(np.arange(at[0] - 50, at[0] + 50))
+    assert len(np.unique(around)) == 100 and len(np.unique(around // window)) <= 2
+
+
+def test_sources_have_orders_of_their_own():
+    first, second = (SequenceOrder(1000, 0, key=key).indices(np.arange(1000)) for key in ("web", "books"))
+    assert (first == second).sum() < 8
+
+
+def test_the_order_of_windows_never_changes():
+    """Golden values, as for whole epochs."""
+    order = SequenceOrder(1000, 7, 300)
+    assert order.indices(np.array([0, 299, 300, 999, 1000, 1999])).tolist() == [16, 40, 384, 995, 373, 68]

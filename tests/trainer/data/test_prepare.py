@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ import pytest
 import tensorstore as ts
 from lateen_api.spec import DataSourceSpec, DataSpec
 from lateen_trainer import storage
+from lateen_trainer.data.build_progress import BuildProgress
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import DataError, LostPeerError, UserError
@@ -65,9 +67,10 @@ def test_the_tokens_do_not_depend_on_the_layout(spec, tmp_path, layout):
 
 
 def test_the_builder_reports_progress(spec, tmp_path, layout):
-    reports: list[str] = []
+    reports: list[BuildProgress] = []
     cache = prepare(spec, str(tmp_path / "cache"), progress=reports.append, layout=layout)
-    assert reports[-1] == f"9 of 9 files tokenized, {len(cache):,} tokens"
+    assert str(reports[-1]).startswith(f"9 of 9 files tokenized, {len(cache):,} tokens")
+    assert (reports[-1].parts, reports[-1].of_parts, reports[-1].documents) == (1, 1, 9)
 
 
 def test_others_wait_for_the_builder(spec, tmp_path, layout):
@@ -76,7 +79,12 @@ def test_others_wait_for_the_builder(spec, tmp_path, layout):
 
     def wait() -> None:
         cache = prepare(
-            spec, str(tmp_path / "cache"), is_builder=False, progress=waiting.append, timeout=30, layout=layout
+            spec,
+            str(tmp_path / "cache"),
+            is_builder=False,
+            progress=lambda now: waiting.append(str(now)),
+            timeout=30,
+            layout=layout,
         )
         caches.append(len(cache))
 
@@ -88,15 +96,14 @@ def test_others_wait_for_the_builder(spec, tmp_path, layout):
     for thread in threads:
         thread.join()
     assert caches == [len(cache), len(cache)]
-    assert all(report.startswith("waiting for process 0: ") for report in waiting)
-    assert waiting
+    assert "0 of 9 files tokenized, 0 tokens" in waiting
 
 
 def test_waiting_for_a_builder_that_works_elsewhere_ends(spec, corpus, tmp_path, layout):
     with pytest.raises(UserError) as raised:
         prepare(spec, str(tmp_path / "cache"), is_builder=False, timeout=0.2, layout=layout)
     text = str(raised.value)
-    assert text.startswith(f"spec.data.cacheDir: process 0 has not begun {tmp_path}/cache/train-")
+    assert text.startswith(f"spec.data.cacheDir: no process has begun to build {tmp_path}/cache/train-")
     size = sum((corpus / f"part-{number}.txt").stat().st_size for number in range(1, 10))
     assert "within 0.2 s, while this process waits for it. Expected a folder that all hosts share" in text
     assert f"(this one sees 9 files, {size:,} bytes)" in text
@@ -106,16 +113,17 @@ def test_waiting_for_a_builder_that_has_stopped_ends(spec, tmp_path, layout):
     class StopError(Exception):
         pass
 
-    def stop(text: str) -> None:
-        if text.startswith("3 of 9"):
+    def stop(now: BuildProgress) -> None:
+        if now.files == 8:
             raise StopError
 
+    small = replace(layout, part=1500)  # one file each
     with pytest.raises(StopError):
-        prepare(spec, str(tmp_path / "cache"), progress=stop, layout=layout)
+        prepare(spec, str(tmp_path / "cache"), progress=stop, layout=small)
     with pytest.raises(LostPeerError) as raised:
-        prepare(spec, str(tmp_path / "cache"), is_builder=False, timeout=0.2, layout=layout)
-    assert str(raised.value).startswith(f"Process 0 has made no progress with {tmp_path}/cache/train-")
-    assert "for 0.2 s (it was at file 3 of 9)" in str(raised.value)
+        prepare(spec, str(tmp_path / "cache"), is_builder=False, timeout=0.2, layout=small)
+    assert str(raised.value).startswith(f"The builders of {tmp_path}/cache/train-")
+    assert "have made no progress for 0.2 s (7 of its parts are whole)" in str(raised.value)
 
 
 def test_tokens_that_others_have_made_may_be_read_only(spec, layout, monkeypatch):
@@ -139,7 +147,7 @@ def test_a_ledger_that_is_damaged_is_named(spec, tmp_path, layout):
     with pytest.raises(DataError) as raised:
         prepare(spec, str(tmp_path / "cache"), layout=layout)
     assert str(raised.value).startswith(f"{path} is no ledger of a cache: ")
-    assert str(raised.value).endswith("Delete the folder; the cache is built anew.")
+    assert str(raised.value).endswith("Delete the cache's folder; it is built again.")
 
 
 def test_mixtures_are_refused(tmp_path):
@@ -195,12 +203,13 @@ def test_a_remote_cache_whose_array_is_damaged_is_named(spec, layout, damage, sa
     context = ts.Context()
     url = prepare(spec, "memory://damaged", layout=layout, context=context).url
     store = ts.KvStore.open({"driver": "memory", "path": f"{url.removeprefix('memory://')}/"}, context=context).result()
-    store.write("tokens/zarr.json", damage(store.read("tokens/zarr.json").result().value)).result()
+    metadata = "data/00000/tokens/zarr.json"
+    store.write(metadata, damage(store.read(metadata).result().value)).result()
     with pytest.raises(DataError) as raised:
-        prepare(spec, "memory://damaged", layout=layout, context=context)
-    assert str(raised.value).startswith(f"The cache of tokens is corrupt: {url}: {says}")
+        prepare(spec, "memory://damaged", layout=layout, context=context).rows(np.array([0]), 5)
+    assert str(raised.value).startswith(f"The cache of tokens is corrupt: {url}/data/00000/tokens: {says}")
     assert str(raised.value).endswith(
-        "Delete the cache's folder; it is built anew, with the same tokens, at the next start."
+        "Delete the cache's folder; it is built again, with the same tokens, at the next start."
     )
 
 
@@ -212,4 +221,4 @@ def test_a_ledger_of_other_values_is_named(spec, tmp_path, layout, field, value)
     with pytest.raises(DataError) as raised:
         prepare(spec, str(tmp_path / "cache"), layout=layout)
     says = "ledger.json does not have the digest it states"
-    assert str(raised.value) == f"{path} is no ledger of a cache: {says}. Delete the folder; the cache is built anew."
+    assert str(raised.value) == f"{path} is no ledger of a cache: {says}. Delete the cache's folder; it is built again."

@@ -7,21 +7,40 @@ import pytest
 import tensorstore as ts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lateen_trainer.data.cache import TokenCache, open_cache
-from lateen_trainer.data.layout import ARRAY, open_array
-from lateen_trainer.data.reader import MappedTokens, StoredTokens
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.layout import open_array
+from lateen_trainer.data.reader import ArrayReader, MappedArray, StoredArray
 from lateen_trainer.errors import DataError
 
 
-def mapped(cache: TokenCache) -> MappedTokens:
+class Rows:
+    """Runs of an array by one of its readers."""
+
+    def __init__(self, reader: ArrayReader):
+        self._reader = reader
+
+    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
+        rows = np.empty((len(starts), length), np.int32)
+        with ts.Batch() as batch:
+            pending = [self._reader.fetch(row, start, batch) for row, start in zip(rows, starts.tolist(), strict=True)]
+        for wait in pending:
+            if wait is not None:
+                wait()
+        return rows
+
+
+TOKENS = "data/00000/tokens"
+
+
+def mapped(cache: TokenCache) -> Rows:
     ledger = cache.ledger
-    return MappedTokens(
-        Path(cache.url, ARRAY), tokens=ledger.tokens, dtype=np.dtype(ledger.dtype), layout=ledger.layout
-    )
+    dtype = np.dtype(ledger.dtype)
+    return Rows(MappedArray(Path(cache.url, TOKENS), length=ledger.tokens, dtype=dtype, layout=ledger.layout))
 
 
-def stored(cache: TokenCache) -> StoredTokens:
-    return StoredTokens(open_array({"driver": "file", "path": f"{cache.url}/"}, ts.Context()), cache.url)
+def stored(cache: TokenCache) -> Rows:
+    array = open_array({"driver": "file", "path": f"{cache.url}/"}, TOKENS, ts.Context())
+    return Rows(StoredArray(array, cache.url))
 
 
 READERS = [mapped, stored]
@@ -58,7 +77,7 @@ def flip(path: Path, position: int) -> None:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("position", [0, 127, 128, 131])
 def test_a_flipped_bit_in_a_chunk_or_its_checksum_is_found(cache, reader, position):
-    flip(Path(cache.url, "tokens/c/1"), position)
+    flip(Path(cache.url, "data/00000/tokens/c/1"), position)
     tokens = reader(cache)
     tokens.read(np.array([0, 1024 + 64]), 64)  # the chunks beside it can be read
     with pytest.raises(DataError, match="The cache of tokens is corrupt: "):
@@ -67,40 +86,40 @@ def test_a_flipped_bit_in_a_chunk_or_its_checksum_is_found(cache, reader, positi
 
 @pytest.mark.parametrize("position", [-1, -5, -260])
 def test_a_flipped_bit_in_the_index_of_a_shard_is_found(cache, position):
-    flip(Path(cache.url, "tokens/c/1"), position)
-    with pytest.raises(DataError, match=r"tokens/c/1: the CRC of its index is wrong"):
+    flip(Path(cache.url, "data/00000/tokens/c/1"), position)
+    with pytest.raises(DataError, match=r"data/00000/tokens/c/1: the CRC of its index is wrong"):
         mapped(cache)
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_lost_shard_is_found(cache, reader):
-    Path(cache.url, "tokens/c/2").unlink()
+    Path(cache.url, "data/00000/tokens/c/2").unlink()
     with pytest.raises(DataError, match=r"corrupt: .*tokens/c/2"):
         reader(cache).read(np.array([2048]), 10)
 
 
 @pytest.mark.parametrize("size", [0, 100, 1000, 2001])
 def test_a_shard_that_was_cut_off_is_found(cache, size):
-    path = Path(cache.url, "tokens/c/0")
+    path = Path(cache.url, "data/00000/tokens/c/0")
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DataError, match=r"corrupt: .*tokens/c/0: (it is \d+ bytes long|the CRC of its index is wrong)"):
         mapped(cache)
 
 
 def test_the_message_says_what_to_do(cache):
-    Path(cache.url, "tokens/c/0").unlink()
+    Path(cache.url, "data/00000/tokens/c/0").unlink()
     with pytest.raises(DataError) as raised:
-        open_cache(cache.url, cache.ledger, ts.Context())
+        cache.rows(np.array([0]), 10)
     assert str(raised.value) == (
-        f"The cache of tokens is corrupt: {cache.url}/tokens/c/0: it cannot be read: No such file or directory. "
-        "Delete the cache's folder; it is built anew, with the same tokens, at the next start."
+        f"The cache of tokens is corrupt: {cache.url}/{TOKENS}/c/0: it cannot be read: No such file or directory. "
+        "Delete the cache's folder; it is built again, with the same tokens, at the next start."
     )
 
 
 def test_verify_finds_tokens_that_are_others_in_whole_chunks(cache):
     """A shard of another cache has right checksums, but is not what the ledger tells of."""
-    first, second = Path(cache.url, "tokens/c/0"), Path(cache.url, "tokens/c/1")
+    first, second = Path(cache.url, "data/00000/tokens/c/0"), Path(cache.url, "data/00000/tokens/c/1")
     cache.verify()
     second.write_bytes(first.read_bytes())
-    with pytest.raises(DataError, match="holds other tokens than were written"):
-        open_cache(cache.url, cache.ledger, ts.Context()).verify()
+    with pytest.raises(DataError, match="00000/tokens holds other tokens than were written"):
+        cache.verify()

@@ -1,83 +1,306 @@
-"""A whole cache: the tokens of a split, read in runs."""
+"""The tokens of a split as one stream: the parts of its cache, in their order, as far as they are there.
 
-from collections.abc import Iterator
+Reading does not depend on who builds the cache. While it is built, the stream grows at its end, by whole parts.
+"""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
 from lateen_trainer import storage
-from lateen_trainer.data.layout import ARRAY, open_array
-from lateen_trainer.data.ledger import LEDGER, Ledger, chained
-from lateen_trainer.data.reader import MappedTokens, StoredTokens, TokenReader, corrupt_cache
+from lateen_trainer.data import ledger as ledgers
+from lateen_trainer.data.layout import COUNTED, DOCUMENT_ENDS, TOKENS, Layout, dtype_of, folder, open_array
+from lateen_trainer.data.ledger import HEADER, LEDGER, Header, Ledger, Record, chained
+from lateen_trainer.data.reader import ArrayReader, Fetched, MappedArray, StoredArray, corrupt_cache
+from lateen_trainer.data.writer import FIELD
 from lateen_trainer.errors import DataError
 
-FIELD = "spec.data.cacheDir"
+_OUT = {TOKENS: np.dtype(np.int32), COUNTED: np.dtype(np.uint8)}
+_RECORDS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class StreamPart:
+    """A whole part in the stream."""
+
+    number: int
+    """In the cache."""
+
+    first_token: int
+    """Of the stream."""
+
+    first_document: int
+    """Of the stream."""
+
+    record: Record
+
+    @property
+    def end(self) -> int:
+        """The stream's first token behind the part."""
+        return self.first_token + self.record.tokens
 
 
 class TokenCache:
-    """The tokens of all documents of a split, an end-of-text token behind each."""
+    """The tokens of all documents of a split, an end-of-text token behind each.
 
-    def __init__(self, url: str, ledger: Ledger, reader: TokenReader):
-        self.url = url
-        self.ledger = ledger
-        self._reader = reader
+    All methods may be called by several threads at once.
+
+    Args:
+        url: of the cache's folder.
+        store: that folder.
+        context: TensorStore's.
+        fingerprint: of what the cache is of.
+        split: `train` or `validation`.
+        order: numbers of the parts in the order of the stream.
+        layout: of the arrays.
+        dtype: of the tokens on disk.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        store: ts.KvStore,
+        context: ts.Context,
+        *,
+        fingerprint: str,
+        split: str,
+        order: Sequence[int],
+        layout: Layout,
+        dtype: np.dtype,
+    ):
+        self.url, self.fingerprint, self.split, self.order = url, fingerprint, split, tuple(order)
+        self._store, self._context, self._layout, self._dtype = store, context, layout, dtype
+        self._parts: list[StreamPart] = []
+        self._begins: list[int] = []
+        self._ledger: Ledger | None = None
+        self._readers: dict[tuple[str, int], ArrayReader] = {}
+        self._lock = threading.Lock()
+        self.look()
 
     def __len__(self) -> int:
-        """Tokens."""
+        """Tokens of the whole stream, which must be whole."""
         return self.ledger.tokens
 
+    @property
+    def ledger(self) -> Ledger:
+        """What the cache holds. Only a whole cache has one."""
+        if self._ledger is None:
+            raise RuntimeError(f"{self.url} is not whole yet: {len(self._parts)} of {len(self.order)} parts are there")
+        return self._ledger
+
+    @property
+    def header(self) -> Header:
+        """What the cache is of.
+
+        Raises:
+            DataError: the file that says so is lost or damaged.
+        """
+        if self._ledger is not None:
+            return self._ledger
+        with storage.explained(self.url, field=FIELD):
+            header = ledgers.read_header(self._store, self.url)
+        if header is None:
+            raise corrupt_cache(storage.join(self.url, HEADER), "it is lost")
+        return header
+
+    @property
+    def is_whole(self) -> bool:
+        return self._ledger is not None
+
+    @property
+    def parts(self) -> Sequence[StreamPart]:
+        """The parts at the beginning of the stream that are there without a gap, in its order."""
+        return self._parts
+
+    @property
+    def tokens_ready(self) -> int:
+        """Tokens from the beginning of the stream on that can be read."""
+        return self._parts[-1].end if self._parts else 0
+
+    @property
+    def documents_ready(self) -> int:
+        """Documents that end among them."""
+        return self._parts[-1].first_document + self._parts[-1].record.documents if self._parts else 0
+
+    @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """Bad documents that the parts that are there were built without: `SkippedDocuments.to_json`."""
+        return [file for part in sorted(self._parts, key=lambda part: part.number) for file in part.record.skipped]
+
+    def look(self) -> bool:
+        """Looks for parts that have become whole; whether all are.
+
+        Raises:
+            DataError: a record or the ledger is damaged.
+            TrainerError: the storage cannot be read.
+        """
+        with self._lock, storage.explained(self.url, field=FIELD):
+            if self._ledger is not None:
+                return True
+            ledger = ledgers.read_ledger(self._store, self.url)
+            if ledger is not None:
+                self._check(ledger)
+                self._append(dict(enumerate(ledger.parts)))
+                self._ledger = ledger
+                return True
+            while next_ones := self.order[len(self._parts) :][:_RECORDS_AT_ONCE]:
+                before = len(self._parts)
+                self._append(ledgers.read_records(self._store, self.url, next_ones))
+                if len(self._parts) < before + len(next_ones):
+                    break
+            return False
+
     def rows(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """`length` tokens from each of `starts`: int32 (starts, length). Several threads may read at once.
+        """`length` tokens from each of `starts`: int32 (starts, length).
+
+        Raises:
+            DataError: a chunk is lost or corrupt.
+            IndexError: they are not there (yet).
+        """
+        return self._rows(TOKENS, starts, length)
+
+    def counted(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Whether the predictions of the same tokens count in the loss: uint8 (starts, length). Of conversations only.
+
+        Raises:
+            DataError: a chunk is lost or corrupt.
+            IndexError: they are not there (yet).
+        """
+        return self._rows(COUNTED, starts, length)
+
+    def document_ends(self, part: StreamPart) -> np.ndarray:
+        """Where the documents of a part end: int64 (documents,), positions in the stream behind each one's end-of-text
+        token, ascending.
 
         Raises:
             DataError: a chunk is lost or corrupt.
         """
-        return self._reader.read(starts, length)
+        ends = np.empty(part.record.documents, np.uint64)
+        reader = self._stored(DOCUMENT_ENDS, part)
+        with ts.Batch() as batch:
+            fetched = reader.fetch(ends, 0, batch) if len(ends) else None
+        if fetched is not None:
+            fetched()
+        return ends.astype(np.int64) + part.first_token
 
     def blocks(self, size: int = 1 << 20) -> Iterator[np.ndarray]:
-        """All tokens in order, in int32 arrays of up to `size`."""
-        for start in range(0, len(self), size):
-            yield self.rows(np.array([start]), min(size, len(self) - start))[0]
+        """All tokens that are there, in order, in int32 arrays of up to `size`."""
+        ready = self.tokens_ready
+        for start in range(0, ready, size):
+            yield self.rows(np.array([start]), min(size, ready - start))[0]
 
     def verify(self) -> None:
-        """Reads all tokens and compares their digest with the ledger's.
+        """Reads everything and compares the digests with those of the records.
 
         Raises:
-            DataError: they are not the tokens that were written.
+            DataError: a part holds something else than was written.
         """
-        digest = ""
-        for shard in self.blocks(self.ledger.layout.shard):
-            digest = chained(digest, shard.astype(self.ledger.dtype).tobytes())
-        if digest != self.ledger.digest:
-            raise DataError(
-                f"{self.url} holds other tokens than were written: their digest is {digest}, in {LEDGER} "
-                f"it is {self.ledger.digest}. Delete the folder; the cache is built anew."
+        for part in self._parts:
+            self.verify_part(part)
+
+    def verify_part(self, part: StreamPart) -> None:
+        """`verify` for one part."""
+        expected = {TOKENS: part.record.digest, **part.record.digests}
+        for name, digest in expected.items():
+            found = ""
+            for shard in self._shards(name, part):
+                found = chained(found, shard.tobytes())
+            if found != digest:
+                raise DataError(
+                    f"{storage.join(self.url, folder(part.number), name)} holds other tokens than were written: their "
+                    f"digest is {found}, its record says {digest}. Delete the cache's folder; it is built again."
+                )
+
+    def _shards(self, name: str, part: StreamPart) -> Iterator[np.ndarray]:
+        """An array of a part shard by shard, as it lies on disk."""
+        length = part.record.documents if name == DOCUMENT_ENDS else part.record.tokens
+        dtype, size = dtype_of(name, self._dtype), self._layout.of(name).shard
+        for start in range(0, length, size):
+            shard = np.empty(min(size, length - start), dtype)
+            with ts.Batch() as batch:
+                fetched = self._reader(name, part).fetch(shard, start, batch)
+            if fetched is not None:
+                fetched()
+            yield shard
+
+    def _rows(self, name: str, starts: np.ndarray, length: int) -> np.ndarray:
+        rows = np.empty((len(starts), length), _OUT[name])
+        if len(starts) and (min(starts) < 0 or max(starts) + length > self.tokens_ready):
+            raise IndexError(
+                f"tokens {min(starts)} to {max(starts) + length} of {self.url}: {self.tokens_ready} are there"
             )
+        waiting: list[Fetched] = []
+        with ts.Batch() as batch:
+            for row, start in zip(rows, starts.tolist(), strict=True):
+                self._fetch(name, row, start, batch, waiting.append)
+        for wait in waiting:
+            wait()
+        return rows
 
+    def _fetch(self, name: str, row: np.ndarray, start: int, batch: ts.Batch, add: Callable[[Fetched], None]) -> None:
+        """Fills a row, part by part."""
+        index, done = bisect_right(self._begins, start) - 1, 0
+        while done < len(row):
+            part = self._parts[index]
+            count = min(len(row) - done, part.end - start - done)
+            if count > 0:
+                reader = self._reader(name, part)
+                fetched = reader.fetch(row[done : done + count], start + done - part.first_token, batch)
+                if fetched is not None:
+                    add(fetched)
+                done += count
+            index += 1
 
-def open_cache(url: str, ledger: Ledger, context: ts.Context) -> TokenCache:
-    """The whole cache in the folder `url`: mapped into memory where it is local, else read by TensorStore.
+    def _reader(self, name: str, part: StreamPart) -> ArrayReader:
+        """Opened at the first use: a large cache has thousands of parts."""
+        reader = self._readers.get((name, part.number))
+        if reader is None:
+            reader = self._readers[name, part.number] = self._open(name, part)
+        return reader
 
-    Raises:
-        DataError: parts of it are lost or corrupt.
-        UserError: it cannot be read.
-    """
-    folder = storage.local_path(url)
-    if folder is not None:
-        reader = MappedTokens(folder / ARRAY, tokens=ledger.tokens, dtype=np.dtype(ledger.dtype), layout=ledger.layout)
-        return TokenCache(url, ledger, reader)
-    with storage.explained(url, field=FIELD):
-        try:
-            array = open_array(storage.kvstore_spec(url, field=FIELD), context)
-        except ValueError as error:
-            # There is a ledger, so there is a bucket: what is not found is a part of the cache.
-            if str(error).startswith(("NOT_FOUND", "FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT")):
-                problem = str(error).partition(" [tensorstore_spec=")[0]
-                raise corrupt_cache(url, problem) from error
-            raise
-    if array.shape != (ledger.tokens,):
-        raise DataError(
-            f"{url} holds {array.shape[0]:,} tokens, but its {LEDGER} says {ledger.tokens:,}. "
-            "Delete the folder; the cache is built anew, with the same tokens."
-        )
-    return TokenCache(url, ledger, StoredTokens(array, url))
+    def _open(self, name: str, part: StreamPart) -> ArrayReader:
+        local = storage.local_path(self.url)
+        if local is None or name == DOCUMENT_ENDS:
+            return self._stored(name, part)
+        dtype = dtype_of(name, self._dtype)
+        path = local / folder(part.number) / name
+        return MappedArray(path, length=part.record.tokens, dtype=dtype, layout=self._layout.of(name))
+
+    def _stored(self, name: str, part: StreamPart) -> StoredArray:
+        path = f"{folder(part.number)}/{name}"
+        where = storage.join(self.url, path)
+        with storage.explained(self.url, field=FIELD):
+            try:
+                array = open_array(storage.kvstore_spec(self.url, field=FIELD), path, self._context)
+            except ValueError as error:
+                # There is a record, so there is a bucket: what is not found is a part of the cache.
+                if str(error).startswith(("NOT_FOUND", "FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT")):
+                    problem = str(error).partition(" [tensorstore_spec=")[0]
+                    raise corrupt_cache(where, problem) from error
+                raise
+        expected = part.record.documents if name == DOCUMENT_ENDS else part.record.tokens
+        if array.shape != (expected,):
+            raise corrupt_cache(where, f"it holds {array.shape[0]:,} items, and its record says {expected:,}")
+        return StoredArray(array, where)
+
+    def _append(self, records: dict[int, Record]) -> None:
+        """Takes up the records that come next in the stream."""
+        for number in self.order[len(self._parts) :]:
+            if number not in records:
+                return
+            part = StreamPart(number, self.tokens_ready, self.documents_ready, records[number])
+            # Readers look a position up among the beginnings first.
+            self._parts.append(part)
+            self._begins.append(part.first_token)
+
+    def _check(self, ledger: Ledger) -> None:
+        if len(ledger.parts) != len(self.order):
+            raise DataError(
+                f"{storage.join(self.url, LEDGER)} has {len(ledger.parts)} parts, and the source files make "
+                f"{len(self.order)}. Delete the folder; the cache is built again."
+            )

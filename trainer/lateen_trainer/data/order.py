@@ -1,7 +1,7 @@
 """Which sequences form the batch of a step: a pure function of (seed, step), in constant memory.
 
-Each epoch is a permutation of all sequences, computed item by item by a Feistel network over the
-mixed-radix domain a × b ≥ n (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002, method FE2):
+Each epoch, or each window of one, is a permutation of its sequences, computed item by item by a Feistel network over
+the mixed-radix domain a × b ≥ n (Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002, method FE2):
 position x = l + a·r, and rounds alternate l ← l + F(r) mod a and r ← r + F(l) mod b. Values from n on are
 walked along their cycle until one below n appears, which keeps the whole a bijection of 0..n-1.
 """
@@ -81,32 +81,111 @@ def _hash(values: np.ndarray, key: np.uint64) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-class BatchOrder:
-    """Epoch follows epoch without a seam: item k of the run is row k mod batch_size of step k // batch_size.
+class SequenceOrder:
+    """The sequences of one source, epoch after epoch without a seam: which one stands at a position of the run.
+
+    An epoch is a permutation of all sequences. With a window it is one of windows of `window` sequences, of which the
+    last may be shorter: each is permuted within itself; the first epoch takes the windows as they lie in the stream,
+    so that it can begin when the first one is there, and later epochs permute the windows too.
 
     Args:
-        num_sequences: sequences of the data set.
-        batch_size: sequences in a step.
+        num_sequences: sequences of the source; None: not known yet. Then all windows are whole ones of the first
+            epoch, and only positions in windows that are known to be there may be looked up.
         seed: another seed gives another order.
+        window: sequences of a window; None: one window holds all.
+        key: the source's name where a run has several, so that each has an order of its own.
     """
 
-    def __init__(self, num_sequences: int, batch_size: int, seed: int):
-        if num_sequences < 1 or batch_size < 1:
-            raise ValueError(f"{num_sequences} sequences in batches of {batch_size}: expected at least 1 of each")
+    def __init__(self, num_sequences: int | None, seed: int, window: int | None = None, key: str = ""):
+        size = num_sequences if window is None else window
+        if size is None:
+            raise ValueError("a number of sequences that is not known: expected a window")
+        if min(size, size if num_sequences is None else num_sequences) < 1:
+            raise ValueError(f"{num_sequences} sequences in windows of {window}: expected at least 1 of each")
         self.num_sequences = num_sequences
+        self.window = window
+        self._size = size if num_sequences is None else min(num_sequences, size)
+        self._windows: int | None = None
+        self._last = self._size
+        if num_sequences is not None:
+            self._windows = -(-num_sequences // self._size)
+            self._last = num_sequences - (self._windows - 1) * self._size
+        self._name = f"lateen order: seed {seed}" + (f", source {key}" if key else "")
+
+    def indices(self, positions: np.ndarray) -> np.ndarray:
+        """The sequences at `positions`, which count on over epochs: int64 of the same shape, [positions]."""
+        positions = np.asarray(positions, np.int64)
+        if positions.size and positions.min() < 0:
+            raise ValueError(f"position {positions.min()}: expected 0 or more")
+        if self.num_sequences is None:
+            epochs, within = np.zeros_like(positions), positions
+        else:
+            epochs, within = np.divmod(positions, self.num_sequences)
+        result = np.empty_like(positions)
+        for epoch in np.unique(epochs).tolist():
+            chosen = epochs == epoch
+            result[chosen] = self._of_epoch(epoch, within[chosen])
+        return result
+
+    def needed(self, positions: np.ndarray) -> int | None:
+        """Sequences at the beginning of the stream that must be there before `indices` can say what is at `positions`:
+        whole windows. None: all of them, however many there are."""
+        if self.window is None:
+            return None
+        return (int(np.max(positions)) // self.window + 1) * self.window
+
+    def _of_epoch(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        slots, within = self._place(epoch, positions)
+        result = np.empty_like(positions)
+        for slot in np.unique(slots).tolist():
+            window = self._window_at(epoch, slot)
+            chosen = slots == slot
+            # The first window has the key of a whole epoch: a data set that fits into it has the order of `full`.
+            name = f"{self._name}, epoch {epoch}" + (f", window {window}" if window else "")
+            size = self._size if self._windows is None or window < self._windows - 1 else self._last
+            result[chosen] = window * self._size + Permutation(size, name)(within[chosen])
+        return result
+
+    def _place(self, epoch: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The window in time that each position of an epoch is in, and the position within that."""
+        if self._windows is None or epoch == 0:
+            return np.divmod(positions, self._size)
+        # Behind the shorter window everything comes earlier than it would among windows of one size.
+        shorter = int(self._permuted_windows(epoch, self._windows).inverse(np.array([self._windows - 1]))[0])
+        behind = positions >= shorter * self._size + self._last
+        return np.divmod(positions + np.where(behind, self._size - self._last, 0), self._size)
+
+    def _window_at(self, epoch: int, slot: int) -> int:
+        if epoch == 0 or self._windows is None:
+            return slot
+        return int(self._permuted_windows(epoch, self._windows)(np.array([slot]))[0])
+
+    def _permuted_windows(self, epoch: int, windows: int) -> Permutation:
+        return Permutation(windows, f"{self._name}, epoch {epoch}, windows")
+
+
+class BatchOrder:
+    """Item k of the run is row k mod batch_size of step k // batch_size.
+
+    Args:
+        num_sequences: sequences of the data set; None: not known yet (see `SequenceOrder`).
+        batch_size: sequences in a step.
+        seed: another seed gives another order.
+        window: sequences that are permuted together; None: all.
+    """
+
+    def __init__(self, num_sequences: int | None, batch_size: int, seed: int, window: int | None = None):
+        if (num_sequences is not None and num_sequences < 1) or batch_size < 1:
+            raise ValueError(f"{num_sequences} sequences in batches of {batch_size}: expected at least 1 of each")
         self.batch_size = batch_size
-        self.seed = seed
+        self.sequences = SequenceOrder(num_sequences, seed, window)
 
     def indices(self, step: int) -> np.ndarray:
         """The sequences of a step: int64 (batch_size,). In one epoch no sequence comes twice."""
+        return self.sequences.indices(self.positions(step))
+
+    def positions(self, step: int) -> np.ndarray:
+        """The positions of a step's sequences in the run: int64 (batch_size,)."""
         if step < 0:
             raise ValueError(f"step {step}: expected 0 or more")
-        result = np.empty(self.batch_size, np.int64)
-        done = 0
-        while done < self.batch_size:
-            epoch, position = divmod(step * self.batch_size + done, self.num_sequences)
-            count = min(self.batch_size - done, self.num_sequences - position)
-            permutation = Permutation(self.num_sequences, f"lateen order: seed {self.seed}, epoch {epoch}")
-            result[done : done + count] = permutation(np.arange(position, position + count))
-            done += count
-        return result
+        return np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)

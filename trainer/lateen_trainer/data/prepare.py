@@ -1,8 +1,7 @@
-"""The cache of a split: opened if it is whole, else built by one process while all others wait."""
+"""The cache of a split: opened if it is whole, else built, by as many processes as call this at the same time."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import tensorstore as ts
@@ -12,20 +11,21 @@ from lateen_trainer import storage
 from lateen_trainer.data import hub
 from lateen_trainer.data import ledger as ledgers
 from lateen_trainer.data.bad_documents import describe_skipped
-from lateen_trainer.data.build import Target, build_cache
-from lateen_trainer.data.cache import FIELD, TokenCache, open_cache
+from lateen_trainer.data.build import Reading
+from lateen_trainer.data.build_progress import BuildProgress
+from lateen_trainer.data.builder import Builder
+from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.compression import suffixes
-from lateen_trainer.data.layout import Layout
-from lateen_trainer.data.ledger import LEDGER, Ledger
+from lateen_trainer.data.layout import Layout, token_dtype
+from lateen_trainer.data.parts import cut, stream_order
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.tokenizer import Tokenizer
 from lateen_trainer.data.urls import expand_urls
-from lateen_trainer.errors import LostPeerError, UserError
+from lateen_trainer.data.writer import FIELD, Target
+from lateen_trainer.errors import UserError
 
 _POOL_BYTES = 1 << 28
 """Memory for chunks and shard indices of a cache that is not on this machine."""
-
-_POLL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,10 @@ def open_or_build_cache(
     tokenizer: Tokenizer,
     cache_dir: str,
     *,
-    is_builder: bool,
-    progress: Callable[[str], None],
+    progress: Callable[[BuildProgress], None],
+    seed: int | None = None,
+    enough: int | None = None,
+    is_builder: bool = True,
     timeout: float = 600.0,
     layout: Layout = Layout(),  # noqa: B008  # frozen
     context: ts.Context | None = None,
@@ -46,50 +48,64 @@ def open_or_build_cache(
 
     It lies in a folder of its own below `cache_dir`, named by all that determines its tokens, so that
     another tokenizer or other files get another cache and leave this one alone. A build that was killed
-    goes on where it was. Builders that work at the same time write the same bytes and do not disturb each
-    other.
+    goes on where it was. Builders that work at the same time share the work (`data.leases`).
 
     Args:
         spec: what to read.
         split: `trainUrls` or `validationUrls`, or the splits of the data set `id`.
         tokenizer: what makes tokens of it.
         cache_dir: path or URL; with several hosts, one that all of them see.
-        is_builder: this process builds; otherwise it waits for the one that does.
-        progress: called with where the work is, for people.
+        progress: called with where the work is.
+        seed: of the order of the parts in the stream; None: as the files are listed.
+        enough: tokens at the beginning of the stream that the caller needs; None: all of them.
+        is_builder: this process builds; otherwise it waits for those that do.
         timeout: seconds without a sign of progress after which a waiting process gives up.
-        layout: sizes of the array on disk.
+        layout: sizes of the arrays on disk and of parts.
         context: TensorStore's, where `cache_dir` is in memory or resources are shared.
 
     Raises:
         UserError: a field is wrong, a source or the cache cannot be used, the disk is full, or there is no
             text.
         DataError: a source is broken, or the cache is corrupt.
-        LostPeerError: the building process has stopped.
+        LostPeerError: the building processes have stopped.
     """
     field, files = find_files(spec, split)
-    options = {
-        "dtype": spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
-        "skip_bad": spec.on_bad_document == "skip",
-    }
-    fingerprint = ledgers.fingerprint(tokenizer, split, spec.text_key, files, layout, **options)
+    reading = Reading(
+        tokenizer,
+        spec.text_key,
+        field,
+        spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
+        spec.on_bad_document == "skip",
+    )
+    fingerprint = ledgers.fingerprint(
+        tokenizer, split, spec.text_key, files, layout, dtype=reading.dtype, skip_bad=reading.skip_bad
+    )
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
+    parts = cut(files, layout.part)
+    order = stream_order(len(parts), seed)
+    dtype = token_dtype(tokenizer.vocab_size)
     with storage.explained(cache_dir, field=FIELD):
         storage.check_reachable(cache_dir, field=FIELD)
         store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD), context=context).result()
-        ledger = ledgers.read_ledger(store, storage.join(url, LEDGER))
-    if ledger is None and is_builder:
-        # Not before: a cache that others have built may be read only.
-        storage.check_writable(cache_dir, field=FIELD)
-        target = Target(url, store, context, fingerprint, split, layout)
-        ledger = build_cache(
-            files, tokenizer, target, text_key=spec.text_key, field=field, progress=progress, **options
-        )
-    elif ledger is None:
-        ledger = _wait(store, url, files, progress=progress, timeout=timeout)
-    for sentence in describe_skipped(ledger.skipped):
+    cache = TokenCache(
+        url, store, context, fingerprint=fingerprint, split=split, order=order, layout=layout, dtype=dtype
+    )
+
+    def is_enough() -> bool:
+        return cache.look() or (enough is not None and cache.tokens_ready >= enough)
+
+    if not is_enough():
+        if is_builder:
+            # Not before: a cache that others have built may be read only.
+            storage.check_writable(cache_dir, field=FIELD)
+        target = Target(url, store, context, fingerprint, split, layout, dtype)
+        builder = Builder(files, parts, reading, target, progress=progress)
+        builder.build(order, enough=is_enough, timeout=None if is_builder else timeout)
+        cache.look()
+    for sentence in describe_skipped(cache.skipped):
         log.warning("%s", sentence)
-    return open_cache(url, ledger, context)
+    return cache
 
 
 def find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
@@ -105,43 +121,3 @@ def find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[s
         return "spec.data.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
     field = f"spec.data.{split}Urls"
     return field, expand_urls(urls, field=field)
-
-
-def _wait(
-    store: ts.KvStore,
-    url: str,
-    files: Sequence[SourceFile],
-    *,
-    progress: Callable[[str], None],
-    timeout: float,
-) -> Ledger:
-    """The ledger that another process writes at the end of its build.
-
-    Raises:
-        LostPeerError: a build has begun, but made no progress for `timeout` seconds.
-        UserError: none has begun, so that the other process works elsewhere.
-    """
-    seen, since = None, time.monotonic()
-    while True:
-        with storage.explained(url, field=FIELD):
-            ledger = ledgers.read_ledger(store, storage.join(url, LEDGER))
-            state = None if ledger else ledgers.read_state(store)
-        if ledger is not None:
-            return ledger
-        if state is not None and state != seen:
-            seen, since = state, time.monotonic()
-            progress(f"waiting for process 0: {state.source} of {len(files)} files tokenized")
-        if time.monotonic() - since > timeout:
-            break
-        time.sleep(min(_POLL_SECONDS, timeout))
-    if seen is None:
-        raise UserError(
-            f"{FIELD}: process 0 has not begun {url} within {timeout:g} s, while this process waits for "
-            "it. Expected a folder that all hosts share, and the same source files on all of them (this "
-            f"one sees {len(files)} files, {sum(file.size for file in files):,} bytes). Name a "
-            "shared folder or bucket."
-        )
-    raise LostPeerError(
-        f"Process 0 has made no progress with {url} for {timeout:g} s (it was at file {seen.source + 1} of "
-        f"{len(files)}): expected it to go on tokenizing. The next attempt goes on from there."
-    )

@@ -1,5 +1,6 @@
-"""Reading runs of tokens from a cache's array: mapped from local shards, or fetched by TensorStore."""
+"""Reading runs of an array of a part: mapped from local shards, or fetched by TensorStore."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +14,18 @@ from lateen_trainer.errors import DataError
 _ENTRY_BYTES = 16
 """Of the index at a shard's end, a chunk: offset and length, little-endian uint64 each."""
 
+Fetched = Callable[[], None]
+"""Returns when the run is there."""
 
-class TokenReader(Protocol):
-    """Reads runs of tokens. Safe to use from several threads at once."""
 
-    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
-        """`length` tokens from each of `starts`: int32 (starts, length).
+class ArrayReader(Protocol):
+    """Reads runs of an array. Safe to use from several threads at once."""
+
+    def fetch(self, row: np.ndarray, start: int, batch: ts.Batch) -> Fetched | None:
+        """Fills `row` with the items from `start` on, at once or by the time that what is returned has been called.
+
+        Args:
+            batch: requests for neighbouring chunks are merged in it; submitted before the first wait.
 
         Raises:
             DataError: a chunk is lost or corrupt.
@@ -26,32 +33,32 @@ class TokenReader(Protocol):
         ...
 
 
-class StoredTokens:
+class StoredArray:
     """Fetches chunks by TensorStore, which checks their CRC: works for all places, costs a request a row."""
 
     def __init__(self, array: ts.TensorStore, where: str):
         self._array = array
         self._where = where
 
-    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
-        rows = np.empty((len(starts), length), np.int32)
-        try:
-            with ts.Batch() as batch:  # merges requests for neighbouring chunks
-                pending = [self._array[start : start + length].read(batch=batch) for start in starts.tolist()]
-            for row, tokens in zip(rows, pending, strict=True):
-                row[:] = tokens.result()
-        except ValueError as error:
-            if str(error).startswith(("DATA_LOSS", "NOT_FOUND")):
-                raise corrupt_cache(self._where, str(error)) from error
-            raise
-        return rows
+    def fetch(self, row: np.ndarray, start: int, batch: ts.Batch) -> Fetched:
+        pending = self._array[start : start + len(row)].read(batch=batch)
+
+        def wait() -> None:
+            try:
+                row[:] = pending.result()
+            except ValueError as error:
+                if str(error).startswith(("DATA_LOSS", "NOT_FOUND")):
+                    raise corrupt_cache(self._where, str(error)) from error
+                raise
+
+        return wait
 
 
-class MappedTokens:
+class MappedArray:
     """Maps the shards of a local cache into memory: a row costs a copy. CRCs are checked at first touch."""
 
-    def __init__(self, folder: Path, *, tokens: int, dtype: np.dtype, layout: Layout):
-        """Maps the array in `folder`, of `tokens` tokens.
+    def __init__(self, folder: Path, *, length: int, dtype: np.dtype, layout: Layout):
+        """Maps the array in `folder`, of `length` items.
 
         Raises:
             DataError: a shard is lost, cut off, or its index is corrupt.
@@ -59,24 +66,18 @@ class MappedTokens:
         self._folder = folder
         self._dtype = dtype
         self._layout = layout
-        chunks = -(-tokens // layout.chunk)
+        chunks = -(-length // layout.chunk)
         self._shards: list[np.ndarray] = []
         self._offsets: list[int] = []
-        for number in range(-(-tokens // layout.shard)):
+        for number in range(-(-length // layout.shard)):
             count = min(layout.chunks_per_shard, chunks - number * layout.chunks_per_shard)
             shard, offsets = self._map(number, count)
             self._shards.append(shard)
             self._offsets += offsets
         self._checked = bytearray(chunks)
 
-    def read(self, starts: np.ndarray, length: int) -> np.ndarray:
-        rows = np.empty((len(starts), length), np.int32)
-        for row, start in zip(rows, starts.tolist(), strict=True):
-            self._copy(row, start)
-        return rows
-
-    def _copy(self, row: np.ndarray, start: int) -> None:
-        """Fills `row` with the tokens from `start` on, chunk by chunk."""
+    def fetch(self, row: np.ndarray, start: int, batch: ts.Batch | None = None) -> None:
+        """Fills `row` with the items from `start` on, chunk by chunk."""
         done, length, size = 0, len(row), self._layout.chunk
         while done < length:
             chunk, within = divmod(start + done, size)
@@ -127,6 +128,6 @@ class MappedTokens:
 def corrupt_cache(where: str, problem: str) -> DataError:
     """The error that says what to do about a part of a cache that is lost or damaged."""
     return DataError(
-        f"The cache of tokens is corrupt: {where}: {problem}. Delete the cache's folder; it is built anew, "
+        f"The cache of tokens is corrupt: {where}: {problem}. Delete the cache's folder; it is built again, "
         "with the same tokens, at the next start."
     )

@@ -32,7 +32,7 @@ def check_enough(cache: TokenCache, seq_len: int, batch_size: int = 1) -> int:
         what = f"one batch of {batch_size} sequences" if batch_size > 1 else "one sequence"
         smaller = "seqLen or spec.trainer.trainBatchSize" if batch_size > 1 else "seqLen"
         raise UserError(
-            f"spec.data.{cache.ledger.split}Urls hold {len(cache):,} tokens in {cache.ledger.documents:,} "
+            f"spec.data.{cache.split}Urls hold {len(cache):,} tokens in {cache.ledger.documents:,} "
             f"documents, which make {sequences:,} sequences of {seq_len:,} tokens (spec.model.seqLen): "
             f"expected at least {needed:,} tokens for {what}. Add files, or make {smaller} smaller."
         )
