@@ -14,20 +14,19 @@ from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.masking import masked
-from lateen_api.plan import make_plan
-from lateen_api.plan.schedule import has_validation
+from lateen_api.plan import Plan, make_plan
 from lateen_api.progress import Phase
-from lateen_api.spec import JobSpec, LMTrainingJob, LoraSpec
+from lateen_api.spec import LMTrainingJob, LoraSpec
 from lateen_api.wording import listing
 
+from lateen_trainer.caches import cache_dir_of, check_same_data, open_caches, skipped_documents
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
-from lateen_trainer.data.bad_documents import count_skipped
+from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
@@ -68,12 +67,36 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             check_writable(spec.checkpoint.path, field=CHECKPOINTS)
         check_destination(spec.export, run_dir)
     train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, report)
+    check_same_data(train_tokens, peers)
+    cache_dir = cache_dir_of(spec, run_dir)
+    with BackgroundBuilder(spec.data, tokenizer.name, train_tokens, cache_dir, seed=spec.trainer.seed) as supply:
+        _train_on(
+            train_tokens, validation_tokens, supply, job, environment, life, peers, report, plan, tokenizer, checkpoints
+        )
 
+
+def _train_on(
+    train_tokens: TokenCache,
+    validation_tokens: TokenCache | None,
+    supply: BackgroundBuilder,
+    job: LMTrainingJob,
+    environment: ProcessEnvironment,
+    life: Lifecycle,
+    peers: Peers,
+    report: Reporter,
+    plan: Plan,
+    tokenizer: Tokenizer,
+    checkpoints: Checkpoints,
+) -> None:
+    """Trains on what has been opened."""
+    spec, run_dir = job.spec, Path(environment.run_dir)
+    window = spec.data.shuffle.window
     run = Run.build(spec, plan, plan.vocab_size)
     prompts = prompts_of(run, tokenizer)  # refused before the training rather than after it
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
-    origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=spec.trainer.train_batch_size, lanes=plan.lanes)
+    batch = spec.trainer.train_batch_size
+    origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=batch, lanes=plan.lanes, window=window)
     state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, train_tokens)
     start = int(state.step)
     skips = known_skips(checkpoints, origin, past, peers, train_tokens)
@@ -93,7 +116,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     exports = Exports(spec.export, run_dir, about, made_by(plan), _together(peers, report))
     loop = Loop(
         run, life, report, checkpoints, train_tokens, validation_tokens, origin,
-        first=peers.first, skips=skips, last_loss=last_loss, about=about, exports=exports,
+        first=peers.first, skips=skips, supply=supply, last_loss=last_loss, about=about, exports=exports,
+        **({} if peers.process_count == 1 else {"least": _least}),
     )  # fmt: skip
     rollbacks = Rollbacks(
         spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, train_tokens)[0]
@@ -117,38 +141,16 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "loss": loop.last_loss,
             "validationLoss": loop.validation_loss,
             "skippedBatches": loop.skips.batches,
-            "skippedDocuments": _skipped_documents(train_tokens, validation_tokens),
-            "unigramEntropy": unigram_entropy(shown.blocks()),
+            "skippedDocuments": skipped_documents(train_tokens, validation_tokens),
+            # Of what every run of the job has read, however far its cache has come.
+            "unigramEntropy": unigram_entropy(
+                shown.blocks(stop=None if window is None else window * spec.model.seq_len + 1)
+            ),
             "sample": text,
             "samples": samples,
         }
         replace_text(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
-
-
-def open_caches(
-    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter
-) -> tuple[TokenCache, TokenCache | None]:
-    """The tokens of training and validation (None: the job has no validation data), tokenised first if need be."""
-    cache_dir = resolve_folder(spec.data.cache_dir or "cache", run_dir)
-
-    def open_split(split) -> TokenCache:
-        report.phase(Phase.TOKENIZING, split)
-        return open_or_build_cache(
-            spec.data, split, tokenizer, cache_dir,
-            seed=spec.trainer.seed if split == "train" else None,
-            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
-        )  # fmt: skip
-
-    train = open_split("train")
-    validation = open_split("validation") if has_validation(spec) else None
-    report.skipped_documents(_skipped_documents(train, validation))
-    return train, validation
-
-
-def _skipped_documents(*caches: TokenCache | None) -> int:
-    """Bad documents that the caches were built without."""
-    return sum(count_skipped(cache.skipped) for cache in caches if cache is not None)
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:
@@ -174,6 +176,11 @@ def _together(peers: Peers, report: Reporter) -> Together:
 
     agree = {} if peers.process_count == 1 else {"agree": _agree}
     return Together(peers.process_id, peers.process_count, progress=progress, **agree)
+
+
+def _least(number: int) -> int:
+    """The least number of all processes; all of them call it."""
+    return int(multihost_utils.process_allgather(np.int32(number)).min())
 
 
 def _agree(ok: bool) -> bool:

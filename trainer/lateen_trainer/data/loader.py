@@ -8,7 +8,7 @@ import numpy as np
 
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.order import BatchOrder
-from lateen_trainer.data.sequences import check_enough, read_sequences
+from lateen_trainer.data.sequences import check_enough, count_sequences, read_sequences
 from lateen_trainer.data.skips import Skips
 
 Rows = slice | np.ndarray
@@ -16,26 +16,46 @@ Rows = slice | np.ndarray
 
 NO_SKIPS = Skips()
 
+POLL_SECONDS = 0.25
+"""Between two looks for text that is not tokenised yet."""
+
 
 class Loader:
     """The batches of training: any of them, at any time, from nothing but its step.
 
     Args:
-        cache: the training tokens.
+        cache: the training tokens. Where it is not whole, the first window of them is there.
         batch_size: B, sequences in a step over all processes.
         seq_len: S, tokens of a sequence.
         seed: of the order.
+        window: sequences that are shuffled together; None: all.
         skips: batches that are left out.
 
     Raises:
         UserError: the cache has not enough tokens for one batch.
     """
 
-    def __init__(self, cache: TokenCache, *, batch_size: int, seq_len: int, seed: int, skips: Skips = NO_SKIPS):
-        self.order = BatchOrder(check_enough(cache, seq_len, batch_size), batch_size, seed)
-        self.seq_len = seq_len
+    def __init__(
+        self,
+        cache: TokenCache,
+        *,
+        batch_size: int,
+        seq_len: int,
+        seed: int,
+        window: int | None = None,
+        skips: Skips = NO_SKIPS,
+    ):
+        self.batch_size, self.seq_len, self._seed, self._window = batch_size, seq_len, seed, window
         self._cache = cache
         self._skips = skips
+        self._order = BatchOrder(self._sequences(), batch_size, seed, window)
+
+    @property
+    def order(self) -> BatchOrder:
+        """Which sequences are in which batch, as far as that is known."""
+        if self._order.sequences.num_sequences is None and self._cache.is_whole:
+            self._order = BatchOrder(self._sequences(), self.batch_size, self._seed, self._window)
+        return self._order
 
     def batch(self, step: int) -> np.ndarray:
         """The global batch of a step: int32 (B, S + 1)."""
@@ -45,9 +65,25 @@ class Loader:
         """Some rows of the global batch of a step, and no others are read: int32 (rows, S + 1)."""
         return read_sequences(self._cache, self.order.indices(self._skips.batch_of(step))[rows], self.seq_len)
 
+    def ready_until(self, stop: int) -> int:
+        """The first step whose batch cannot be read yet, or `stop`: looks for new parts of the cache.
+
+        It does not depend on the rows: a window can be read when all of it is there.
+        """
+        if self._cache.is_whole or self._cache.look() or self._window is None:
+            return stop if self._cache.is_whole else 0
+        windows = count_sequences(self._cache.tokens_ready, self.seq_len) // self._window
+        batches = windows * self._window // self.batch_size
+        return min(stop, batches - sum(batch < batches for batch in self._skips.batches))
+
     def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
-        """The batches of the steps from `start` to before `stop`, read ahead by a thread."""
+        """The batches of the steps from `start` to before `stop`, read ahead by a thread, which waits for those that
+        are not there yet."""
         return Prefetcher(self, start, stop, rows=rows, depth=depth)
+
+    def _sequences(self) -> int | None:
+        """Of the whole cache; None: not known yet."""
+        return check_enough(self._cache, self.seq_len, self.batch_size) if self._cache.is_whole else None
 
 
 class Prefetcher:
@@ -99,7 +135,12 @@ class Prefetcher:
 
     def _read(self) -> None:
         try:
+            ready = self._steps.start
             for step in self._steps:
+                while step >= ready:
+                    ready = self._loader.ready_until(self._steps.stop)
+                    if step >= ready and self._closed.wait(POLL_SECONDS):
+                        return
                 batch = self._loader.rows(step, self._rows)
                 self._queue.put((step, batch))
                 if self._closed.is_set():
