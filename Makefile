@@ -10,6 +10,9 @@ export JAX_COMPILATION_CACHE_DIR ?= $(HOME)/.cache/lateen/tests-xla
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export JAX_PLATFORMS ?= cpu
 PYTEST = $(BIN)/python -m pytest -q
+# Levanter pins versions of its own: an environment of its own, from a list of `name==version`.
+LEVANTER_HOME ?= $(HOME)/.cache/lateen/levanter
+LEVANTER_PINS ?= ../shared/bench/levanter-pins.txt
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster docs \
 	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
@@ -82,8 +85,8 @@ bench-data: $(VENV)/.test ## Tokenizing and reading beside the tokenizers librar
 bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster (OPTIONS="--jobs 100")
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py $(OPTIONS)
 
-bench-train: $(VENV)/.test ## A training step beside PyTorch's GPT-2 and Llama
-	$(BIN)/python tests/benchmarks/bench_train.py
+bench-train: $(VENV)/.test $(if $(LEVANTER),$(LEVANTER_HOME)/.installed) ## A training step beside PyTorch's GPT-2 and Llama; LEVANTER=1: and Levanter's
+	$(BIN)/python tests/benchmarks/bench_train.py $(if $(LEVANTER),--levanter $(LEVANTER_HOME)/bin/python) $(OPTIONS)
 
 bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano corpus, with a picture
 	$(BIN)/python tests/benchmarks/bench_optimizers.py
@@ -129,6 +132,11 @@ $(VENV)/.test: $(LOCKS)/dev.txt pyproject.toml | $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@ $(VENV)/.run
+
+$(LEVANTER_HOME)/.installed: $(LEVANTER_PINS)
+	$(PYTHON) -m venv --clear $(LEVANTER_HOME)
+	$(LEVANTER_HOME)/bin/pip install --quiet --no-deps -r $<
+	touch $@
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"lateen needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 …")'

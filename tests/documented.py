@@ -1,5 +1,6 @@
-"""What the documentation shows: YAML examples and commands."""
+"""What the documentation shows: YAML examples, jobs and commands."""
 
+import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lateen_api.yaml_reader import read_documents
+from stored_jobs import NANO
 
 _ROOT = Path(__file__).parents[1]
 _DOCS = _ROOT / "docs"
@@ -35,6 +37,29 @@ def examples(path: Path) -> Iterator[Any]:
     blocks = [path.read_text()] if path.suffix == ".yaml" else blocks_of(path, "yaml")
     for block in blocks:
         yield from read_documents(block, path.name)
+
+
+def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, job) of each job of the documentation; where it shows a part of a spec, a job that has this part."""
+    for path in FILES:
+        for number, example in enumerate(examples(path)):
+            if (job := _job(example)) is not None:
+                yield f"{path.name}-{number}", job
+
+
+def _job(example: Any) -> dict[str, Any] | None:
+    base = copy.deepcopy({key: NANO[key] for key in ("apiVersion", "kind", "spec")})
+    if not isinstance(example, dict):
+        return None
+    if example.get("kind") == "LMTrainingJob":
+        return example
+    if "kind" in example or not example.keys() <= {*base["spec"], "optimizer", "recovery", "export", "tracking"}:
+        return None
+    for section, part in example.items():
+        # A part that names its machines, or another kind of data, says all of them.
+        rest = {} if {"accelerator", "id", "configs"} & part.keys() else base["spec"].get(section, {})
+        base["spec"][section] = {**rest, **part}
+    return base
 
 
 def blocks_of(page: Path, language: str) -> list[str]:

@@ -7,6 +7,7 @@ _LOGS = "tests/operator/commands/test_logs.py::test_another_process_attempt_and_
 _CHART = "tests/e2e_cluster/test_chart.py"
 _KIND_PAGE = "tests/e2e_cluster/test_kind_page.py::test_the_page_trains_the_example_by_its_own_commands"
 _README = "tests/e2e/test_readme.py::test_the_commands_of_the_readme_train_its_job"
+_REPORT = "tests/operator/html_report/test_page.py::test_the_command"
 _RUNBOOKS = "tests/e2e_cluster/test_runbooks.py::test_the_commands_of_a_runbook_work_on_a_job_that_trains"
 _DOCKER = "needs Docker, which the tests do without: tests/cluster builds the same Dockerfiles by buildah"
 
@@ -93,6 +94,15 @@ COVERAGE = (
     Coverage(r"kubectl get lmtj --watch", reason="does not end; tests/e2e_cluster reads the same columns"),
     Coverage(r"kubectl patch lmtj nano .*", "tests/e2e_cluster/test_lifecycle.py::test_"),
     Coverage(r"kubectl (describe|delete) lmtj nano", "tests/e2e_cluster/test_lifecycle.py::test_"),
+    Coverage(
+        r"kubectl get lmtj nano -o jsonpath=.*",
+        "tests/e2e_cluster/test_kueue.py::test_the_second_job_waits_for_the_quota_and_says_so_in_the_words_of_kueue",
+    ),
+    Coverage(r"lateen report runs/nano", f"{_REPORT}_writes_beside_the_run_or_where_it_is_told"),
+    Coverage(
+        r"kubectl get lmtj nano -o json > job\.json|lateen report /shared/nano .*",
+        "tests/e2e_cluster/test_commands.py::test_the_report_of_a_job_in_the_cluster",
+    ),
     Coverage(r"lateen status nano.*", _STATUS),
     Coverage(r"lateen logs nano.*", _LOGS),
     Coverage(r"lateen (stop|resume) nano", "tests/e2e_cluster/test_commands.py::test_stop_and_resume"),

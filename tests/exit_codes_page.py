@@ -4,9 +4,10 @@ import ast
 import inspect
 from pathlib import Path
 
-from lateen_api import outcome
-from lateen_api.outcome import MEANING, ExitCode
-from lateen_operator.verdict import End, FailureClass, classify
+from lateen_api import termination
+from lateen_api.termination import MEANING, ExitCode
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import classify
 
 PAGE = Path(__file__).parents[1] / "docs" / "exit-codes.md"
 
@@ -59,7 +60,7 @@ def page() -> str:
 
 
 def _row(code: ExitCode, explanation: str) -> str:
-    verdict = classify([End(process=0, exit_code=code, at=0.0)])
+    verdict = classify([ProcessExit(process=0, exit_code=code, at=0.0)])
     budget = _BUDGETS.get(verdict.failure_class, "`maxFailures`") if verdict.retry else "no"
     after = "" if code is ExitCode.DONE else budget
     return f"| {int(code)} | `{code.name}` | {MEANING[code]} | {explanation} | {verdict.failure_class} | {after} |\n"
@@ -67,7 +68,7 @@ def _row(code: ExitCode, explanation: str) -> str:
 
 def _explanations() -> dict[str, str]:
     """The text below each member of ExitCode, which Python does not keep."""
-    [members] = [node for node in ast.walk(ast.parse(inspect.getsource(outcome))) if _is_exit_code(node)]
+    [members] = [node for node in ast.walk(ast.parse(inspect.getsource(termination))) if _is_exit_code(node)]
     names = [node.targets[0].id for node in members.body if isinstance(node, ast.Assign)]
     texts = [" ".join(node.value.value.split()) for node in members.body[1:] if isinstance(node, ast.Expr)]
     return dict(zip(names, texts, strict=True))

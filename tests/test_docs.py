@@ -15,11 +15,12 @@ import click
 import documented
 import exit_codes_page
 import pytest
-from documented import PAGES, Command, commands
+from documented import PAGES, Command, commands, jobs
 from documented_commands import COVERAGE, Coverage
 from lateen_api.cli import main
 from lateen_api.discriminated import VARIANTS
 from lateen_api.schema import job_schema
+from lateen_api.validation import validate_job
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -55,6 +56,11 @@ def test_generated_pages_are_current(module):
 def test_every_block_has_a_language(page: Path):
     """Else a command could hide from the tests below."""
     assert documented.languages(page) <= {"bash", "yaml", "json", "text"}
+
+
+@pytest.mark.parametrize(("name", "job"), [*jobs()], ids=lambda value: value if isinstance(value, str) else "")
+def test_jobs_of_pages_have_fields_that_exist(name: str, job: dict):
+    validate_job({**job, "metadata": {"name": "job"}}, name)
 
 
 def covering(command: Command) -> Coverage | None:
@@ -167,11 +173,7 @@ def _fields(schema, path: str) -> Iterator[str]:
             yield from _fields(field, f"{path}.{name}")
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if page.name not in ("reference.md", "metrics.md", "cli.md", "exit-codes.md")],
-    ids=lambda page: page.name,
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_use_the_words_of_the_vocabulary(page: Path):
     found = re.findall(rf"\b(?:{'|'.join(PRIVATE_WORDS)})\b", page.read_text(), re.IGNORECASE)
     assert found == []

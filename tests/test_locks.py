@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "images/requirements"
 EXTRAS = {
-    "dev": ("operator", "trainer", "test", "bench"),
+    "dev": ("operator", "trainer", "test", "bench", "docs"),
     "operator": ("operator",),
     "trainer": ("trainer",),
     "trainer-cuda": ("trainer", "cuda"),

@@ -5,7 +5,7 @@ from dashboards.panels import BLUE, GREEN, RED, YELLOW, Query, column, stat, tab
 
 OWNER = "training_job_namespace, training_job"
 NAMESPACES = '{training_job_namespace=~"$namespace"}'
-RUNNING = "Starting|Tokenizing|Restoring|Compiling|Training|Evaluating|Saving|Exporting"
+RUNNING = "Starting|Tokenizing|Restoring|Compiling|WaitingForData|Training|Evaluating|Saving|Exporting"
 
 _INFO = "lateen_operator_job_info"
 _GOODPUT = (
@@ -69,6 +69,15 @@ _JOBS = Row(
             "Jobs by state",
             "All LMTrainingJobs of the chosen namespaces.",
             Query(f"count by (state) ({_INFO}{NAMESPACES})", "{{state}}"),
+            stacked=True,
+            minimum=0,
+            decimals=0,
+        ),
+        timeseries(
+            "Queued by reason",
+            "WaitingForAdmission: a queue is full, which is what queues are for. WaitingForMachines: pods have no "
+            "node. QueueInadmissible and QueueNotServed: the queue has to be fixed.",
+            Query(f"count by (reason) (lateen_operator_job_queued{NAMESPACES})", "{{reason}}"),
             stacked=True,
             minimum=0,
             decimals=0,

@@ -11,6 +11,7 @@ from lateen_api import output
 COMMANDS = {
     "run": ("lateen_operator.local.cli:run", "Train a job on this machine."),
     "plan": ("lateen_api.commands.plan:plan", "Show what a job would run on, or why it cannot."),
+    "report": ("lateen_operator.html_report.cli:report", "Write a run as one HTML page."),
     "status": ("lateen_operator.commands.cli:status", "Show how a job in a cluster is."),
     "logs": ("lateen_operator.commands.cli:logs", "Print what a trainer in a cluster wrote."),
     "stop": ("lateen_operator.commands.cli:stop", "Let a job in a cluster save and free its machines."),
@@ -20,6 +21,7 @@ COMMANDS = {
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
     "export": ("lateen_trainer.hugging_face.cli:export", "Write a checkpoint as a folder that transformers loads."),
     "generate": ("lateen_trainer.inference.cli:generate", "Let a model continue a prompt."),
+    "data": ("lateen_trainer.data.cli:data", "Build, inspect and verify the token caches of a job."),
     "tokenizer": ("lateen_trainer.data.tokenizer_cli:tokenizer", "Train a tokenizer on a job's text."),
     "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from lateen_api.masking import masked
+from lateen_api.termination import ExitCode
 
 
 class JobError(ValueError):
@@ -13,6 +14,8 @@ class JobError(ValueError):
         message: value, what was expected and what to do. Secrets in URLs are masked.
     """
 
+    exit_code = ExitCode.USER_ERROR
+
     def __init__(self, where: str, message: str):
         self.where = masked(where)
         self.message = masked(message)
@@ -22,6 +25,12 @@ class JobError(ValueError):
     def errors(self) -> tuple["JobError", ...]:
         """The mistakes one by one: of a JobError itself, of a JobErrors all of them."""
         return (self,)
+
+
+class UnreachableError(JobError):
+    """A place that a job names does not answer. The job may be right: another attempt can go well."""
+
+    exit_code = ExitCode.ERROR
 
 
 class JobErrors(JobError):

@@ -7,7 +7,8 @@ from lateen_api.progress import Phase
 from lateen_api.status import MESSAGE_KEPT, AttemptStatus
 
 from lateen_operator.attempts import Attempt, steps_lost
-from lateen_operator.verdict import FailureClass, Verdict, may_retry
+from lateen_operator.process_exit import FailureClass, may_retry
+from lateen_operator.verdict import Verdict
 
 
 def ledger_to_status(attempts: Sequence[Attempt]) -> list[AttemptStatus]:

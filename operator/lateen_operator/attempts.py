@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from lateen_api.progress import Phase
 from lateen_api.spec import RecoverySpec
 
-from lateen_operator.verdict import FailureClass, Verdict, signal_name
+from lateen_operator.process_exit import FailureClass, signal_name
+from lateen_operator.verdict import Verdict
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LONGEST_SECONDS = 60.0

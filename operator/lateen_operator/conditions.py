@@ -43,6 +43,8 @@ def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> 
     if late:
         placed = sum(process.placed for process in seen.processes)
         reason = next((process.waiting_for for process in late if process.waiting_for), "its pods start")
+        if seen.admission is not None:
+            return "Queued", seen.admission.message
         if placed < len(seen.processes):
             return "Queued", f"{placed} of {len(seen.processes)} hosts have a machine: {reason}."
         return "Starting", f"{len(late)} of {len(seen.processes)} processes do not run yet: {reason}."
@@ -95,11 +97,12 @@ def conditions_of(
         degraded = ("AsWanted", "It runs as it was asked for." if attempt else "It does not run.")
     accepted = ("Refused", str(seen.refusal)) if seen.refusal else ("Planned", "The plan was made.")
     blocked = seen.blocked or Blocked("NotBlocked", "", "")
+    queued = seen.admission.reason if seen.admission else "WaitingForMachines"
     failed = decision.verdict.reason if isinstance(decision, Fail) else ""
     told: list[tuple[ConditionType, bool, str, str]] = [
         (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
         (ConditionType.BLOCKED, seen.blocked is not None, blocked.reason, blocked.message),
-        (ConditionType.QUEUED, word == "Queued", "Queued", why),
+        (ConditionType.QUEUED, word == "Queued", queued, why),
         (ConditionType.RUNNING, running, word, why),
         (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),
         (ConditionType.SUSPENDED, isinstance(decision, Suspend), "Suspended", why),

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
 
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.wording import hosts
 
 EventType = Literal["Normal", "Warning"]

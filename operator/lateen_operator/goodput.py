@@ -11,7 +11,7 @@ from lateen_api.progress import Phase
 from lateen_api.status import TimeStatus
 
 from lateen_operator.attempts import Attempt, steps_lost
-from lateen_operator.verdict import STOPPED, FailureClass
+from lateen_operator.process_exit import STOPPED, FailureClass
 
 _DIGITS = 3
 _PART_OF_PHASE: Mapping[Phase, str] = {
@@ -19,6 +19,7 @@ _PART_OF_PHASE: Mapping[Phase, str] = {
     Phase.TOKENIZING: "data",
     Phase.RESTORING: "restoring",
     Phase.COMPILING: "compiling",
+    Phase.WAITING_FOR_DATA: "data",
     Phase.TRAINING: "training",
     Phase.EVALUATING: "evaluating",
     Phase.SAVING: "saving",

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import NODE_LOST, FailureClass, Verdict
+from lateen_operator.process_exit import NODE_LOST, FailureClass
+from lateen_operator.verdict import Verdict
 
 LOST_SECONDS = 60.0
 """How long a lost node is avoided: Kubernetes has marked it by then (40 s by default), or it is back."""

@@ -8,7 +8,8 @@ from lateen_api.progress import Progress
 from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import FailureClass, ProcessExit, Verdict
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,21 @@ class Blocked:
         return f"{cause}. {self.remedy}. It is tried again, and the job goes on by itself."
 
 
+WAITING_FOR_ADMISSION = "WaitingForAdmission"
+"""Reason of the condition Queued: the queue has not admitted the job yet. That is what queues are for."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Why the queue that an attempt was given to has not admitted it."""
+
+    reason: str
+    """One word for programs: that of the condition Queued."""
+
+    message: str
+    """For people, with the queue's own words; sentences."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What the job asks for now."""
@@ -102,6 +118,12 @@ class Observation:
     blocked: Blocked | None = None
     """What the API server refuses to do for the job; it is tried again."""
 
+    admission: Admission | None = None
+    """Why the attempt's queue has not admitted it."""
+
+    eviction: str | None = None
+    """Why the attempt's queue took its machines back, in the queue's own words."""
+
     stop_requests: int = 0
     """How often it was asked to stop: Ctrl-C here, `spec.suspend` in a cluster."""
 
@@ -129,7 +151,7 @@ class Observation:
     created_at: float | None = None
     """When the job was created; None: when its first attempt started."""
 
-    look_again: float = math.inf
+    requeue_at: float = math.inf
     """When the observation itself changes by the passing of time alone."""
 
     @property

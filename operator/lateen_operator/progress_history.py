@@ -7,7 +7,7 @@ from lateen_api.progress import BEFORE_STATE, Phase, Progress
 from lateen_api.termination import TerminationMessage
 
 from lateen_operator.attempts import Attempt
-from lateen_operator.verdict import ProcessExit
+from lateen_operator.process_exit import ProcessExit
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
 

@@ -15,8 +15,9 @@ from lateen_api.termination import ExitCode
 from lateen_operator.attempts import Fail, Finish, Start, Wait, next_action, of_last_text
 from lateen_operator.node_exclusion import nodes_to_avoid
 from lateen_operator.observation import Observation, Process
+from lateen_operator.process_exit import STOPPED, SUSPENDED_BY_QUEUE, FailureClass
 from lateen_operator.resize import RESIZED, fewer_hosts, more_hosts, next_hosts
-from lateen_operator.verdict import STOPPED, FailureClass, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 from lateen_operator.wording import asked_for, hosts
 
 UNTIL_SOMETHING_HAPPENS = math.inf
@@ -25,7 +26,10 @@ _HANGS, _HANGS_PLUS = 2.0, 10.0
 """Times `hangAfter`, and seconds on top, without a new word after which a process that answers hangs all the same: it
 watches over its own steps, and this is for a watchdog that hangs with it."""
 
-_UNWATCHED_PHASES = (Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.EXPORTING, Phase.DONE)
+_UNWATCHED_PHASES = (
+    *(Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.WAITING_FOR_DATA),
+    *(Phase.EXPORTING, Phase.DONE),
+)
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,18 @@ def _verdict(seen: Observation) -> Verdict:
         return seen.cause or Verdict(
             FailureClass.PLANNED, ExitCode.NOT_SAVED, "all its processes disappeared at once", reason="Deleted"
         )
-    judged = classify(seen.ends)
+    judged = _with_eviction(classify(seen.ends), seen.eviction)
     if seen.cause is None or judged.failure_class is FailureClass.DONE:
         return judged
     if seen.cause.failure_class is FailureClass.REQUESTED:
         return replace(seen.cause, exit_code=judged.exit_code)
     return seen.cause
+
+
+def _with_eviction(verdict: Verdict, eviction: str | None) -> Verdict:
+    if verdict.reason != SUSPENDED_BY_QUEUE or eviction is None:
+        return verdict
+    return replace(verdict, message=f"{verdict.message}. The queue says: {eviction}")
 
 
 def _between_attempts(seen: Observation, now: float, first: int) -> Decision:

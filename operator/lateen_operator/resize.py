@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lateen_operator.attempts import Attempt
 from lateen_operator.node_exclusion import nodes_to_avoid
 from lateen_operator.observation import Observation, Target
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 RESIZED = "Resized"
 """Reason of an end that made room for the number of hosts that is asked for."""

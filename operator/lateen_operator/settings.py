@@ -53,7 +53,7 @@ class OperatorSettings(BaseModel):
     """How /progress is read: from the pod's address, or through the API server from outside the cluster."""
 
     poll_seconds: float = 2.0
-    """Seconds between two looks at a job's progress."""
+    """Seconds between two progress polls of a job."""
 
     workers: int = 64
     """Jobs that are worked on at once."""

@@ -25,8 +25,8 @@ from lateen_operator.conditions import conditions_of, state_of
 from lateen_operator.goodput import goodput, sum_of, time_of, total
 from lateen_operator.node_exclusion import avoided_nodes
 from lateen_operator.observation import Observation
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.reconcile import Decision, RecordEnd, Suspend
-from lateen_operator.verdict import FailureClass
 
 _LOSS_DIGITS = 4
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))

@@ -29,7 +29,7 @@ import numpy as np
 from bench_elastic import SHAPES, Case
 from jax.sharding import PartitionSpec
 from lateen_api.spec import Gpt2Spec
-from lateen_trainer.mesh import DATA, ShardingRules, in_place_of, make_mesh
+from lateen_trainer.mesh import DATA, ShardingRules, make_mesh, replace_array
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.ordered import TreeOrder
 from lateen_trainer.step.fsdp import Fsdp
@@ -66,7 +66,7 @@ def sum_integers(tree, rules: ShardingRules):
             total = jax.lax.psum(whole, DATA)
         else:
             total = jax.lax.psum_scatter(whole, DATA, scatter_dimension=axis, tiled=True)
-        return in_place_of(named, total.astype(jnp.float32) / scale)
+        return replace_array(named, total.astype(jnp.float32) / scale)
 
     return jax.tree.map(leaf, tree, is_leaf=hax.util.is_named_array)
 

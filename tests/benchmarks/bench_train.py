@@ -1,8 +1,9 @@
 """A training step of lateen beside PyTorch's GPT-2 and Llama (transformers), eager and compiled: same shapes, same
 precision.
 
-    python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7]
+    python tests/benchmarks/bench_train.py [--shape nano] [--rounds 7] [--levanter PYTHON]
 
+With the Python of an environment that has Levanter, its GPT-2 is a further candidate (`make bench-train LEVANTER=1`).
 Every candidate is a process of its own that holds a model and makes one step when told to. The candidates take
 turns within a round, so that all meet the same machine, and ratios are taken round by round. A step is a whole one:
 forward, backward, clipping by global norm, AdamW with weight decay. All candidates get their memory in huge pages, as
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +163,8 @@ def torch_step(shape: Shape, *, compiled: bool) -> Callable[[np.ndarray], float]
     return train
 
 
+LEVANTER = "levanter"
+
 CANDIDATES: dict[str, Callable[[Shape], Callable[[np.ndarray], float]]] = {
     "lateen": lateen_step,
     "torch": lambda shape: torch_step(shape, compiled=False),
@@ -185,9 +189,15 @@ def work(name: str, shape: Shape) -> None:
     serve(lambda: step(tokens), facts)
 
 
-def candidate(name: str, shape: Shape) -> Candidate:
-    """The candidate as a process."""
+def candidate(name: str, shape: Shape, levanter: Path | None) -> Candidate:
+    """The candidate as a process.
+
+    Args:
+        levanter: a Python that can import Levanter.
+    """
     command = [sys.executable, __file__, "--work", name, json.dumps(asdict(shape))]
+    if name == LEVANTER:
+        command = [str(levanter), str(Path(__file__).with_name("levanter_step.py")), json.dumps(asdict(shape))]
     environ = {**HUGE_PAGES, **os.environ, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
     return Candidate(name, command, environ, stderr=subprocess.DEVNULL)
 
@@ -209,19 +219,24 @@ def matmul_peak() -> float:
     return best
 
 
-def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: float) -> None:
-    """Prints a table of the candidates at one shape."""
+def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: float, levanter: Path | None) -> None:
+    """Prints a table of the candidates at one shape; how far it is, to stderr."""
+    if levanter is not None and shape.kv_heads is None:
+        candidates = [*candidates, LEVANTER]
     with contextlib.ExitStack() as stack:
         workers = []
         for one in candidates:
-            worker = candidate(one, shape)
+            worker = candidate(one, shape, levanter)
             stack.callback(worker.close)
             workers.append(worker)
-        for worker in workers:  # compile
+        for worker in workers:
+            began = time.perf_counter()
             worker.step(count=False)
-        for _ in range(rounds):
+            progress(f"{name}: {worker.name} is compiled after {time.perf_counter() - began:.0f} s")
+        for number in range(rounds):
             for worker in workers:
                 worker.turn()
+            progress(f"{name}: round {number + 1} of {rounds}")
     tokens = shape.batch * shape.seq_len
     print(f"\n{name}: {shape}, float32, {rounds} rounds, matrix products at most {peak / 1e9:.0f} GFLOP/s")
     print(f"{'':16}{'ms/step':>10}{'tokens/s':>10}{'MFU':>8}{'peak GiB':>10}")
@@ -241,12 +256,18 @@ def compare(name: str, shape: Shape, candidates: list[str], rounds: int, peak: f
         )
 
 
+def progress(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Runs the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=[*SHAPES, "all"], default="all")
     parser.add_argument("--candidates", default=",".join(CANDIDATES), help="comma-separated, lateen first")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--levanter", type=Path, metavar="PYTHON", help="of an environment that has Levanter")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -255,7 +276,7 @@ def main() -> None:
     print(machine())
     peak = matmul_peak()
     for name in SHAPES if options.shape == "all" else [options.shape]:
-        compare(name, SHAPES[name], options.candidates.split(","), options.rounds, peak)
+        compare(name, SHAPES[name], options.candidates.split(","), options.rounds, peak, options.levanter)
 
 
 if __name__ == "__main__":

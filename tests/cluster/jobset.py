@@ -1,7 +1,7 @@
 """The JobSet controller, beside the control plane rather than in a pod, with the manifests of its own module."""
 
 import shutil
-from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +18,7 @@ from cluster.places import (
 from cluster.service import Service
 from cluster.users import ADMIN
 from cluster.web import answers
+from cluster.webhooks import reachable
 
 CONTROLLER = Service("jobset")
 MODULE = "sigs.k8s.io/jobset"
@@ -31,9 +32,8 @@ def install(credentials: Credentials, kubectl: Kubectl) -> None:
     kubectl.install_definition(manifests / "crd" / "bases" / "jobset.x-k8s.io_jobsets.yaml")
     _start(credentials)
     CONTROLLER.wait(lambda: answers(f"http://127.0.0.1:{JOBSET_HEALTH_PORT}/readyz"))
-    authority = b64encode(credentials.authority.read_bytes()).decode()
     webhooks = yaml.safe_load_all((manifests / "webhook" / "manifests.yaml").read_text())
-    kubectl.apply(*(_reachable(webhook, authority) for webhook in webhooks))
+    kubectl.apply(*(_webhook(webhook, credentials.authority) for webhook in webhooks))
 
 
 def _start(credentials: Credentials) -> None:
@@ -56,12 +56,10 @@ def _start(credentials: Credentials) -> None:
     CONTROLLER.start(program("jobset"), f"--config={file}", environment={"KUBECONFIG": str(ADMIN.kubeconfig)})
 
 
-def _reachable(configuration: dict[str, Any], authority: str) -> dict[str, Any]:
+def _webhook(configuration: dict[str, Any], authority: Path) -> dict[str, Any]:
     """A webhook configuration as shipped, but pointing at the process on this machine."""
-    configuration["metadata"]["name"] = f"jobset-{configuration['metadata']['name']}"
+    configuration = reachable(configuration, "jobset", JOBSET_WEBHOOK_PORT, authority)
     for webhook in configuration["webhooks"]:
-        path = webhook["clientConfig"]["service"]["path"]
-        webhook["clientConfig"] = {"url": f"https://127.0.0.1:{JOBSET_WEBHOOK_PORT}{path}", "caBundle": authority}
         if "pods" in webhook["rules"][0]["resources"]:
             # As JobSet's own installation does: its failure must not keep other pods from starting.
             selector = {"matchExpressions": [{"key": JOBSET_NAME_LABEL, "operator": "Exists"}]}

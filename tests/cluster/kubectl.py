@@ -42,8 +42,12 @@ class Kubectl:
 
     def install_definition(self, file: Path) -> None:
         """Apply the CustomResourceDefinition in `file`; returns when the API server serves its kind."""
-        name = yaml.safe_load(file.read_text())["metadata"]["name"]
+        definition = yaml.safe_load(file.read_text())
         self("apply", "--server-side", "-f", file)
+        self.wait_until_served(definition["metadata"]["name"])
+
+    def wait_until_served(self, name: str) -> None:
+        """Return when the API server serves the kind of the CustomResourceDefinition `name`."""
         wait_until(lambda: self._is_established(name), f"{name} to be served", seconds=30)
 
     def _is_established(self, name: str) -> bool:

@@ -60,6 +60,7 @@ PARTS = (
     Part("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}),
     Part("gcs", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}, optional=True),
     Part("kind", {"kind": "sigs.k8s.io/kind"}, optional=True),
+    Part("kueue", {"kueue": "sigs.k8s.io/kueue/cmd/kueue"}, optional=True),
 )
 
 
@@ -99,13 +100,19 @@ def build_all() -> None:
         program(name, f" ({number} of {len(names)} programs)")
 
 
-def module_folder(module: str) -> Path:
-    """Where the source of a module of the Kubernetes part lies, and with it the manifests that it ships."""
+def module_folder(module: str, of: str = "etcd") -> Path:
+    """Where the source of a module lies, and with it the manifests that it ships.
+
+    Args:
+        module: the path of a Go module.
+        of: a program of the part that fixes the module's version; the Kubernetes part, if not given.
+    """
+    part = part_of(of)
     # A folder in vendor mode or a module that was never downloaded prints nothing.
-    folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=PARTS[0]).strip()
+    folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=part).strip()
     if not folder:
-        _go("mod", "download", module, part=PARTS[0])
-        folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=PARTS[0]).strip()
+        _go("mod", "download", module, part=part)
+        folder = _go("list", "-m", "-f", "{{.Dir}}", module, part=part).strip()
     return Path(folder)
 
 

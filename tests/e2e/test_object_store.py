@@ -106,6 +106,14 @@ def test_a_run_in_a_bucket_is_that_of_a_folder(lateen_run, bucket):
             "data.trainUrls=[gs://missing/*.txt]",
             "spec.data.trainUrls names 'gs://missing/*.txt', which does not exist",
         ),
+        (
+            "trainer.initializeFrom=gs://missing/model",
+            "spec.trainer.initializeFrom: is 'gs://missing/model': there is no such bucket. Correct its name, or ",
+        ),
+        (
+            "export.huggingFace=gs://missing/model",
+            "spec.export.huggingFace is 'gs://missing/model': there is no such bucket. Correct its name, or create it.",
+        ),
     ],
 )
 def test_a_missing_bucket_is_told_before_any_work(lateen_run, bucket, setting: str, message: str):
@@ -121,6 +129,14 @@ def test_a_missing_bucket_is_told_before_any_work(lateen_run, bucket, setting: s
         ("checkpoint.path=gs://there/run", "spec.checkpoint.path is 'gs://there/run': the object store cannot be "),
         ("data.cacheDir=gs://there/cache", "spec.data.cacheDir is 'gs://there/cache': the object store cannot be "),
         ("data.trainUrls=[gs://there/a.txt]", "spec.data.trainUrls names 'gs://there/a.txt', whose server cannot be "),
+        (
+            "trainer.initializeFrom=gs://there/model",
+            "spec.trainer.initializeFrom: is 'gs://there/model': the object store cannot be ",
+        ),
+        (
+            "export.huggingFace=gs://there/model",
+            "spec.export.huggingFace is 'gs://there/model': the object store cannot be ",
+        ),
     ],
 )
 def test_an_object_store_that_does_not_answer_is_told_in_seconds(

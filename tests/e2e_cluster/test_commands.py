@@ -61,6 +61,19 @@ def test_status_of_a_job(cluster: Cluster, place: str):
     assert json.loads(text)["status"]["progress"] == progress
 
 
+def test_the_report_of_a_job_in_the_cluster(cluster: Cluster, place: str, tmp_path: Path):
+    """`kubectl get lmtj nano -o json > job.json`, and the folder of its checkpoints."""
+    entry = {"number": 1, "hosts": 2, "started": NOW, "ended": NOW, "failureClass": "Planned", "message": "preempted"}
+    write_status(cluster, place, "Queued", state="Queued", attempts=[entry])
+    (tmp_path / "job.json").write_text(cluster.kubectl("get", "lmtj", "nano", "-n", place, "-o", "json"))
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "attempt": 1, "loss": 2.5}\n')
+    command = [sys.executable, "-m", "lateen_api.cli", "report", tmp_path]
+    options = ["--job", tmp_path / "job.json", "--out", tmp_path / "nano.html"]
+    subprocess.run([*command, *options], check=True, timeout=60)
+    page = (tmp_path / "nano.html").read_text()
+    assert all(text in page for text in ("<title>nano", "Queued</span>", ">Planned</td>", ">preempted</td>", "1 of "))
+
+
 def test_no_such_job(cluster: Cluster, place: str):
     assert lateen(cluster, place, "status", "nanno") == (
         40, "", f"There is no job nanno in the namespace {place}. Did you mean nano?\n",

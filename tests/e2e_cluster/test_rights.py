@@ -178,6 +178,13 @@ def has_no_pods(scene: Scene) -> None:
     scene.wait(lambda: scene.state() == "Blocked")
 
 
+def waits_in_a_queue(scene: Scene) -> None:
+    """No Kueue looks after it, and that is said."""
+    scene.apply(compute={"queue": "none"})
+    conditions = lambda: scene.api.get(JOBS, scene.namespace, "job").get("status", {}).get("conditions", [])  # noqa: E731
+    scene.wait(lambda: "QueueNotServed" in [of["reason"] for of in conditions()])
+
+
 _TEMPLATE = {"spec": {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}}
 _JOB_SET_SPEC = {
     "suspend": True,
@@ -206,6 +213,7 @@ NEEDED_WHEN_IT: dict[tuple[str, str], Callable[[Scene], None]] = {
     ("networkpolicies", "create"): trains,
     ("events", "create"): trains,
     ("events", "list"): has_no_pods,
+    ("workloads", "list"): waits_in_a_queue,
 }
 """What shows that a right is needed."""
 
@@ -246,7 +254,8 @@ def test_without_a_right_the_operator_is_refused_just_that(scene: Scene, right: 
 
 
 @pytest.mark.parametrize(
-    "scenario", [starts, trains, is_suspended, fails_once, expires, grows_with_a_conflict, has_no_pods]
+    "scenario",
+    [starts, trains, is_suspended, fails_once, expires, grows_with_a_conflict, has_no_pods, waits_in_a_queue],
 )
 def test_with_all_rights_nothing_is_refused(scene: Scene, scenario: Callable[[Scene], None]):
     """Slow: the same scenarios to their end."""

@@ -27,9 +27,11 @@ def shell(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 def test_the_commands_of_a_runbook_work_on_a_job_that_trains(train, shell: Shell, cluster: Cluster):
-    training: Training = train(steps=100_000, compute={"hosts": 1})
+    # Checkpoints that stay: one that is deleted while it is verified would look damaged.
+    checkpoints = {"saveInterval": "1h", "keep": [{"every": 1000}]}
+    training: Training = train(steps=100_000, compute={"hosts": 1}, checkpoint=checkpoints)
     training.wait_for_steps()
-    training.wait_for("a checkpoint", lambda t: any((t.folder / t.name).glob("step-*")), seconds=60)
+    training.wait_for("a checkpoint", lambda t: any((t.folder / t.name).glob("step-*")), seconds=120)
     [pod] = cluster.kubectl.get("pods", "-n", training.namespace, "-l", f"lateen.dev/job={training.name}")["items"]
     values = {
         "OPERATOR_NAMESPACE": NAMESPACE,

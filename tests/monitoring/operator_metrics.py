@@ -5,7 +5,15 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
+from lateen_api.status import (
+    CheckpointStatus,
+    Condition,
+    ConditionType,
+    JobStatus,
+    PlanStatus,
+    ProgressStatus,
+    TimeStatus,
+)
 from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.resources import WATCHED
@@ -13,6 +21,14 @@ from prometheus_client import start_http_server
 
 _PLAN = PlanStatus(
     accelerator="cpu", mesh="2x1", devices=2, microbatch=1, accumulation_steps=1, parameters=1, tokens_per_step=1
+)
+
+_WAITS = Condition(
+    type=ConditionType.QUEUED,
+    status="True",
+    reason="WaitingForAdmission",
+    message="Kueue has not admitted it.",
+    last_transition_time="2030-01-31T12:00:00Z",
 )
 
 
@@ -41,7 +57,7 @@ def _work(metrics: Metrics, job: Key, ended: threading.Event, seconds: float) ->
     while not ended.wait(seconds):
         rounds += 1
         metrics.jobs.put(job, _status("Training", rounds))
-        metrics.jobs.put(Key(job.namespace, "waits"), JobStatus(state="Queued", plan=_PLAN))
+        metrics.jobs.put(Key(job.namespace, "waits"), JobStatus(state="Queued", plan=_PLAN, conditions=[_WAITS]))
         metrics.reconciliations.observe(0.01)
         metrics.request_seconds.observe(0.005)
         metrics.requests.labels("patch", "200").inc()

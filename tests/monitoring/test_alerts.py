@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from lateen_api.status import STATES
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 from monitoring.prometheus import program
 
 ROOT = Path(__file__).parents[2]

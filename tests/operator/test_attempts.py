@@ -3,7 +3,8 @@
 import pytest
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait, backoff_seconds, next_action, spent
-from lateen_operator.verdict import FailureClass, ProcessExit, classify
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import classify
 
 ENDED = 1000.0
 

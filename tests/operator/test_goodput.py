@@ -9,7 +9,8 @@ from lateen_api.progress import Phase
 from lateen_api.status import TimeStatus
 from lateen_operator.attempts import Attempt
 from lateen_operator.goodput import goodput, sum_of, time_of, total
-from lateen_operator.verdict import STOPPED, FailureClass, Verdict
+from lateen_operator.process_exit import STOPPED, FailureClass
+from lateen_operator.verdict import Verdict
 
 KILLED = Verdict(FailureClass.INFRASTRUCTURE, 137, "process 1 was killed by SIGKILL", reason="SIGKILL")
 RESTS = Verdict(FailureClass.REQUESTED, 42, "it was asked to stop", reason=STOPPED)

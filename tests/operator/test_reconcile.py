@@ -11,10 +11,11 @@ from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.node_exclusion import avoided_nodes, nodes_to_avoid
 from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.process_exit import NODE_LOST, FailureClass, ProcessExit
 from lateen_operator.reconcile import Expire, Kill, RecordEnd, Refuse, Suspend, Terminate, Timeouts, reconcile
 from lateen_operator.resize import probes_wanted
 from lateen_operator.status_builder import build_status
-from lateen_operator.verdict import NODE_LOST, FailureClass, ProcessExit, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 
 RECOVERY = RecoverySpec(grace_seconds=15, hang_after="10m", start_deadline="30m")
 RUNNING = Attempt(1, 2, started_at=0.0)

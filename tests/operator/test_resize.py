@@ -4,8 +4,9 @@ import pytest
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt
 from lateen_operator.observation import Target
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.resize import next_hosts
-from lateen_operator.verdict import FailureClass, Verdict
+from lateen_operator.verdict import Verdict
 
 
 @pytest.mark.parametrize(("reason", "hosts"), [("Resized", 2), ("CapacityAway", 1)])

@@ -12,10 +12,11 @@ from lateen_operator.attempt_codec import from_status, seconds, timestamp, to_st
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.events import Event, events
 from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.process_exit import FailureClass, ProcessExit
 from lateen_operator.progress_history import update_from_exit, update_from_progress
 from lateen_operator.reconcile import RecordEnd, Refuse, Suspend, Terminate
 from lateen_operator.status_builder import build_status, forgotten, short_duration
-from lateen_operator.verdict import FailureClass, ProcessExit, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 
 T0 = seconds("2030-01-31T12:00:00Z")
 TARGET = Target(RecoverySpec(), hosts=2, host_counts=(1, 2))

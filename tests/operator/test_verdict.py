@@ -2,7 +2,8 @@
 
 import pytest
 from lateen_api.termination import ExitCode, TerminationMessage
-from lateen_operator.verdict import FailureClass, ProcessExit, classify, shell_exit_code, signal_name
+from lateen_operator.process_exit import FailureClass, ProcessExit, shell_exit_code, signal_name
+from lateen_operator.verdict import classify
 
 
 def end(process: int, code: int, at: float = 0.0, **more) -> ProcessExit:

@@ -17,7 +17,7 @@ class Bits:
     """All numbers that a run has come to."""
 
     losses: list[float]
-    """Of every step: nats a token, float32 values as they are."""
+    """Of every step: nats per token, float32 values as they are."""
 
     grad_norms: list[float]
     """Of every step, before clipping."""
@@ -35,11 +35,10 @@ class Bits:
 
     def difference(self, other: "Bits") -> str | None:
         """What differs first; None: nothing."""
-        pairs = zip(self.losses, other.losses, strict=True)
-        for step, (mine, theirs) in enumerate(pairs):
+        for step, (mine, theirs) in enumerate(zip(self.losses, other.losses, strict=True), start=1):
             if mine != theirs:
                 return f"loss from step {step}"
-        for step, (mine, theirs) in enumerate(zip(self.grad_norms, other.grad_norms, strict=True)):
+        for step, (mine, theirs) in enumerate(zip(self.grad_norms, other.grad_norms, strict=True), start=1):
             if mine != theirs:
                 return f"gradient norm from step {step}"
         for name in ("parameters", "state", "validation_loss"):

@@ -37,13 +37,16 @@ class Numerics:
     optimizer: str = "adamw"
     """`spec.optimizer.type`."""
 
+    option: str = ""
+    """What `spec.trainer` has besides: `lora` or `ema`; empty: neither."""
+
     data: str = "text"
     """What it is trained on: `job.DATA`."""
 
     def __str__(self) -> str:
         # Results that are kept from before there was a choice are those of GPT-2, AdamW and text.
-        named = (self.family, self.optimizer, self.data)
-        others = [name for name in named if name not in ("gpt2", "adamw", "text")]
+        named = (self.family, self.optimizer, self.option, self.data)
+        others = [name for name in named if name not in ("gpt2", "adamw", "", "text")]
         return "-".join([self.dtype, f"tp{self.tensor}", *others])
 
 
@@ -90,11 +93,13 @@ OTHERS = (
     ("gpt2", "lion"),
     ("gpt2", "adafactor"),
     ("gpt2", "muon"),
-    ("gpt2", "adamw", "documents"),
-    ("llama", "adamw", "mixture"),
+    ("llama", "adamw", "lora"),
+    ("gpt2", "adamw", "ema"),
+    ("gpt2", "adamw", "", "documents"),
+    ("llama", "adamw", "", "mixture"),
 )
-"""Further families, optimizers and data. What faults do to a run does not depend on them: few layouts and one fault
-do."""
+"""Further families, optimizers, options and data. What faults do to a run does not depend on them: few layouts and one
+fault do."""
 
 OTHER_NUMERICS = tuple(Numerics(dtype, tensor, *other) for other in OTHERS for dtype in DTYPES for tensor in TENSORS)
 

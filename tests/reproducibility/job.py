@@ -35,6 +35,13 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 }
 """By type. Sophia estimates the curvature in three of the steps."""
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "": {},
+    "lora": {"lora": {"rank": 4, "alpha": 8, "dropout": 0.1, "targets": ["all-linear"]}},
+    "ema": {"ema": {"decay": 0.9}},
+}
+"""What `spec.trainer` has besides. Adapters stand beside random weights, which stay as they are."""
+
 
 _TRAIN = ["python-stdlib://json/*.py", "python-stdlib://email/*.py"]
 _VALIDATION = ["python-stdlib://asyncio/base_*.py"]
@@ -79,6 +86,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
             "trainer": {
                 "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
                 "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,
+                **OPTIONS[numerics.option],
             },
             "checkpoint": {
                 "path": str(run / "checkpoints"), "saveInterval": "1h", "keep": [{"every": STEPS_PER_SAVE}],
@@ -87,7 +95,8 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
                 "accelerator": "cpu", "cpu": THREADS,
                 "hosts": layout.processes, "devicesPerHost": layout.devices_per_process,
             },
-            "recovery": {"heartbeatTimeout": "20s"},
+            # A machine with other work may take long for a step.
+            "recovery": {"heartbeatTimeout": "2m", "graceSeconds": 120},
         },
     }  # fmt: skip
     return LMTrainingJob.model_validate(body)

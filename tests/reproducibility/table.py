@@ -54,14 +54,13 @@ def _replaced(text: str, begin: str, new: str, end: str) -> str:
 
 def _cells(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     scenarios = [s for s in HEADINGS if any(is_tried(Case(n, place, s)) for n in part for place in layouts(n))]
-    yield _row(["model", "optimizer", "type", "TP", "processes", "devices", *(HEADINGS[s] for s in scenarios)])
-    yield _row(["---"] * (6 + len(scenarios)))
+    yield _row(["model", "optimizer", "with", "type", "TP", "processes", "devices", *(HEADINGS[s] for s in scenarios)])
+    yield _row(["---"] * (7 + len(scenarios)))
     for numerics in part:
         for layout in layouts(numerics):
-            what = [_model(numerics), numerics.optimizer, numerics.dtype, numerics.tensor]
             cases = [Case(numerics, layout, scenario) for scenario in scenarios]
             verdicts = [results.verdict(case) if is_tried(case) else "–" for case in cases]
-            yield _row([*what, layout.processes, layout.devices, *verdicts])
+            yield _row([*_what(numerics), layout.processes, layout.devices, *verdicts])
 
 
 def _model(numerics: Numerics) -> str:
@@ -80,15 +79,17 @@ def _count(results: Results, part: Sequence[Numerics]) -> str:
 def _references(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     yield _row(
         [
-            *("model", "optimizer", "type", "TP", "first loss", "last loss", "validation loss"),
+            *("model", "optimizer", "with", "type", "TP", "first loss", "last loss", "validation loss"),
             *("parameters", "parameters and optimizer"),
         ]
     )
-    yield _row(["---"] * 9)
+    yield _row(["---"] * 10)
     for numerics in part:
-        yield _row(
-            [_model(numerics), numerics.optimizer, numerics.dtype, numerics.tensor, *_reference(results, numerics)]
-        )
+        yield _row([*_what(numerics), *_reference(results, numerics)])
+
+
+def _what(numerics: Numerics) -> list[object]:
+    return [_model(numerics), numerics.optimizer, numerics.option or "–", numerics.dtype, numerics.tensor]
 
 
 def _reference(results: Results, numerics: Numerics) -> list[object]:

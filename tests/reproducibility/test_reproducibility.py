@@ -68,5 +68,5 @@ def test_a_last_bit_anywhere_is_a_difference():
     one = Bits([1.0, 2.0], [0.5, 0.25], 3.0, "ab", "cd")
 
     assert one.difference(one) is None
-    assert one.difference(Bits([1.0, 2.0000000000000004], [0.5, 0.25], 3.0, "ab", "cd")) == "loss from step 1"
+    assert one.difference(Bits([1.0, 2.0000000000000004], [0.5, 0.25], 3.0, "ab", "cd")) == "loss from step 2"
     assert one.difference(Bits([1.0, 2.0], [0.5, 0.25], 3.0, "ab", "ce")) == "state"

@@ -28,7 +28,7 @@ class _MaskingFormatter(logging.Formatter):
 def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
     """Be one trainer process of the job in JOB_FILE, or in the file that LATEEN_JOB_FILE names.
 
-    Who it is among the processes of an attempt is told by LATEEN_* variables. `lateen run` starts as many of these
+    Who it is among the processes of an attempt is in LATEEN_* variables. `lateen run` starts as many of these
     as a job needs, and again when one dies.
     """
     handler = logging.StreamHandler(sys.stderr)

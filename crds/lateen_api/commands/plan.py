@@ -16,7 +16,6 @@ from lateen_api.load import load_job
 from lateen_api.plan import known_vocab_size, make_plan, read_vocab_size
 from lateen_api.plan.table import plan_table
 from lateen_api.spec import Section
-from lateen_api.termination import ExitCode
 
 
 @click.command()
@@ -51,7 +50,7 @@ def plan(
         compiled = compile_plan(loaded, result) if compiles else None
     except JobError as error:
         click.echo(error, err=True)
-        sys.exit(ExitCode.USER_ERROR)
+        sys.exit(error.exit_code)
     plain = result.model_dump(mode="json", by_alias=True)
     if compiled is not None:
         plain["compiled"] = compiled.model_dump(mode="json", by_alias=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lateen_api.errors import JobError
+from lateen_api.errors import JobError, UnreachableError
+from lateen_api.hugging_face.bucket import check_bucket
 from lateen_api.masking import masked
 from lateen_api.os_errors import cause
 
@@ -17,6 +18,7 @@ CONFIG = "config.json"
 _HUB = "hf://"
 _NOT_LISTED = ("http://", "https://")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_BUCKET = re.compile(r"gc?s://([^/]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class ModelFolder:
         A model of the hub is the copy in the hub's cache where the hub may not be asked (HF_HUB_OFFLINE).
 
         Raises:
-            JobError: a package is missing, the scheme is not known, or the model is not in the cache.
+            JobError: a package is missing, the scheme is not known, the model is not in the cache, or there is no such
+                bucket.
+            UnreachableError: the bucket's object store does not answer.
         """
         try:
             import fsspec
@@ -51,6 +55,7 @@ class ModelFolder:
             raise self.error("reading it needs fsspec. Install lateen[trainer], or state spec.model.") from error
         if self.local is not None:
             return fsspec.filesystem("file"), str(self.local)
+        self._check_bucket()
         try:
             if self.url.startswith(_HUB):
                 return _hub(self.url.removeprefix(_HUB).strip("/"))
@@ -61,11 +66,23 @@ class ModelFolder:
                 f"{_first_line(error)} Expected a folder, gs://bucket/path, https://…, or hf://org/name@revision."
             ) from error
 
+    def _check_bucket(self) -> None:
+        bucket = _BUCKET.match(self.url)
+        if bucket is None:
+            return
+        try:
+            check_bucket(bucket[1])
+        except FileNotFoundError as error:
+            raise self.error("there is no such bucket. Correct its name, or create it.") from error
+        except ConnectionError as error:
+            raise self._unreachable(f"the object store cannot be reached ({error}).") from error
+
     def read(self, name: str) -> bytes | None:
         """Content of a file; None: there is none.
 
         Raises:
             JobError: it cannot be read.
+            UnreachableError: the server does not answer.
         """
         try:
             if self.local is not None:
@@ -76,13 +93,10 @@ class ModelFolder:
             return None
         except JobError:
             raise
-        except OSError as error:
-            why = cause(error.errno, elsewhere="name another folder") or f"{_first_line(error)}{self._hint()}"
-            raise self.error(f"{name} cannot be read: {why}") from error
-        except Exception as error:  # of the client libraries of buckets and servers
+        except Exception as error:  # also of the client libraries of buckets and servers
             if getattr(error, "status", None) == 404 or getattr(error, "code", None) == 404:
                 return None
-            raise self.error(f"{name} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+            raise self._unreadable(f"{name} cannot be read", error) from error
 
     def names(self) -> list[str]:
         """Names of what the folder holds; none for a folder that does not exist, or that cannot be listed (`https://`).
@@ -102,7 +116,7 @@ class ModelFolder:
         except JobError:
             raise
         except Exception as error:  # also of the client libraries of buckets
-            raise self.error(f"it cannot be listed: {type(error).__name__}: {_first_line(error)}") from error
+            raise self._unreadable("it cannot be listed", error) from error
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Content of a JSON file; None: there is none.
@@ -125,9 +139,29 @@ class ModelFolder:
         is_on_hub = self.url.startswith(_HUB)
         return " Of a private or gated model the hub gives nothing without HF_TOKEN." if is_on_hub else ""
 
+    def _unreadable(self, what: str, error: Exception) -> JobError:
+        """The error for one of the system or of a client library."""
+        if _is_without_answer(error):
+            return self._unreachable(f"{what}: {_first_line(error)}")
+        if isinstance(error, OSError):
+            why = cause(error.errno, elsewhere="name another folder") or f"{_first_line(error)}{self._hint()}"
+            return self.error(f"{what}: {why}")
+        return self.error(f"{what}: {type(error).__name__}: {_first_line(error)}")
+
+    def _unreachable(self, message: str) -> UnreachableError:
+        return UnreachableError(
+            self.field, f"is {masked(self.url)!r}: {message} Check this machine's network, or name a folder elsewhere."
+        )
+
     def error(self, message: str) -> JobError:
         """The error that says what is wrong with the folder."""
         return JobError(self.field, f"is {masked(self.url)!r}: {message}")
+
+
+def _is_without_answer(error: Exception) -> bool:
+    """Was there no answer? Errors of client libraries (aiohttp, requests, httpx) are known by their names, so that none
+    of them is imported for it."""
+    return isinstance(error, TimeoutError) or any("Connect" in kind.__name__ for kind in type(error).__mro__)
 
 
 def _first_line(error: Exception) -> str:

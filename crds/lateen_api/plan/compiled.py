@@ -1,9 +1,9 @@
 """What compiling a job's step shows: the result of `lateen plan --compile`."""
 
-from lateen_api.plan.result import _Part
+from lateen_api.plan.result import PlanPart
 
 
-class CompiledMemory(_Part):
+class CompiledMemory(PlanPart):
     """What the compiler allots on one device, in bytes."""
 
     arguments: int
@@ -25,7 +25,7 @@ class CompiledMemory(_Part):
     """The sum, without the peak."""
 
 
-class Collective(_Part):
+class Collective(PlanPart):
     """All collectives of one kind."""
 
     count: int
@@ -35,7 +35,7 @@ class Collective(_Part):
     """Bytes of their results on one device in a step."""
 
 
-class Compiled(_Part):
+class Compiled(PlanPart):
     """The training step as the compiler of the accelerator makes it. Field names are camelCase in JSON."""
 
     device_kind: str

@@ -199,11 +199,6 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
             "Equal bits on other numbers of hosts are not proven yet with spec.trainer.modelAxisSize above 2: "
             "expect them on the same number of hosts only."
         )
-    if layout.lanes is not None and spec.optimizer.type == "sophia-h":
-        warnings.append(
-            "Equal bits on other numbers of hosts are not proven yet with spec.optimizer.type sophia-h: expect them on "
-            "the same number of hosts only. They are with sophia-g."
-        )
     if layout.lanes is not None and compute_dtype == "float16":
         warnings.append(
             "Equal bits on other numbers of hosts are not proven yet in float16: expect them on the same number of "

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 
-class _Part(BaseModel):
+class PlanPart(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel,
         populate_by_name=True,
@@ -16,7 +16,7 @@ class _Part(BaseModel):
     )
 
 
-class MeshShape(_Part):
+class MeshShape(PlanPart):
     """The mesh of devices: data × model."""
 
     data: int
@@ -26,7 +26,7 @@ class MeshShape(_Part):
     """Devices over which each layer is split."""
 
 
-class Memory(_Part):
+class Memory(PlanPart):
     """Estimated memory of one device at its fullest, in bytes."""
 
     parameters: int
@@ -46,7 +46,7 @@ class Memory(_Part):
     """Memory of a device; None: not known."""
 
 
-class PlannedParameter(_Part):
+class PlannedParameter(PlanPart):
     """How one array of parameters is trained."""
 
     name: str
@@ -64,7 +64,7 @@ class PlannedParameter(_Part):
     weight_decay: float
 
 
-class PlannedSource(_Part):
+class PlannedSource(PlanPart):
     """What a run takes from a source of a mixture."""
 
     name: str
@@ -77,7 +77,7 @@ class PlannedSource(_Part):
     """Expected in the whole run."""
 
 
-class Plan(_Part):
+class Plan(PlanPart):
     """What a job comes to. Field names are camelCase in JSON."""
 
     accelerator: str

@@ -34,4 +34,4 @@ class RecoverySpec(Section):
     """Seconds between SIGTERM and SIGKILL, in which the step is finished and saved."""
 
     start_deadline: Duration = "30m"
-    """All hosts of an attempt must be running within this time, or the attempt is started anew."""
+    """All hosts of an attempt must be running within this time, or the attempt is started again."""

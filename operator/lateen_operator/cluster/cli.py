@@ -14,9 +14,9 @@ from lateen_operator.settings import OperatorSettings, settings_options
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Lines for people, or one JSON object a line.",
+    help="Lines for people, or one JSON object per line.",
 )
-@click.option("--verbose", is_flag=True, help="Log every question to a trainer and every restart of a watch, too.")
+@click.option("--verbose", is_flag=True, help="Log every progress poll and every restart of a watch, too.")
 def operator(log_format: Literal["text", "json"], verbose: bool, **settings: Any) -> None:
     """Run the LMTrainingJobs of a Kubernetes cluster.
 

@@ -11,19 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from lateen_api.spec.job import KIND
 
+from lateen_operator.cluster.parse_objects import view_config_map, view_job, view_job_set, view_other, view_pod
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, PODS, Resource
-from lateen_operator.cluster.views import (
-    ConfigMapView,
-    JobSetView,
-    JobView,
-    PodView,
-    View,
-    view_config_map,
-    view_job,
-    view_job_set,
-    view_other,
-    view_pod,
-)
+from lateen_operator.cluster.views import ConfigMapView, JobSetView, JobView, PodView, View
 from lateen_operator.names import JOB_LABEL
 
 _Any = TypeVar("_Any", bound=View)

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from lateen_api.status import STATES, JobStatus, TimeStatus
+from lateen_api.status import STATES, ConditionType, JobStatus, TimeStatus
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from lateen_operator.cluster.informer_cache import Key
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 OWNER = ("training_job_namespace", "training_job")
 
@@ -35,8 +35,9 @@ class JobMetrics(Collector):
 
     def put(self, key: Key, status: JobStatus) -> None:
         """The status of a job, as it was written last."""
-        # Attempts and conditions are most of it, of thousands of jobs perhaps, and no metric reads them.
-        self._statuses[key] = status.model_copy(update={"attempts": [], "conditions": [], "avoided_nodes": []})
+        # Attempts and conditions are most of it, of thousands of jobs perhaps, and metrics read one of them.
+        queued = [of for of in status.conditions if of.type is ConditionType.QUEUED and of.status == "True"]
+        self._statuses[key] = status.model_copy(update={"attempts": [], "conditions": queued, "avoided_nodes": []})
 
     def forget(self, key: Key) -> None:
         """The job is gone."""
@@ -55,6 +56,11 @@ class JobMetrics(Collector):
         for key, status in statuses.items():
             info.add_metric((*key, status.state, status.plan.accelerator if status.plan else ""), 1)
         yield info
+        queued = self._family("job_queued", "1 for a job that is Queued, by the reason of that condition.", "reason")
+        for key, status in statuses.items():
+            for condition in status.conditions:
+                queued.add_metric((*key, condition.reason), 1)
+        yield queued
         for name, documentation, value in _GAUGES:
             family = self._family(name, documentation)
             for key, status in statuses.items():

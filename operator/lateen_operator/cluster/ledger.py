@@ -16,8 +16,9 @@ from lateen_operator.attempts import Attempt
 from lateen_operator.cluster.informer_cache import JobObjects
 from lateen_operator.cluster.views import JobSetView
 from lateen_operator.events import TOLD
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.status_builder import forgotten
-from lateen_operator.verdict import FailureClass, Verdict
+from lateen_operator.verdict import Verdict
 
 
 @dataclass(frozen=True)

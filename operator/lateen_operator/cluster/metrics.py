@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from lateen_operator.cluster.job_metrics import JobMetrics
 from lateen_operator.cluster.resources import WATCHED
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 NAMESPACE = "lateen_operator"
 

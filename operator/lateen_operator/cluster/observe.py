@@ -17,9 +17,9 @@ from lateen_operator.cluster.ledger import ledger_of
 from lateen_operator.cluster.process_exits import ended, overdue_at, process_exits, unseen_exit
 from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.views import JobSetView, PodView
-from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.observation import WAITING_FOR_ADMISSION, Admission, Observation, Process, Target
+from lateen_operator.process_exit import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, ProcessExit
 from lateen_operator.progress_history import ProgressHistory, update_from_exit, update_from_progress
-from lateen_operator.verdict import JOB_SET_SUSPENDED, POD_DELETED, SUSPENDED_BY_QUEUE, ProcessExit
 
 STOPPED_WITHIN_SECONDS = 10.0
 """JobSet has suspended its Jobs by then, whether it says so or not."""
@@ -76,7 +76,8 @@ def observe(
         silent_since=asked.silent_since if asked else None,
         moved_at=asked.moved_at if asked else None,
         probes_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in probes_of(objects)),
-        look_again=min([*overdue, complete_at], default=math.inf),
+        admission=_awaited_admission(job_set, processes),
+        requeue_at=min([*overdue, complete_at], default=math.inf),
     )
 
 
@@ -207,6 +208,15 @@ def _deletion_is(job_set: JobSetView | None) -> str:
     if job_set is None or not job_set.suspended or job_set.stopping is not None:
         return POD_DELETED
     return JOB_SET_SUSPENDED if job_set.queue is None else SUSPENDED_BY_QUEUE
+
+
+def _awaited_admission(job_set: JobSetView | None, processes: Iterable[Process]) -> Admission | None:
+    """That a queue is waited for; its own words have to be asked for."""
+    if job_set is None or job_set.queue is None or not job_set.suspended or job_set.stopping is not None:
+        return None
+    if any(process.placed or process.end is not None for process in processes):
+        return None
+    return Admission(WAITING_FOR_ADMISSION, f"Queue {job_set.queue} has not admitted it yet.")
 
 
 def _no_pod_because(job_set: JobSetView) -> str:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiohttp
 import kopf
 
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client
@@ -27,6 +28,7 @@ from lateen_operator.cluster.poller import Poller, fetch_by_address, fetch_throu
 from lateen_operator.cluster.resources import WATCHED
 from lateen_operator.cluster.resync import Resync
 from lateen_operator.cluster.server import serve
+from lateen_operator.cluster.status_writer import StatusWriter
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.watch_requests import WatchRequests
 from lateen_operator.cluster.watch_settings import watch_settings
@@ -68,16 +70,18 @@ async def run_operator(settings: OperatorSettings) -> None:
             rng=random.Random(),
         )
         poster = EventPoster(client, time.time)
+        apply = Apply(client, store, settings)
         controller = Controller(
             client=client,
             store=store,
             queue=queue,
-            apply=Apply(client, store, settings),
+            apply=apply,
             capacity_probes=CapacityProbes(client, store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, time.time),
+            admissions=Admissions(client, time.time),
             poller=poller,
-            poster=poster,
+            statuses=StatusWriter(client, store, queue, apply, poster, metrics, time.time),
             metrics=metrics,
             clock=time.time,
         )

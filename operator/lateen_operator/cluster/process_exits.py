@@ -20,7 +20,7 @@ from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.blame import first_signalled
 from lateen_operator.cluster.times import CLOCKS_DIFFER_SECONDS
 from lateen_operator.cluster.views import PodView
-from lateen_operator.verdict import LEFT_WITH_PEERS, NODE_LOST, POD_DELETED, ProcessExit
+from lateen_operator.process_exit import LEFT_WITH_PEERS, NODE_LOST, POD_DELETED, ProcessExit
 
 OVERDUE_SECONDS = 5.0
 """After the end of its grace a pod whose kubelet lives is gone, or about to go."""

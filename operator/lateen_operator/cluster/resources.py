@@ -48,6 +48,8 @@ PODS = Resource("", "v1", "pods", selector=JOB_LABEL)
 CONFIG_MAPS = Resource("", "v1", "configmaps", selector=f"{JOB_LABEL},{ATTEMPT_LABEL}")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", selector=JOB_LABEL)
 EVENTS = Resource("", "v1", "events")
+WORKLOADS = tuple(Resource("kueue.x-k8s.io", version, "workloads") for version in ("v1beta2", "v1beta1"))
+"""Kueue's, newest version first. Not watched: `cluster/admission.py` reads them where a job waits in a queue."""
 
 WATCHED = (JOBS, JOB_SETS, PODS, CONFIG_MAPS, NETWORK_POLICIES)
 """In the order in which they are listed: a ledger that names an attempt is older than the list of JobSets, so an

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 from lateen_operator.attempt_codec import seconds, timestamp
-from lateen_operator.verdict import FailureClass, Verdict
+from lateen_operator.process_exit import FailureClass
+from lateen_operator.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -64,9 +64,9 @@ class Uncreated:
         now = self.clock()
         ask_at = job_set.may_have_pods_since + ASKED_AFTER_SECONDS
         if now < ask_at:
-            return replace(seen, look_again=min(seen.look_again, ask_at))
+            return replace(seen, requeue_at=min(seen.requeue_at, ask_at))
         found = await self._asked(key, job_set, missing[0], now)
-        seen = replace(seen, look_again=min(seen.look_again, now + ASKED_EVERY_SECONDS))
+        seen = replace(seen, requeue_at=min(seen.requeue_at, now + ASKED_EVERY_SECONDS))
         if found is None:
             return seen
         processes = tuple(

@@ -65,7 +65,7 @@ def status(
 @click.command()
 @_in_a_cluster
 @click.option(
-    "--process", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the process, one a host."
+    "--process", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the process, one per host."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on as more is written, in later attempts, too.")
 @click.option("--attempt", type=click.IntRange(min=1), help="Number of the attempt. Default: the newest.")

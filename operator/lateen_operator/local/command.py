@@ -118,7 +118,7 @@ def run_command(options: Options, *, trainer: tuple[str, ...] = TRAINER) -> int:
         return _run(options, consoles, trainer)
     except JobError as error:
         consoles.error(error)
-        return ExitCode.USER_ERROR
+        return error.exit_code
     except OutputError:
         raise
     except OSError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lateen_api.termination import LONGEST_MESSAGE, TerminationMessage
 
 from lateen_operator.local.out_of_memory import kills_so_far
-from lateen_operator.verdict import ProcessExit
+from lateen_operator.process_exit import ProcessExit
 
 _PR_SET_PDEATHSIG = 1
 

@@ -16,7 +16,8 @@ from lateen_operator import wording
 from lateen_operator.attempts import Attempt, Fail
 from lateen_operator.local.folder import RunFolder
 from lateen_operator.local.messages import origin
-from lateen_operator.verdict import FailureClass, Verdict
+from lateen_operator.process_exit import FailureClass
+from lateen_operator.verdict import Verdict
 
 Row = tuple[str, str]
 

@@ -12,8 +12,9 @@ from lateen_operator.local.ports import free_ports
 from lateen_operator.local.probe import Probe
 from lateen_operator.local.process import TrainerProcess
 from lateen_operator.observation import Process
+from lateen_operator.process_exit import ProcessExit
 from lateen_operator.progress_history import ProgressHistory, update_from_exit, update_from_progress
-from lateen_operator.verdict import ProcessExit, Verdict
+from lateen_operator.verdict import Verdict
 
 
 @dataclass(frozen=True)

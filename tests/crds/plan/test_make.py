@@ -176,13 +176,5 @@ def test_float16_gets_a_warning():
     ]
 
 
-def test_sophia_h_gets_a_warning_in_elastic_mode_only():
-    warnings = make_plan(nano("optimizer={type: sophia-h}")).warnings
-
-    assert len(warnings) == 1
-    assert "spec.optimizer.type sophia-h" in warnings[0]
-    assert make_plan(nano("optimizer={type: sophia-h}", "trainer.reproducibility=fast")).warnings == []
-
-
 def test_job_with_defaults_of_two_hosts_more_than_the_spec_has_no_warning():
     assert make_plan(nano(), hosts=2).warnings == []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from lateen_api.progress import Phase, Progress
 from lateen_api.status import JobStatus
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import Client, Forbidden
@@ -18,6 +19,7 @@ from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.planned import Plans
 from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS, WATCHED, Resource
+from lateen_operator.cluster.status_writer import StatusWriter
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.events import Event
@@ -121,22 +123,24 @@ class World:
         self.poster.posted = []
         self.poller = Recording(ask, queue.put, lambda: self.now, metrics, 5.0, random.Random(0))
         self.poller.watched = []
+        apply = Apply(self.client, store, SETTINGS)
         self.controller = Controller(
             client=self.client,
             store=store,
             queue=queue,
-            apply=Apply(self.client, store, SETTINGS),
+            apply=apply,
             capacity_probes=CapacityProbes(self.client, store, SETTINGS),
             plans=Plans(),
             uncreated=Uncreated(self.client, lambda: self.now),
+            admissions=Admissions(self.client, lambda: self.now),
             poller=self.poller,
-            poster=self.poster,
+            statuses=StatusWriter(self.client, store, queue, apply, self.poster, metrics, lambda: self.now),
             metrics=metrics,
             clock=lambda: self.now,
         )
 
     def look(self) -> float:
-        return asyncio.run(self.controller.look(KEY))
+        return asyncio.run(self.controller.sync(KEY))
 
     def change(self, resource: Resource, name: str, patch: dict[str, Any]) -> None:
         """Somebody else changes an object."""

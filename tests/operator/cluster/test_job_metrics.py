@@ -1,9 +1,17 @@
 """Series of each job, read from its status."""
 
-from lateen_api.status import CheckpointStatus, JobStatus, PlanStatus, ProgressStatus, TimeStatus
+from lateen_api.status import (
+    CheckpointStatus,
+    Condition,
+    ConditionType,
+    JobStatus,
+    PlanStatus,
+    ProgressStatus,
+    TimeStatus,
+)
 from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.metrics import Metrics
-from lateen_operator.verdict import FailureClass
+from lateen_operator.process_exit import FailureClass
 
 PLAN = PlanStatus(
     accelerator="v5e-16", mesh="16x1", devices=16, microbatch=1, accumulation_steps=1, parameters=1, tokens_per_step=1
@@ -58,6 +66,18 @@ def test_a_job_that_trains() -> None:
         "job_seconds_total,training": 90,
         "job_seconds_total,compiling": 10,
     }
+
+
+def test_a_queued_job_says_for_what_it_waits() -> None:
+    metrics = Metrics()
+    time = "2030-01-31T12:00:00Z"
+    waits = Condition(
+        type=ConditionType.QUEUED, status="True", reason="WaitingForAdmission", message="", last_transition_time=time
+    )
+    conditions = [waits, waits.model_copy(update={"type": ConditionType.RUNNING, "reason": "Queued"})]
+    metrics.jobs.put(KEY, TRAINS.model_copy(update={"state": "Queued", "conditions": conditions}))
+    metrics.jobs.put(Key("team", "other"), TRAINS)
+    assert {name for name in series(metrics) if "queued" in name} == {"job_queued,WaitingForAdmission"}
 
 
 def test_a_job_without_an_attempt_uses_no_devices_and_one_that_is_gone_has_no_series() -> None:

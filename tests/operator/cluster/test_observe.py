@@ -14,10 +14,11 @@ from lateen_operator.cluster.observe import observe
 from lateen_operator.cluster.status_patch import written
 from lateen_operator.cluster.termination import Termination
 from lateen_operator.observation import Observation, Target
+from lateen_operator.process_exit import NODE_LOST, POD_DELETED, FailureClass
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.reconcile import RecordEnd, reconcile
 from lateen_operator.status_builder import build_status
-from lateen_operator.verdict import NODE_LOST, POD_DELETED, FailureClass, Verdict, classify
+from lateen_operator.verdict import Verdict, classify
 from watched_objects import KEY, T0, UID, Cluster, capacity_probe, config_map, job, job_set, pod
 
 TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
@@ -65,7 +66,7 @@ def test_pods_that_run_have_not_ended() -> None:
         (0, True, True, None, "node-0"),
         (1, True, True, None, "node-1"),
     ]
-    assert seen.look_again == math.inf
+    assert seen.requeue_at == math.inf
 
 
 def test_a_process_without_pod_waits_for_it() -> None:
@@ -301,7 +302,7 @@ def test_a_pod_that_vanished_running_was_deleted_by_somebody() -> None:
 
 def test_a_pod_past_its_grace_is_lost_with_its_node_and_not_before() -> None:
     cluster = Cluster(job(), job_set(), pod(0, ended=(44, 70)), pod(1, deleted=(71, 20)))
-    assert look(cluster, 95).look_again == T0 + 96
+    assert look(cluster, 95).requeue_at == T0 + 96
     assert [end.process for end in look(cluster, 95).ends] == [0]
     end = look(cluster, 96).ends[1]
     assert (end.exit_code, end.reason, end.asked, end.node) == (137, NODE_LOST, False, "node-1")
@@ -474,7 +475,7 @@ def test_processes_without_pod_have_left_once_the_job_set_says_it_is_suspended()
 
 def test_processes_without_pod_may_still_come_right_after_the_order() -> None:
     seen = look(Cluster(job(), job_set(stopping=stopping(50), suspend=True)), 51)
-    assert (seen.ends, seen.look_again) == ((), T0 + 60)
+    assert (seen.ends, seen.requeue_at) == ((), T0 + 60)
     assert len(look(Cluster(job(), job_set(stopping=stopping(50), suspend=True)), 60).ends) == 2
 
 

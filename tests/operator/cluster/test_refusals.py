@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from lateen_api.status import JobStatus
+from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.client import ApiError, Conflict, Forbidden, Invalid, NotFound
@@ -19,6 +20,7 @@ from lateen_operator.cluster.planned import Plans
 from lateen_operator.cluster.poller import Poller, Trainer
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, blocked, blocked_by
 from lateen_operator.cluster.resources import EVENTS, JOB_SETS, JOBS
+from lateen_operator.cluster.status_writer import StatusWriter
 from lateen_operator.cluster.uncreated import Uncreated
 from lateen_operator.cluster.work_queue import WorkQueue
 from lateen_operator.settings import OperatorSettings
@@ -102,16 +104,18 @@ class World:
         self.poster = EventPoster(client, lambda: self.now)
         self.told: list[tuple[str, str]] = []
         self.poster.post = lambda key, uid, events: self.told.extend((e.reason, e.message) for e in events)  # type: ignore[method-assign]
+        apply = Apply(client, self.store, settings)
         self.controller = Controller(
             client=client,
             store=self.store,
             queue=self.queue,
-            apply=Apply(client, self.store, settings),
+            apply=apply,
             capacity_probes=CapacityProbes(client, self.store, settings),
             plans=Plans(),
             uncreated=Uncreated(client, lambda: self.now),
+            admissions=Admissions(client, lambda: self.now),
             poller=self.poller,
-            poster=self.poster,
+            statuses=StatusWriter(client, self.store, self.queue, apply, self.poster, metrics, lambda: self.now),
             metrics=metrics,
             clock=lambda: self.now,
         )
@@ -127,7 +131,7 @@ class World:
         """A worker's turn, so much later: what it raises is the queue's to repeat."""
         self.now += seconds
         try:
-            asyncio.run(self.controller.look(KEY))
+            asyncio.run(self.controller.sync(KEY))
         except Exception as error:
             self.error: Exception | None = error
             self.queue._failures[KEY] = self.queue.failures(KEY) + 1

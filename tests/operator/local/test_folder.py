@@ -12,7 +12,8 @@ from lateen_api.errors import JobError
 from lateen_operator.attempts import Attempt
 from lateen_operator.local import ledger
 from lateen_operator.local.folder import RunFolder, move_aside, read_json, write_json
-from lateen_operator.verdict import FailureClass, ProcessExit, classify
+from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.verdict import classify
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from lateen_operator.attempts import Attempt
 from lateen_operator.local import messages, ports, report
 from lateen_operator.local.out_of_memory import kills_so_far
 from lateen_operator.local.probe import ask
-from lateen_operator.verdict import ProcessExit, classify
+from lateen_operator.process_exit import ProcessExit
+from lateen_operator.verdict import classify
 
 
 class TestPorts:

@@ -11,8 +11,9 @@ import pytest
 from lateen_api.spec import RecoverySpec
 from lateen_operator.attempts import Attempt, Fail, Finish
 from lateen_operator.local import ledger
+from lateen_operator.process_exit import FailureClass
 from lateen_operator.reconcile import Suspend, Timeouts
-from lateen_operator.verdict import FailureClass, Verdict
+from lateen_operator.verdict import Verdict
 
 SHORT_TIMEOUTS = Timeouts(peers_leave=0.2, peers_save=0.2, stragglers=0.2, margin=0.2)
 

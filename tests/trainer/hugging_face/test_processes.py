@@ -31,10 +31,14 @@ def test_a_process_reads_only_the_bytes_of_its_shards(folder):
     """Buys that a start from a large model takes as long with many hosts as the bytes of one."""
     size = bytes_of_tensors(folder)
 
-    first, second = (orders[0] for orders in together(2, ["read", {"url": str(folder), "gap": 0}]))
+    orders = (["read", {"url": str(folder), "gap": 0}], ["read", {"url": str(folder), "smallest": 0}])
+    (first, first_by_rows), (second, second_by_rows) = together(2, *orders)
 
     assert first["bytes"] == second["bytes"] == size // 2
     assert first["share"] == second["share"] == size  # half of it, and float32 for bfloat16
+    # The vocabulary has 65 rows.
+    assert first_by_rows["bytes"] + second_by_rows["bytes"] == size
+    assert second_by_rows["bytes"] < first_by_rows["bytes"] < 1.02 * second_by_rows["bytes"]
 
 
 @pytest.mark.slow
@@ -42,7 +46,7 @@ def test_two_processes_write_the_files_that_one_writes(folder, tmp_path):
     """Buys that the width of a run does not show in its export."""
     for count in (1, 2):
         target = str(tmp_path / f"by-{count}")
-        together(count, ["copy", {"url": str(folder), "target": target, "file_bytes": 10_000}])
+        together(count, ["copy", {"url": str(folder), "target": target, "file_bytes": 10_000, "smallest": 0}])
 
     one, two = ({path.name: path.read_bytes() for path in (tmp_path / f"by-{n}").iterdir()} for n in (1, 2))
     assert one == two

@@ -19,6 +19,7 @@ from lateen_api.hugging_face.config import read_model
 from lateen_api.hugging_face.folder import ModelFolder
 from lateen_api.spec import AdamWSpec
 from lateen_trainer.checkpoint.state import named_leaves
+from lateen_trainer.hugging_face import exchange
 from lateen_trainer.hugging_face.destination import Destination
 from lateen_trainer.hugging_face.export import ExportedModel, Together, export_model
 from lateen_trainer.hugging_face.imported import Imported
@@ -32,8 +33,11 @@ from lateen_trainer.optim import make_optimizer
 FIELD = "spec.trainer.initializeFrom"
 
 
-def load(url: str, gap: int | None = None) -> tuple[Any, Weights, Imported, dict[str, float]]:
-    """The model of a folder over all devices, and what reading it took."""
+def load(
+    url: str, gap: int | None = None, smallest: int = exchange.SMALLEST
+) -> tuple[Any, Weights, Imported, dict[str, float]]:
+    """The model of a folder over all devices, and what reading it took. Arrays of `smallest` bytes are exchanged."""
+    exchange.SMALLEST = smallest
     folder = ModelFolder(url, FIELD)
     config = folder.read_json("config.json")
     assert config is not None
@@ -66,9 +70,9 @@ def load(url: str, gap: int | None = None) -> tuple[Any, Weights, Imported, dict
     )
 
 
-def read(url: str, gap: int | None = None) -> dict:
+def read(url: str, gap: int | None = None, smallest: int = exchange.SMALLEST) -> dict:
     """Reads a model. `share`: bytes of the parameters on this process; `peak`: of its memory."""
-    return load(url, gap)[3]
+    return load(url, gap, smallest)[3]
 
 
 def start(url: str) -> dict:
@@ -81,9 +85,9 @@ def start(url: str) -> dict:
     return {**took, "share": took["share"] + share, "peak": peak_bytes()}
 
 
-def copy(url: str, target: str, file_bytes: int) -> dict:
+def copy(url: str, target: str, file_bytes: int, smallest: int = exchange.SMALLEST) -> dict:
     """Reads a model and writes it again, together."""
-    model, _, imported, _ = load(url)
+    model, _, imported, _ = load(url, smallest=smallest)
     spec = read_model(imported.config)
     together = Together(jax.process_index(), jax.process_count(), agree) if jax.process_count() > 1 else Together()
     about = ExportedModel(spec, imported.config["vocab_size"], "bytes", 256, "# Card\n", imported)

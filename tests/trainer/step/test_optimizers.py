@@ -90,8 +90,8 @@ def train(kind: str, data: int, model: int = 1, dtype: str = "float32", *, gathe
     [
         (kind, dtype, widths)
         for kind in SPECS
-        if kind != "sophia-h"
-        for dtype, widths in (("float32", (1, 2, 8)), ("bfloat16", (1, 8)))
+        # A step with a product with the Hessian takes twice as long to compile as the others.
+        for dtype, widths in (("float32", (1, 8) if kind == "sophia-h" else (1, 2, 8)), ("bfloat16", (1, 8)))
     ],
 )
 def test_every_width_gives_the_same_bits(kind, dtype, widths):

@@ -104,6 +104,26 @@ def test_bfloat16_keeps_parameters_and_optimizer_in_float32_and_learns(one_devic
     np.testing.assert_allclose(losses, one_device[0], rtol=2e-2)
 
 
+@pytest.mark.parametrize("elastic", [False, True], ids=["fast", "elastic"])
+def test_the_optimizer_is_updated_once_per_step(elastic):
+    """Levanter once did it twice. The first update of Adam moves each number by the learning rate, and by no more."""
+    spec = AdamWSpec(learning_rate=1e-2, weight_decay=0, lr_schedule="constant", warmup=0, max_grad_norm=None)
+    config = Gpt2Config(Gpt2Spec(seq_len=8, hidden_dim=16, num_layers=1, num_heads=2), vocab_size=31)
+    rules, optimizer = rules_of(1, 1), make_optimizer(spec, num_steps=10)
+    step = make_train_step(
+        StepSettings(rules, optimizer, learning_rate_schedule(spec, 10), jnp.dtype("float32"), True, None, elastic)
+    )
+    before = init_state(lambda: Gpt2.init(config, key=jax.random.key(0)), optimizer, rules)
+    numbers = jax.tree.map(np.asarray, before.model)  # the step takes the state's memory
+    tokens = np.random.default_rng(0).integers(0, 31, (4, 9), dtype=np.int32)
+
+    after, _ = step(before, BatchPlacement(rules, 4, 2).place(tokens))
+
+    moved = jax.tree.map(lambda new, old: np.abs(np.asarray(new) - old), after.model, numbers)
+    assert max(float(leaf.max()) for leaf in jax.tree.leaves(moved)) == pytest.approx(1e-2, rel=1e-3)
+    assert (int(after.step), int(after.opt_state[1].count)) == (1, 1)
+
+
 @pytest.mark.parametrize(("data", "model"), [(8, 1), (4, 2), (2, 4), (1, 8)], ids=["8x1", "4x2", "2x4", "1x8"])
 def test_no_device_holds_a_whole_parameter(data, model):
     """With tensor parallelism alone, what has neither heads nor MLP stays whole; FSDP divides everything."""

@@ -5,7 +5,6 @@ import sys
 import click
 from lateen_api.errors import JobError
 from lateen_api.spec import ExportSpec
-from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import TrainerError
 
@@ -76,5 +75,5 @@ def export(
         sys.exit(int(error.exit_code))
     except JobError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(ExitCode.USER_ERROR)
+        sys.exit(error.exit_code)
     click.echo(shown)

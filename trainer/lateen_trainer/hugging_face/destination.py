@@ -3,14 +3,16 @@
 import json
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
+from lateen_api import os_errors
 
 from lateen_trainer import storage
 from lateen_trainer.data.source import explained
-from lateen_trainer.errors import UserError
+from lateen_trainer.errors import TrainerError, UserError
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -22,6 +24,8 @@ _AHEAD = 2
 """Blocks that wait to be written."""
 
 _SUFFIX = ".partial"
+_PROBE = ".lateen-probe"
+_GOOGLE = "gs://"
 
 
 class Destination:
@@ -44,11 +48,28 @@ class Destination:
                 self._filesystem, self._root = fsspec.url_to_fs(str(local or url), use_listings_cache=False)
             except ValueError as error:
                 raise UserError(f"{field} is {url!r}: {error}. Expected a path, or gs://bucket/path.") from error
-        self._is_local = local is not None
+        self._local = local
+
+    def check_writable(self) -> None:
+        """Makes the folder, writes something small into it, and deletes that: what is wrong with the destination is to
+        show before the model is trained.
+
+        Raises:
+            UserError: there is no such bucket, or access is denied.
+            TrainerError: the place cannot be reached.
+        """
+        if self.url.lower().startswith(_GOOGLE):
+            storage.check_writable(self.url, field=self.field)  # gcsfs goes on for half a minute before it gives up
+            return
+        with self._explained():
+            self._filesystem.makedirs(self._root, exist_ok=True)
+            with self._filesystem.open(f"{self._root}/{_PROBE}", "wb"):
+                pass
+            self._filesystem.rm_file(f"{self._root}/{_PROBE}")
 
     def names(self) -> list[str]:
         """What the folder holds."""
-        with explained(self.field, self.url):
+        with self._explained():
             self._filesystem.invalidate_cache()
             if not self._filesystem.isdir(self._root):
                 return []
@@ -65,14 +86,14 @@ class Destination:
     def clear(self) -> None:
         """Makes the folder, without an earlier model: first the file goes without which nothing loads it."""
         old = self._old()
-        with explained(self.field, self.url):
+        with self._explained():
             self._filesystem.makedirs(self._root, exist_ok=True)
             for name in sorted(old, key=lambda name: name not in _MARKS):
                 self._filesystem.rm_file(f"{self._root}/{name}")
 
     def put(self, name: str, content: bytes) -> None:
         """Writes a small file."""
-        with explained(self.field, self.url), self._filesystem.open(f"{self._root}/{name}", "wb") as file:
+        with self._explained(), self._filesystem.open(f"{self._root}/{name}", "wb") as file:
             file.write(content)
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -82,7 +103,22 @@ class Destination:
     def writer(self, name: str) -> "FileWriter":
         """A file that is written piece by piece."""
         path = f"{self._root}/{name}"
-        return FileWriter(self._filesystem, path, path + _SUFFIX if self._is_local else path)
+        return FileWriter(self._filesystem, path, path if self._local is None else path + _SUFFIX)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what the file system raises into an error that names the field, and says what to do."""
+        if self._local is None:
+            with explained(self.field, self.url):
+                yield
+            return
+        try:
+            yield
+        except OSError as error:
+            known = os_errors.cause(error.errno, self._local, elsewhere=storage.ELSEWHERE)
+            why = known or f"{error.strerror or error}."
+            kind = TrainerError if os_errors.may_pass(error.errno) else UserError
+            raise kind(f"{self.field} is {self.url!r}: {why}") from error
 
 
 class FileWriter:

@@ -66,6 +66,7 @@ def export_checkpoint(checkpoint: str, folder: str, options: ExportOptions, *, v
     where = checkpoints.where(manifest.step)
     about = _with_tokenizer(AboutRun.from_metadata(manifest.metadata, where), options.tokenizer)
     destination = Destination(folder, field=TARGET)
+    destination.check_writable()
     _check_free(destination, options.overwrite)
     _check_lora(about, options, where, verify=verify)
     facts = Facts(manifest.step, {"Training": manifest.metadata.get("trainLoss")}, manifest.metadata.get("madeBy", {}))

@@ -21,6 +21,24 @@ FIELD = "spec.export.huggingFace"
 _MEGABYTE = 1_000_000
 
 
+def check_destination(spec: ExportSpec, run_dir: Path) -> None:
+    """Writes and deletes something where the exports of a run go; nothing where the job asks for none.
+
+    Args:
+        spec: `spec.export`.
+        run_dir: folder that a relative path is below.
+
+    Raises:
+        UserError, TrainerError: they cannot be written there.
+    """
+    if (url := _folder(spec, run_dir)) is not None:
+        Destination(url, field=FIELD).check_writable()
+
+
+def _folder(spec: ExportSpec, run_dir: Path) -> str | None:
+    return None if spec.hugging_face is None else resolve_folder(spec.hugging_face, run_dir)
+
+
 class Exports:
     """Exports the model of a run in Hugging Face's format. Every process has one, and all call the same methods.
 
@@ -36,7 +54,7 @@ class Exports:
         self, spec: ExportSpec, run_dir: Path, about: AboutRun, made_by: Mapping[str, str], together: Together
     ):
         self._spec, self._about, self._made_by, self._together = spec, about, made_by, together
-        self._url = None if spec.hugging_face is None else resolve_folder(spec.hugging_face, run_dir)
+        self._url = _folder(spec, run_dir)
 
     def is_due(self, step: int) -> bool:
         """Is there an export after this step, which is not the last?"""

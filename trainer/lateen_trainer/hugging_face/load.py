@@ -1,22 +1,26 @@
 """From the tensors of a folder to arrays over a mesh: each process reads the parts that its devices hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from lateen_trainer.checkpoint.grid import Box
 from lateen_trainer.checkpoint.read import Reading, aligned_empty, finish_in_order
 from lateen_trainer.checkpoint.state import boxes_by_device
 from lateen_trainer.errors import UserError
+from lateen_trainer.hugging_face.exchange import exchange
 from lateen_trainer.hugging_face.match import Source
+from lateen_trainer.hugging_face.safetensors import DTYPES
 from lateen_trainer.hugging_face.weights import Weights
 
 _READERS = 4
 
 
 def load_arrays(weights: Weights, sources: Sequence[Source]) -> list:
-    """The arrays of `sources`, each in its type and on the devices of its sharding.
+    """The arrays of `sources`, each in its type and on the devices of its sharding. All processes call it.
 
     Host memory holds the parts of this process's devices, and a few reads; on CPU devices the parts are the devices'
     own memory.
@@ -25,7 +29,27 @@ def load_arrays(weights: Weights, sources: Sequence[Source]) -> list:
         UserError, TrainerError: the folder cannot be read, or copies of an array differ.
     """
     with ThreadPoolExecutor(_READERS, thread_name_prefix="import") as pool:
-        return finish_in_order(pool, (_begin(pool, weights, source) for source in sources))
+        return finish_in_order(pool, (_begin_exchanged(pool, weights, source) for source in sources))
+
+
+@dataclass(frozen=True)
+class ExchangedReading(Reading):
+    """An array that is read otherwise divided than it is asked for."""
+
+    finish: Callable[[jax.Array], jax.Array]
+
+    def on_devices(self) -> jax.Array:
+        """Waits for the parts, and exchanges them."""
+        return self.finish(super().on_devices())
+
+
+def _begin_exchanged(pool: ThreadPoolExecutor, weights: Weights, source: Source) -> Reading:
+    stored = next(iter(source.names.values()))
+    plan = exchange(source, DTYPES[weights.tensors[stored].entry.dtype].itemsize)
+    if plan is None:
+        return _begin(pool, weights, source)
+    reading = _begin(pool, weights, plan.source)
+    return ExchangedReading(reading.leaf, reading.parts, reading.chunks, plan.finish)
 
 
 def _begin(pool: ThreadPoolExecutor, weights: Weights, source: Source) -> Reading:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from lateen_api.errors import JobError
 from lateen_api.escaping import printable
-from lateen_api.termination import ExitCode
 
 from lateen_trainer.errors import TrainerError
 
@@ -105,7 +104,7 @@ def generate(model: str, prompt: str | None, prompt_file: Any, as_json: bool, **
         sys.exit(int(error.exit_code))
     except JobError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(ExitCode.USER_ERROR)
+        sys.exit(error.exit_code)
 
 
 def _prompt(prompt: str | None, prompt_file: Any) -> str:

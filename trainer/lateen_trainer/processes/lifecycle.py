@@ -48,9 +48,9 @@ class Lifecycle:
         leave(life.exit_code)
 
     What leaves the block is turned into an exit code and the termination message: nothing → DONE (or SAVED
-    after `saved()`), TrainerError → its code, JobError → USER_ERROR, a full disk and the like → USER_ERROR or
-    ERROR (`lateen_api.os_errors`), anything else → ERROR with its
-    traceback. The block never raises; a process with peers waits at its end until all of them are done.
+    after `saved()`), TrainerError and JobError → their code, a full disk and the like → USER_ERROR or ERROR
+    (`lateen_api.os_errors`), anything else → ERROR with its traceback. The block never raises; a process with peers
+    waits at its end until all of them are done.
 
     Some ends do not come from the block: a lost peer, a hang, a stop before training began and the end of the
     grace make the watching thread write the outcome and leave at once, wherever the main thread is.
@@ -213,7 +213,7 @@ class Lifecycle:
             case TrainerError():
                 return make(error.exit_code, str(error)), ""
             case JobError():
-                return make(ExitCode.USER_ERROR, str(error)), ""
+                return make(error.exit_code, str(error)), ""
             case OSError() if os_errors.is_known(error):
                 return make(os_errors.exit_code(error), os_errors.explain(error)), ""
         if BROKEN_CONNECTION.search(str(error)):
