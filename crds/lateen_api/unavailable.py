@@ -8,7 +8,6 @@ def check_available(spec: JobSpec) -> list[JobError]:
     """One error for each field that asks for what this version cannot do."""
     tracking = spec.tracking
     wanted = [
-        (spec.data.configs, "data.configs", "put the files of all sources into data.trainUrls"),
         (tracking.wandb, "tracking.wandb", "leave it out; metrics.jsonl and Prometheus have the same figures"),
         (tracking.tensorboard, "tracking.tensorboard", "leave it out; metrics.jsonl has the same figures"),
     ]

@@ -22,6 +22,8 @@ from lateen_api.spec import DataSpec
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.run_sequences import RunSequences
+from lateen_trainer.data.sequence_sources import sequence_source
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.data.urls import expand_urls
 from machine import machine
@@ -102,7 +104,7 @@ def main() -> None:
 def compare_rows(cache: TokenCache, rounds: int, flat_file: Path) -> None:
     np.concatenate(list(cache.blocks())).astype(np.uint16).tofile(flat_file)
     flat = np.memmap(flat_file, np.uint16, "r")
-    loader = Loader(cache, batch_size=BATCH, seq_len=SEQ_LEN, seed=0)
+    loader = Loader(RunSequences.of_one(sequence_source(cache, SEQ_LEN), 0), batch_size=BATCH)
     random = np.random.default_rng(0)
 
     def ours() -> None:

@@ -51,6 +51,7 @@ def make_step(case: Case) -> Callable[[], float]:
     import jax
     from lateen_api.plan import make_plan
     from lateen_api.spec import LMTrainingJob
+    from lateen_trainer.data.batch import Batch
     from lateen_trainer.processes.accelerator import choose_devices
     from lateen_trainer.run import Run
     from lateen_trainer.step.placement import BatchPlacement
@@ -89,7 +90,7 @@ def make_step(case: Case) -> Callable[[], float]:
 
     def train() -> float:
         nonlocal state
-        tokens = placement.place(rng.integers(0, case.vocab, (case.batch, case.seq_len + 1), dtype=np.int32))
+        tokens = placement.place(Batch(rng.integers(0, case.vocab, (case.batch, case.seq_len + 1), dtype=np.int32)))
         state, metrics = step(state, tokens)
         return float(jax.block_until_ready((state, metrics))[1]["loss"])
 

@@ -78,6 +78,7 @@ def lateen_step(shape: Shape) -> Callable[[np.ndarray], float]:
     import jax
     from lateen_api.plan import make_plan
     from lateen_api.spec import LMTrainingJob
+    from lateen_trainer.data.batch import Batch
     from lateen_trainer.processes.accelerator import choose_devices
     from lateen_trainer.run import Run
     from lateen_trainer.step.placement import BatchPlacement
@@ -104,7 +105,7 @@ def lateen_step(shape: Shape) -> Callable[[np.ndarray], float]:
 
     def train(tokens: np.ndarray) -> float:
         nonlocal state
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         return float(jax.block_until_ready((state, metrics))[1]["loss"])
 
     return train

@@ -40,9 +40,13 @@ class Numerics:
     option: str = ""
     """What `spec.trainer` has besides: `lora` or `ema`; empty: neither."""
 
+    data: str = "text"
+    """What it is trained on: `job.DATA`."""
+
     def __str__(self) -> str:
-        # Results that are kept from before there were several families and optimizers are those of GPT-2 and AdamW.
-        others = [name for name in (self.family, self.optimizer, self.option) if name not in ("gpt2", "adamw", "")]
+        # Results that are kept from before there was a choice are those of GPT-2, AdamW and text.
+        named = (self.family, self.optimizer, self.option, self.data)
+        others = [name for name in named if name not in ("gpt2", "adamw", "", "text")]
         return "-".join([self.dtype, f"tp{self.tensor}", *others])
 
 
@@ -91,9 +95,11 @@ OTHERS = (
     ("gpt2", "muon"),
     ("llama", "adamw", "lora"),
     ("gpt2", "adamw", "ema"),
+    ("gpt2", "adamw", "", "documents"),
+    ("llama", "adamw", "", "mixture"),
 )
-"""Further families, optimizers and options. What faults do to a run does not depend on them: few layouts and one fault
-do."""
+"""Further families, optimizers, options and data. What faults do to a run does not depend on them: few layouts and one
+fault do."""
 
 OTHER_NUMERICS = tuple(Numerics(dtype, tensor, *other) for other in OTHERS for dtype in DTYPES for tensor in TENSORS)
 

@@ -43,6 +43,27 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """What `spec.trainer` has besides. Adapters stand beside random weights, which stay as they are."""
 
 
+_TRAIN = ["python-stdlib://json/*.py", "python-stdlib://email/*.py"]
+_VALIDATION = ["python-stdlib://asyncio/base_*.py"]
+
+DATA: dict[str, dict[str, Any]] = {
+    "text": {"trainUrls": _TRAIN, "validationUrls": _VALIDATION},
+    "documents": {"trainUrls": _TRAIN, "validationUrls": _VALIDATION, "packing": "documents"},
+    "mixture": {
+        "configs": {
+            "json": {"trainUrls": _TRAIN[:1]},
+            "email": {"trainUrls": _TRAIN[1:], "validationUrls": _VALIDATION},
+        },
+        "trainWeightStages": [
+            {"step": 0, "weights": {"json": 0.7, "email": 0.3}},
+            {"step": STEPS // 2 + 1, "weights": {"json": 1, "email": 4}},
+        ],
+        "packing": "documents",
+    },
+}
+"""By name: one stream, packed documents, and a mixture of these whose weights change between two saves."""
+
+
 def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
     """The job on a layout.
 
@@ -60,12 +81,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
         "metadata": {"name": "bits"},
         "spec": {
             "model": MODELS[numerics.family],
-            "data": {
-                "tokenizer": "bytes",
-                "trainUrls": ["python-stdlib://json/*.py", "python-stdlib://email/*.py"],
-                "validationUrls": ["python-stdlib://asyncio/base_*.py"],
-                "cacheDir": str(cache),
-            },
+            "data": {"tokenizer": "bytes", "cacheDir": str(cache), **DATA[numerics.data]},
             "optimizer": {"weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3, **OPTIMIZERS[numerics.optimizer]},
             "trainer": {
                 "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,

@@ -63,6 +63,11 @@ def _cells(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
             yield _row([*_what(numerics), layout.processes, layout.devices, *verdicts])
 
 
+def _model(numerics: Numerics) -> str:
+    """With the data, where that is not one stream of text."""
+    return numerics.family if numerics.data == "text" else f"{numerics.family} on {numerics.data}"
+
+
 def _count(results: Results, part: Sequence[Numerics]) -> str:
     cases = [Case(n, layout, scenario) for n in part for layout in layouts(n) for scenario in Scenario]
     verdicts = [results.verdict(case) for case in cases if is_tried(case)]
@@ -84,7 +89,7 @@ def _references(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
 
 
 def _what(numerics: Numerics) -> list[object]:
-    return [numerics.family, numerics.optimizer, numerics.option or "–", numerics.dtype, numerics.tensor]
+    return [_model(numerics), numerics.optimizer, numerics.option or "–", numerics.dtype, numerics.tensor]
 
 
 def _reference(results: Results, numerics: Numerics) -> list[object]:

@@ -59,7 +59,7 @@ class TestOtherData:
         return str(refused.value)
 
     def origin(self, cache) -> dict[str, Any]:
-        return origin_of(cache, seed=0, batch=8, lanes=None)
+        return origin_of({"": cache}, seed=0, batch=8, lanes=None)
 
     def test_a_file_that_changed_is_named(self):
         before = self.cache("a.txt", "b.txt")
@@ -100,7 +100,7 @@ class TestOtherData:
 
     def test_another_window_is_refused(self):
         cache = self.cache("a.txt")
-        now = origin_of(cache, seed=0, batch=8, lanes=None, window=64)
+        now = origin_of({"": cache}, seed=0, batch=8, lanes=None, window=64)
         with pytest.raises(
             UserError, match=r"with spec\.data\.shuffle\.window 'full', and now it is 64.* Set spec\.data"
         ):

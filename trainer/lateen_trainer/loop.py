@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.progress import Phase
 from lateen_api.spec.section import duration_seconds
@@ -19,8 +18,10 @@ from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
-from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.loader import Loader
+from lateen_trainer.data.run_sequences import RunSequences
+from lateen_trainer.data.sequence_sources import SequenceSource
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
 from lateen_trainer.hugging_face.about import AboutRun
@@ -33,7 +34,7 @@ from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import TrainState
 from lateen_trainer.step.train_step import make_train_step
 from lateen_trainer.step.votes import Votes
-from lateen_trainer.validation import Evaluation
+from lateen_trainer.validation import Evaluation, Losses
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class Loop:
     Args:
         origin: what determines the order of the data; kept with every checkpoint.
         first: whether this is process 0, whose clock says when a checkpoint is due.
-        validation_tokens: None: there is no evaluation.
+        sequences: of the training data.
+        validation: sets to evaluate on, by name; empty: there is no evaluation.
         skips: batches that are left out, as far as is known.
         last_loss: training loss of the last step before this loop, in nats per token; None: not known.
         about: the run, as checkpoints keep it.
@@ -63,8 +65,8 @@ class Loop:
         life: Lifecycle,
         report: Reporter,
         checkpoints: Checkpoints,
-        train_tokens: TokenCache,
-        validation_tokens: TokenCache | None,
+        sequences: RunSequences,
+        validation: Mapping[str, SequenceSource],
         origin: Mapping[str, str | int],
         *,
         first: bool,
@@ -85,10 +87,8 @@ class Loop:
         )
         self._make_loader = functools.partial(
             Loader,
-            train_tokens,
+            sequences,
             batch_size=trainer.train_batch_size,
-            seq_len=run.spec.model.seq_len,
-            seed=trainer.seed,
         )
         self._recovery = run.spec.recovery
         self._evaluated = run.evaluated
@@ -96,7 +96,7 @@ class Loop:
         self._trained = 0
         self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
-        self._evaluation = None if validation_tokens is None else Evaluation(run, validation_tokens)
+        self._evaluation = Evaluation(run, validation) if validation else None
         self._unread: _Unread | None = None
         self._read_at = time.perf_counter()
         self._saved_step: int | None = None
@@ -251,14 +251,15 @@ class Loop:
         if self._evaluation is None:
             return True
         self._report.phase(Phase.EVALUATING)
-        total, sequences = 0.0, 0.0
-        for loss, weight in self._evaluation.batches(state):
-            total, sequences = total + loss, sequences + weight
+        sums: dict[str, Losses] = {}
+        for name, loss, counted in self._evaluation.batches(state):
+            sums[name] = sums.get(name, Losses()).added(loss, counted)
             self._report.phase(Phase.EVALUATING)
             if self._life.should_stop():
                 return False
-        self.validation_loss = total / sequences
-        self._report.evaluated(self._trained, self.validation_loss)
+        self.validation_loss = sum(sums.values(), Losses()).mean
+        by_source = {name: losses.mean for name, losses in sums.items() if name}
+        self._report.evaluated(self._trained, self.validation_loss, by_source)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
         return True
@@ -338,7 +339,7 @@ class _Unread:
     """Numbers that the loop itself took."""
 
 
-def _timed(batches: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray, float]]:
+def _timed(batches: Iterable[tuple[int, Batch]]) -> Iterator[tuple[int, Batch, float]]:
     """Batches with the seconds that each was waited for."""
     iterator = iter(batches)
     while True:

@@ -1,9 +1,12 @@
 """What determines the losses of a run besides its model and optimizer, kept with everything that a run goes on from."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorstore as ts
+from lateen_api.spec import WeightStage
 
 from lateen_trainer import storage
 from lateen_trainer.data.cache import TokenCache
@@ -21,8 +24,13 @@ FIELDS = {
     "batch": "spec.trainer.trainBatchSize",
     "lanes": "spec.trainer.lanes",
     "window": "spec.data.shuffle.window",
+    "packing": "spec.data.packing",
+    "weights": "spec.data.trainWeights",
 }
 """Keys of an origin whose values must stay the same, in words."""
+
+_BEFORE_THERE_WAS_A_CHOICE = {"window": None, "packing": "concatenate", "weights": None}
+"""What earlier versions did where they kept no value."""
 
 CONSEQUENCES = {"lanes": "the losses would no longer be those of one run, bit by bit"}
 """What comes of going on with another value, where it is not that the order of the data is another."""
@@ -34,26 +42,46 @@ TOKENS_FROM = "tokensFrom"
 
 
 def origin_of(
-    tokens: TokenCache, *, seed: int, batch: int, lanes: int | None, window: int | None = None
+    train: Mapping[str, TokenCache],
+    *,
+    seed: int,
+    batch: int,
+    lanes: int | None,
+    window: int | None = None,
+    packing: str = "concatenate",
+    weights: Sequence[WeightStage] | None = None,
 ) -> dict[str, Any]:
     """The origin of a run.
 
     Args:
-        tokens: of the training data.
+        train: the tokens of the training data, by source.
         seed: `spec.trainer.seed`.
         batch: sequences per step.
         lanes: in elastic mode.
         window: sequences that are shuffled together; None: all.
+        packing: `spec.data.packing`.
+        weights: of a mixture.
     """
+    first = next(iter(train.values()))
+    is_whole = all(cache.is_whole for cache in train.values())
     return {
-        SOURCES: tokens.fingerprint,
-        **({DATA: tokens.ledger.digest} if tokens.is_whole else {}),
+        SOURCES: _joined({name: cache.fingerprint for name, cache in train.items()}),
+        **({DATA: _joined({name: cache.ledger.digest for name, cache in train.items()})} if is_whole else {}),
         "seed": seed,
         "batch": batch,
         **({} if lanes is None else {"lanes": lanes}),
         "window": window,
-        TOKENS_FROM: {"cache": tokens.url, "tokenizer": tokens.header.tokenizer},
+        "packing": packing,
+        "weights": None if weights is None else [[stage.step, stage.weights] for stage in weights],
+        TOKENS_FROM: {"cache": first.url, "tokenizer": first.header.tokenizer},
     }
+
+
+def _joined(digests: Mapping[str, str]) -> str:
+    """The digest of a job's only source, or one over those of all of them with their names."""
+    if list(digests) == [""]:
+        return digests[""]
+    return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()
 
 
 def check_origin(what: str, before: Mapping[str, Any], now: Mapping[str, Any], tokens: TokenCache | None) -> None:
@@ -74,12 +102,11 @@ def check_origin(what: str, before: Mapping[str, Any], now: Mapping[str, Any], t
             what, f"on other training data than now{changed}. Expected", _OTHER_ORDER, "Put back what was changed"
         )
     for name, field in FIELDS.items():
-        # A version that knew no windows shuffled everything together.
-        unknown = name not in before and name != "window"
-        if unknown or not before or name not in now or before.get(name) == now[name]:
+        kept = {**_BEFORE_THERE_WAS_A_CHOICE, **before}
+        if name not in kept or not before or name not in now or kept[name] == now[name]:
             continue
         consequence = CONSEQUENCES.get(name, _OTHER_ORDER)
-        was, is_ = ("full" if name == "window" and value is None else value for value in (before.get(name), now[name]))
+        was, is_ = ("full" if name == "window" and value is None else value for value in (kept[name], now[name]))
         remedy = "spec.data.shuffle to full" if was == "full" else f"{field} to {was!r}"
         raise _refusal(what, f"with {field} {was!r}, and now it is {is_!r}: expected", consequence, f"Set {remedy}")
 

@@ -15,9 +15,8 @@ from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.masking import masked
 from lateen_api.plan import make_plan
-from lateen_api.plan.schedule import has_validation
 from lateen_api.progress import Phase
-from lateen_api.spec import JobSpec, LMTrainingJob, LoraSpec
+from lateen_api.spec import DataSpec, JobSpec, LMTrainingJob, LoraSpec
 from lateen_api.wording import listing
 
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
@@ -25,8 +24,8 @@ from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
-from lateen_trainer.data.bad_documents import count_skipped
 from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.job_data import JobData, Split
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
@@ -67,16 +66,25 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         if spec.checkpoint.path is not None:
             check_writable(spec.checkpoint.path, field=CHECKPOINTS)
         check_destination(spec.export, run_dir)
-    train_tokens, validation_tokens = open_caches(spec, tokenizer, run_dir, report)
+    data = open_data(spec, tokenizer, run_dir, report)
+    sequences, validation = data.sequences(spec), data.validation_sources(spec)
 
     run = Run.build(spec, plan, plan.vocab_size)
     prompts = prompts_of(run, tokenizer)  # refused before the training rather than after it
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
-    origin = origin_of(train_tokens, seed=spec.trainer.seed, batch=spec.trainer.train_batch_size, lanes=plan.lanes)
-    state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, train_tokens)
+    origin = origin_of(
+        data.train,
+        seed=spec.trainer.seed,
+        batch=spec.trainer.train_batch_size,
+        lanes=plan.lanes,
+        packing=spec.data.packing,
+        weights=spec.data.weight_stages if spec.data.configs else None,
+    )
+    tokens = next(iter(data.train.values()))
+    state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, tokens)
     start = int(state.step)
-    skips = known_skips(checkpoints, origin, past, peers, train_tokens)
+    skips = known_skips(checkpoints, origin, past, peers, tokens)
     report.begin(plan, start)
     if peers.first:
         aside = checkpoints.folder.set_aside_ones()
@@ -92,11 +100,11 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     about = AboutRun.of(job, plan, tokenizer.eos_id).with_imported(imported)
     exports = Exports(spec.export, run_dir, about, made_by(plan), _together(peers, report))
     loop = Loop(
-        run, life, report, checkpoints, train_tokens, validation_tokens, origin,
+        run, life, report, checkpoints, sequences, validation, origin,
         first=peers.first, skips=skips, last_loss=last_loss, about=about, exports=exports,
     )  # fmt: skip
     rollbacks = Rollbacks(
-        spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, train_tokens)[0]
+        spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, tokens)[0]
     )
     state, stopped = rollbacks.run_from(state, start)
     if stopped:
@@ -106,9 +114,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     if spec.export.hugging_face is not None:
         exports.write_last(int(state.step), run.evaluated(state), loop.losses)
     report.phase(Phase.EXPORTING, "samples of text")
-    shown = train_tokens if validation_tokens is None else validation_tokens
     model = merged(run.evaluated(state))
-    text = sample_of_data(run, model, tokenizer, shown)
+    text = sample_of_data(run, model, tokenizer, data.shown)
     samples = samples_of_prompts(run, model, tokenizer, prompts)
     if peers.first:
         summary = {
@@ -117,8 +124,8 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "loss": loop.last_loss,
             "validationLoss": loop.validation_loss,
             "skippedBatches": loop.skips.batches,
-            "skippedDocuments": _skipped_documents(train_tokens, validation_tokens),
-            "unigramEntropy": unigram_entropy(shown.blocks()),
+            "skippedDocuments": data.skipped_documents,
+            "unigramEntropy": unigram_entropy(data.shown.blocks()),
             "sample": text,
             "samples": samples,
         }
@@ -126,29 +133,23 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     report.phase(Phase.DONE)
 
 
-def open_caches(
-    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter
-) -> tuple[TokenCache, TokenCache | None]:
-    """The tokens of training and validation (None: the job has no validation data), tokenised first if need be."""
+def open_data(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter) -> JobData:
+    """The caches of the job's data, tokenised first if need be."""
     cache_dir = resolve_folder(spec.data.cache_dir or "cache", run_dir)
 
-    def open_split(split) -> TokenCache:
-        report.phase(Phase.TOKENIZING, split)
+    def open_cache(source: DataSpec, split: Split, where: str) -> TokenCache:
+        name = split if where == "spec.data" else f"{where.rpartition('.')[2]} ({split})"
+        report.phase(Phase.TOKENIZING, name)
         return open_or_build_cache(
-            spec.data, split, tokenizer, cache_dir,
+            source, split, tokenizer, cache_dir,
+            where=where,
             seed=spec.trainer.seed if split == "train" else None,
-            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{split}: {detail}"),
+            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{name}: {detail}"),
         )  # fmt: skip
 
-    train = open_split("train")
-    validation = open_split("validation") if has_validation(spec) else None
-    report.skipped_documents(_skipped_documents(train, validation))
-    return train, validation
-
-
-def _skipped_documents(*caches: TokenCache | None) -> int:
-    """Bad documents that the caches were built without."""
-    return sum(count_skipped(cache.skipped) for cache in caches if cache is not None)
+    data = JobData.open(spec.data, open_cache)
+    report.skipped_documents(data.skipped_documents)
+    return data
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:

@@ -157,6 +157,38 @@ _WRITTEN: dict[tuple[str, ...], list[Rule]] = {
             "!has(self.trainWeights) || self.trainWeights.all(name, has(self.configs) && name in self.configs)",
             "trainWeights must name sources of configs. Correct the names.",
         ),
+        Rule(
+            "!has(self.trainWeights) || self.trainWeights.size() == 0 || "
+            "self.trainWeights.all(name, self.trainWeights[name] >= 0.0) && "
+            "self.trainWeights.exists(name, self.trainWeights[name] > 0.0)",
+            "trainWeights must be 0 or more, and one of them more than 0. Correct them.",
+        ),
+        Rule(
+            "!has(self.trainWeightStages) || self.trainWeightStages.all(stage, "
+            "stage.weights.all(name, has(self.configs) && name in self.configs))",
+            "trainWeightStages must name sources of configs. Correct the names.",
+        ),
+        Rule(
+            "!has(self.trainWeightStages) || self.trainWeightStages.all(stage, "
+            "stage.weights.all(name, stage.weights[name] >= 0.0) && "
+            "stage.weights.exists(name, stage.weights[name] > 0.0))",
+            "weights of trainWeightStages must be 0 or more, and one of each stage more than 0. Correct them.",
+        ),
+        Rule(
+            "!has(self.trainWeightStages) || self.trainWeightStages.size() == 0 || self.trainWeightStages[0].step == 0",
+            "trainWeightStages must begin with a stage at step 0. Add it.",
+        ),
+        Rule(
+            "!has(self.configs) || self.configs.size() == 0 || "
+            "[has(self.trainWeights) && self.trainWeights.size() > 0, "
+            "has(self.trainWeightStages) && self.trainWeightStages.size() > 0].exists_one(given, given)",
+            "configs must have one of trainWeights and trainWeightStages beside it. Add one, or remove the other.",
+        ),
+        Rule(
+            "!has(self.configs) || self.configs.size() == 0 || !has(self.validationUrls) || "
+            "self.validationUrls.size() == 0",
+            "validationUrls must not stand beside configs. Move them into the sources.",
+        ),
     ],
     ("spec", "trainer"): [
         Rule(

@@ -2,6 +2,7 @@
 
 from lateen_api.errors import JobError
 from lateen_api.plan.architecture import architecture
+from lateen_api.plan.mixture_checks import check_hub_fields, check_mixture
 from lateen_api.plan.model_checks import check_shapes
 from lateen_api.precision import Precision, parse_precision
 from lateen_api.spec import DataSpec, ExportSpec, JobSpec, LMTrainingJob
@@ -110,29 +111,9 @@ def check_data(data: DataSpec) -> list[JobError]:
         ]
     if len(given) > 1:
         return [JobError(where, f"has {listing(given, 'and')}: expected one of them. Remove the others.")]
-    if errors := _check_hub_fields(data):
+    if errors := check_hub_fields(data, where):
         return errors
-    sources = f"expected {listing(list(data.configs))}" if data.configs else "without configs there are no weights"
-    return [
-        JobError(
-            f"spec.data.trainWeights.{name}",
-            f"weighs a source that spec.data.configs does not have: {sources}. Correct or remove it.",
-        )
-        for name in data.train_weights
-        if name not in data.configs
-    ]
-
-
-def _check_hub_fields(data: DataSpec) -> list[JobError]:
-    """What says which part of a data set of the hub is meant needs one."""
-    fields = (("name", data.name), ("revision", data.revision), ("validationSplit", data.validation_split))
-    if data.id is None:
-        message = "is for data sets of the Hugging Face hub: expected id beside it. Add it, or leave this out."
-        return [JobError(f"spec.data.{name}", message) for name, value in fields if value is not None]
-    if data.validation_split is not None and data.validation_urls:
-        message = "stands beside validationUrls: expected one of them. Remove the other."
-        return [JobError("spec.data.validationSplit", message)]
-    return []
+    return check_mixture(data)
 
 
 def check_name(job: LMTrainingJob, slices: int, hosts_per_slice: int) -> list[JobError]:

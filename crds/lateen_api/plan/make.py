@@ -21,6 +21,7 @@ from lateen_api.plan.fleet import Fleet, read_fleet
 from lateen_api.plan.layout import Layout, Planner
 from lateen_api.plan.lora import all_parameters, check_lora, trained_parameters
 from lateen_api.plan.memory import gathers_once
+from lateen_api.plan.mixture import planned_sources
 from lateen_api.plan.parameter_rules import check_groups, parameter_rule
 from lateen_api.plan.result import Plan, PlannedParameter
 from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_count, steps_of
@@ -124,6 +125,7 @@ def make_plan(
         decay_steps=decay_steps(spec.optimizer, trainer.num_train_steps),
         optimizer=_planned_parameters(spec, vocab_size),
         evaluations=evaluation_count(spec),
+        sources=planned_sources(spec),
         warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute, planner.cpu_threads())],
     )
 

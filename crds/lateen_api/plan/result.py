@@ -64,6 +64,19 @@ class PlannedParameter(PlanPart):
     weight_decay: float
 
 
+class PlannedSource(PlanPart):
+    """What a run takes from a source of a mixture."""
+
+    name: str
+    """As in `spec.data.configs`."""
+
+    share: float
+    """Of the run's sequences, 0 to 1."""
+
+    sequences: int
+    """Expected in the whole run."""
+
+
 class Plan(PlanPart):
     """What a job comes to. Field names are camelCase in JSON."""
 
@@ -157,6 +170,9 @@ class Plan(PlanPart):
 
     evaluations: int
     """Evaluations in all; 0: there is no validation data."""
+
+    sources: list[PlannedSource]
+    """What the run takes from each source of a mixture; empty: there is none."""
 
     warnings: list[str]
     """What is allowed but should be known."""

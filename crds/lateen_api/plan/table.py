@@ -96,6 +96,8 @@ def _run(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
     yield "learning rate", f"{job.spec.optimizer.lr_schedule}, peak {job.spec.optimizer.learning_rate:g}"
     yield "warm-up", _many(plan.warmup_steps, "step")
     yield "decay", _many(plan.decay_steps, "step")
+    for source in plan.sources:
+        yield f"source {source.name}", f"{percent(source.share)} of the sequences: {source.sequences:,}"
     yield "evaluations", f"{plan.evaluations:,}" if plan.evaluations else "none (no spec.data.validationUrls)"
 
 

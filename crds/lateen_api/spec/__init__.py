@@ -6,7 +6,7 @@ Attributes are snake_case in Python and camelCase in YAML (`seq_len` ↔ `seqLen
 
 from lateen_api.spec.checkpoint import CheckpointSpec, KeepRule
 from lateen_api.spec.compute import ComputeSpec
-from lateen_api.spec.data import DataSourceSpec, DataSpec
+from lateen_api.spec.data import DataSourceSpec, DataSpec, WeightStage
 from lateen_api.spec.export import ExportSpec
 from lateen_api.spec.job import (
     API_VERSION,
@@ -92,4 +92,5 @@ __all__ = [
     "TrackingSpec",
     "TrainerSpec",
     "WandbSpec",
+    "WeightStage",
 ]

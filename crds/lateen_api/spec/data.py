@@ -1,8 +1,8 @@
 """`spec.data`: where text comes from and how it becomes tokens."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lateen_api.spec.section import Section
 
@@ -37,6 +37,23 @@ class DataSourceSpec(Section):
     text_key: str = "text"
     """Field of a JSON-lines record that holds the text."""
 
+    format: Literal["text", "chat"] = "text"
+    """What a record holds: `text` a document, `chat` a conversation, which the tokenizer's chat template renders. Of
+    conversations only the assistant's turns count in the loss."""
+
+    messages_key: str = Field(default="messages", min_length=1)
+    """Field of a record that holds a conversation's messages, each with `role` and `content`. For `format: chat`."""
+
+
+class WeightStage(Section):
+    """Weights of a mixture that hold from a step on."""
+
+    step: int = Field(ge=0)
+    """The first step that trains by these weights, counted from 0: the number of steps that were completed before."""
+
+    weights: dict[str, float] = Field(max_length=64)
+    """Share of each named source, as in `trainWeights`."""
+
 
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
@@ -61,4 +78,37 @@ class DataSpec(DataSourceSpec):
     """Named sources of a mixture."""
 
     train_weights: dict[str, float] = Field(default_factory=dict, max_length=64)
-    """Share of each named source in the mixture."""
+    """Share of each named source of `configs` in the training data: weights of at least 0, which need not add up to 1.
+    A source without a weight is evaluated only."""
+
+    train_weight_stages: list[WeightStage] = Field(default_factory=list, max_length=64)
+    """Weights that change during the run, instead of `trainWeights`: the first stage begins at step 0, each later one
+    exactly at its step. Levanter's list of [step, weights] under `train_weights` is read as this."""
+
+    packing: Literal["concatenate", "documents"] = "concatenate"
+    """How documents become sequences: `concatenate` cuts one stream of all tokens, `documents` keeps each document by
+    itself: attention, positions and loss stay within it, and short documents share a sequence. Longer ones than
+    `seqLen` are cut."""
+
+    @property
+    def weight_stages(self) -> list[WeightStage]:
+        """The stages of a mixture; without stages one from step 0 on."""
+        return self.train_weight_stages or [WeightStage(step=0, weights=self.train_weights)]
+
+    @property
+    def sources(self) -> dict[str, DataSourceSpec]:
+        """The sources by name; without a mixture one, whose name is empty."""
+        return self.configs or {"": self}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_levanters_stages(cls, data: Any) -> Any:
+        """Levanter writes stages as a list of [step, weights] where weights alone would be a mapping."""
+        if not isinstance(data, dict):
+            return data
+        for name in ("train_weights", "trainWeights"):
+            stages = data.get(name)
+            if isinstance(stages, list | tuple) and all(isinstance(s, list | tuple) and len(s) == 2 for s in stages):
+                rest = {key: value for key, value in data.items() if key != name}
+                return {**rest, "trainWeightStages": [{"step": step, "weights": given} for step, given in stages]}
+        return data

@@ -56,6 +56,10 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         small("compute={accelerator: tpu-v5e, topology: 2x4, chipsPerHost: 8, slices: 2, minSlices: 1, maxSlices: 2}"),
         small("compute={accelerator: nvidia-h100-80gb, gpusPerHost: 8, hosts: 4, minHosts: 2}"),
         small("data={configs: {web: {id: openwebtext}}, trainWeights: {web: 0.5}}"),
+        small(
+            "data={configs: {web: {id: a}, chat: {trainUrls: [c], format: chat}}, packing: documents, "
+            "trainWeightStages: [{step: 0, weights: {web: 1}}, {step: 100, weights: {web: 0.5, chat: 0.5}}]}"
+        ),
         small("data={id: openwebtext}"),
         nano("model={type: llama, numKvHeads: 8, attentionBias: true, rope: {type: linear, factor: 2}}"),
         nano("model={type: mistral}"),
@@ -74,6 +78,7 @@ def _at(resource: Any, path: tuple[str, ...]) -> Any:
         "tpu",
         "gpu",
         "mixture",
+        "stages of a mixture",
         "hub",
         "llama",
         "mistral",
@@ -107,6 +112,34 @@ def test_right_jobs_break_no_rule(job: LMTrainingJob):
         (["data.trainUrls=[]"], "spec.data: must have exactly one of trainUrls, id and configs"),
         (["data.id=openwebtext"], "spec.data: must have exactly one of trainUrls, id and configs"),
         (["data.trainWeights={web: 1}"], "spec.data: trainWeights must name sources of configs"),
+        (
+            ["data={configs: {web: {id: a}, books: {id: b}}, trainWeights: {web: 1, books: -1}}"],
+            "spec.data: trainWeights must be 0 or more, and one of them more than 0",
+        ),
+        (
+            ["data={configs: {web: {id: a}}, trainWeights: {web: 0}}"],
+            "spec.data: trainWeights must be 0 or more, and one of them more than 0",
+        ),
+        (
+            ["data={configs: {web: {id: a}}, trainWeightStages: [{step: 1, weights: {web: 1}}]}"],
+            "spec.data: trainWeightStages must begin with a stage at step 0",
+        ),
+        (
+            ["data={configs: {web: {id: a}}, trainWeightStages: [{step: 0, weights: {web: 0}}]}"],
+            "spec.data: weights of trainWeightStages must be 0 or more, and one of each stage more than 0",
+        ),
+        (
+            ["data={configs: {web: {id: a}}, trainWeightStages: [{step: 0, weights: {wb: 1}}]}"],
+            "spec.data: trainWeightStages must name sources of configs",
+        ),
+        (
+            ["data={configs: {web: {id: a}}}"],
+            "spec.data: configs must have one of trainWeights and trainWeightStages beside it",
+        ),
+        (
+            ["data={configs: {web: {id: a}}, trainWeights: {web: 1}, validationUrls: [b]}"],
+            "spec.data: validationUrls must not stand beside configs",
+        ),
         (
             ["trainer.perDeviceParallelism=0"],
             "spec.trainer: perDeviceParallelism and perDeviceEvalParallelism must be -1 or at least 1",

@@ -44,6 +44,7 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "warmupSteps": 1000,
         "decaySteps": 99_000,
         "evaluations": 100,
+        "sources": [],
         "warnings": [],
     }
 

@@ -1,7 +1,7 @@
 """Builds caches of data sets of the hub, as `test_hub` asks: the hub's library reads its variables when it is imported.
 
 The argument is JSON: a folder for caches, and a list of fields of `spec.data`. Prints, for each, the documents and the
-cache's name, or the error; as JSON.
+cache's name, or the error; of a mixture the documents of each source; as JSON.
 """
 
 import json
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from lateen_api.spec import DataSpec
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.job_data import JobData, Split
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import TrainerError
@@ -18,17 +20,27 @@ from lateen_trainer.errors import TrainerError
 def build(cache_dir: str, fields: dict[str, Any]) -> dict[str, Any]:
     """What was built, or why not."""
     spec = DataSpec(tokenizer="bytes", **fields)
+
+    def open_cache(source: DataSpec, split: Split, where: str) -> TokenCache:
+        return open_or_build_cache(source, split, ByteTokenizer(), cache_dir, where=where, progress=lambda _: None)
+
     try:
-        cache = open_or_build_cache(spec, "train", ByteTokenizer(), cache_dir, is_builder=True, progress=lambda _: None)
+        caches = JobData.open(spec, open_cache).train
     except TrainerError as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    tokens = np.concatenate(list(cache.blocks())).tolist()
-    text = bytes(10 if token == 256 else token for token in tokens).decode()
+    if spec.configs:
+        return {name: documents(cache) for name, cache in caches.items()}
+    cache = caches[""]
     return {
-        "documents": text.splitlines(),
+        "documents": documents(cache),
         "cache": cache.url.rpartition("/")[2],
         "files": [file["url"] for file in cache.ledger.files],
     }
+
+
+def documents(cache: TokenCache) -> list[str]:
+    tokens = np.concatenate(list(cache.blocks())).tolist()
+    return bytes(10 if token == 256 else token for token in tokens).decode().splitlines()
 
 
 if __name__ == "__main__":

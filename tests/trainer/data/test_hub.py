@@ -78,12 +78,22 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
         "gated": {"id": "org/gated"},
         "private": {"id": "org/private"},
         "scripted": {"id": "org/scripted"},
+        "mixture": {
+            "configs": {"en": {"id": "org/words"}, "de": {"id": "org/words", "name": "de"}},
+            "train_weights": {"en": 0.5, "de": 0.5},
+        },
+        "bad source": {"configs": {"fr": {"id": "org/words", "name": "fr"}}, "train_weights": {"fr": 1}},
     }
     folder = tmp_path_factory.mktemp("hub")
     with serving(REPOSITORIES) as hub:
         environ = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": "hf_good"}
         found = read(folder / "cache", *specs.values(), **environ)
     return dict(zip(specs, found, strict=True))
+
+
+def test_sources_of_a_mixture_are_data_sets_by_id_and_name(answers):
+    assert answers["mixture"] == {"en": ["one", "two", "three"], "de": ["eins"]}
+    assert answers["bad source"]["error"].startswith("UserError: spec.data.id")
 
 
 def test_of_a_script_the_hubs_conversion_is_read(tmp_path):

@@ -6,35 +6,47 @@ import time
 import numpy as np
 import pytest
 from lateen_trainer.data.loader import Loader
+from lateen_trainer.data.order import BatchOrder
+from lateen_trainer.data.run_sequences import RunSequences
+from lateen_trainer.data.sequence_sources import check_enough, sequence_source
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import UserError
 
 
 @pytest.fixture
 def loader(cache) -> Loader:
-    return Loader(cache, batch_size=8, seq_len=32, seed=3)
+    return make_loader(cache, batch_size=8)
+
+
+def make_loader(cache, *, batch_size: int, seed: int = 3, **options) -> Loader:
+    return Loader(RunSequences.of_one(sequence_source(cache, 32), seed), batch_size=batch_size, **options)
+
+
+def order(cache, batch_size: int, seed: int = 3) -> BatchOrder:
+    return BatchOrder((len(cache) - 1) // 32, batch_size, seed)
 
 
 def test_a_batch_holds_the_sequences_that_the_order_names(cache, loader):
     stream = next(cache.blocks(len(cache)))
-    batch = loader.batch(5)
-    assert batch.shape == (8, 33)
-    assert batch.dtype == np.int32
-    for row, sequence in zip(batch, loader.order.indices(5), strict=True):
+    tokens, segments, counted = loader.batch(5)
+    assert tokens.shape == (8, 33)
+    assert tokens.dtype == np.int32
+    assert (segments, counted) == (None, None)
+    for row, sequence in zip(tokens, order(cache, 8).indices(5), strict=True):
         assert np.array_equal(row, stream[32 * sequence : 32 * sequence + 33])
 
 
 def test_an_epoch_predicts_every_token_once(cache):
     sequences = (len(cache) - 1) // 32
-    loader = Loader(cache, batch_size=sequences, seq_len=32, seed=0)
-    targets = loader.batch(0)[np.argsort(loader.order.indices(0)), 1:].ravel()
+    loader = make_loader(cache, batch_size=sequences, seed=0)
+    targets = loader.batch(0).tokens[np.argsort(order(cache, sequences, seed=0).indices(0)), 1:].ravel()
     assert np.array_equal(targets, next(cache.blocks(len(cache)))[1 : sequences * 32 + 1])
 
 
 def test_rows_are_those_of_the_global_batch(loader):
-    batch = loader.batch(2)
-    assert np.array_equal(loader.rows(2, slice(2, 6)), batch[2:6])
-    assert np.array_equal(loader.rows(2, np.array([7, 0, 7])), batch[[7, 0, 7]])
+    tokens = loader.batch(2).tokens
+    assert np.array_equal(loader.rows(2, slice(2, 6)).tokens, tokens[2:6])
+    assert np.array_equal(loader.rows(2, np.array([7, 0, 7])).tokens, tokens[[7, 0, 7]])
 
 
 def test_prefetching_gives_the_same_batches_from_any_step(loader):
@@ -42,13 +54,13 @@ def test_prefetching_gives_the_same_batches_from_any_step(loader):
         found = list(batches)
     assert [step for step, _ in found] == [7, 8, 9, 10, 11]
     for step, batch in found:
-        assert np.array_equal(batch, loader.batch(step))
+        assert np.array_equal(batch.tokens, loader.batch(step).tokens)
 
 
 def test_prefetching_some_rows(loader):
     with loader.prefetch(0, 2, rows=slice(4, 8)) as batches:
         for step, batch in batches:
-            assert np.array_equal(batch, loader.batch(step)[4:])
+            assert np.array_equal(batch.tokens, loader.batch(step).tokens[4:])
 
 
 def test_prefetching_reads_no_more_than_its_depth_ahead(loader, monkeypatch):
@@ -103,7 +115,7 @@ def test_the_end_ends_the_thread(loader):
 def test_too_few_tokens_for_a_batch(cache):
     tokens, sequences = len(cache), (len(cache) - 1) // 1024
     with pytest.raises(UserError) as raised:
-        Loader(cache, batch_size=64, seq_len=1024, seed=0)
+        check_enough(sequence_source(cache, 1024), 64)
     assert str(raised.value) == (
         f"spec.data.trainUrls hold {tokens:,} tokens in 10 documents, which make {sequences} sequences of 1,024 tokens "
         "(spec.model.seqLen): expected at least 65,537 tokens for one batch of 64 sequences. Add files, or make seqLen "
@@ -113,12 +125,12 @@ def test_too_few_tokens_for_a_batch(cache):
 
 def test_a_batch_of_all_sequences_is_enough(cache):
     sequences = (len(cache) - 1) // 32
-    assert Loader(cache, batch_size=sequences, seq_len=32, seed=0).batch(0).shape == (sequences, 33)
+    assert check_enough(sequence_source(cache, 32), sequences) == sequences
     with pytest.raises(UserError):
-        Loader(cache, batch_size=sequences + 1, seq_len=32, seed=0)
+        check_enough(sequence_source(cache, 32), sequences + 1)
 
 
 def test_a_skipped_batch_is_left_out(cache, loader):
-    skipping = Loader(cache, batch_size=8, seq_len=32, seed=3, skips=Skips({1: "its loss is nan"}))
-    assert np.array_equal(skipping.batch(0), loader.batch(0))
-    assert np.array_equal(skipping.batch(1), loader.batch(2))
+    skipping = make_loader(cache, batch_size=8, skips=Skips({1: "its loss is nan"}))
+    assert np.array_equal(skipping.batch(0).tokens, loader.batch(0).tokens)
+    assert np.array_equal(skipping.batch(1).tokens, loader.batch(2).tokens)

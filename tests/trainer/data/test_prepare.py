@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 import pytest
 import tensorstore as ts
-from lateen_api.spec import DataSourceSpec, DataSpec
+from lateen_api.spec import DataSpec
 from lateen_trainer import storage
 from lateen_trainer.data.build_progress import BuildProgress
 from lateen_trainer.data.prepare import open_or_build_cache
@@ -148,12 +148,6 @@ def test_a_ledger_that_is_damaged_is_named(spec, tmp_path, layout):
         prepare(spec, str(tmp_path / "cache"), layout=layout)
     assert str(raised.value).startswith(f"{path} is no ledger of a cache: ")
     assert str(raised.value).endswith("Delete the cache's folder; it is built again.")
-
-
-def test_mixtures_are_refused(tmp_path):
-    configs = {"web": DataSourceSpec(train_urls=["a.txt"])}
-    with pytest.raises(UserError, match=r"spec\.data\.configs is .*cannot be read by this version, expected files"):
-        prepare(DataSpec(tokenizer="bytes", configs=configs), str(tmp_path))
 
 
 def test_a_split_without_urls_is_refused(tmp_path):

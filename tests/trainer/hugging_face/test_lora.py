@@ -13,6 +13,7 @@ from haliax import NamedArray
 from haliax.util import is_named_array
 from lateen_api.plan.lora import adapter_parameters
 from lateen_api.spec import ExportSpec, LoraSpec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.adapter import WEIGHTS, ExportedAdapter, adapter_config
 from lateen_trainer.hugging_face.destination import Destination
@@ -111,7 +112,7 @@ def gradients_of(folders: Folders) -> dict[str, np.ndarray]:
 
     def loss(trained: Any) -> jax.Array:
         tokens = jax.numpy.asarray(TOKENS)
-        return whole_loss(join_frozen(trained, frozen), tokens, None, key=None) / (TOKENS.size - len(TOKENS))
+        return whole_loss(join_frozen(trained, frozen), Batch(tokens), None, key=None) / (TOKENS.size - len(TOKENS))
 
     gradients = join_frozen(jax.jit(jax.grad(loss))(trained), frozen)
     return load_file(folders.export(gradients) / WEIGHTS)

@@ -5,6 +5,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.step.microbatch import whole_loss
 from trainer.models.small_specs import ALL, VOCAB, small_spec
@@ -16,7 +17,7 @@ def test_operations_of_both_passes_carry_the_names_of_their_modules(family):
     model = init_model(config, key=jax.random.key(0))
     tokens = jnp.zeros((2, config.Pos.size + 1), jnp.int32)
 
-    loss = lambda model: whole_loss(model, tokens, None, key=None)  # noqa: E731
+    loss = lambda model: whole_loss(model, Batch(tokens), None, key=None)  # noqa: E731
     program = jax.jit(jax.grad(loss)).lower(model).compile().as_text()
 
     names = re.findall(r'op_name="(.*?)"', program or "")

@@ -11,6 +11,7 @@ from haliax import Axis
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.generate.decode import _first, _next
 from lateen_trainer.generate.sampling import Sampling
 from lateen_trainer.mesh import DATA, ShardingRules, make_mesh
@@ -83,7 +84,7 @@ def test_the_step_compiles_with_the_platforms_own_attention(devices, kernel, dat
     """Half a minute or less each: what no run on a CPU reaches, the kernels and their place on the mesh."""
     settings, state = described(devices(monkeypatch), data, model, elastic=elastic)
 
-    assert kernel in make_train_step(settings).lower(state, batch(settings)).compile().as_text()
+    assert kernel in make_train_step(settings).lower(state, Batch(batch(settings))).compile().as_text()
 
 
 @pytest.mark.slow
@@ -95,7 +96,7 @@ def test_evaluation_compiles_with_the_platforms_own_attention(devices, kernel, e
     tokens = batch(settings)
     weights = jax.ShapeDtypeStruct(tokens.shape[:2], jnp.float32, sharding=tokens.sharding)
 
-    assert kernel in make_eval_step(settings).lower(state.model, tokens, weights).compile().as_text()
+    assert kernel in make_eval_step(settings).lower(state.model, Batch(tokens), weights).compile().as_text()
 
 
 @pytest.mark.slow

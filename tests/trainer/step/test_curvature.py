@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from haliax import Axis, NamedArray
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.loss import draw_labels
@@ -24,6 +25,7 @@ from trainer.models.small_specs import small_spec
 
 Vocab, Embed = Axis("vocab", 5), Axis("embed", 3)
 TOKENS = np.random.default_rng(0).integers(0, Vocab.size, (2, 2, 5)).astype(np.int32)
+BATCH = Batch(TOKENS)
 FEATURES = np.random.default_rng(1).standard_normal((Vocab.size, Embed.size)).astype(np.float32)
 RULES = ShardingRules(make_mesh(1, 1, jax.devices()[:1]), most_data=1)
 
@@ -56,10 +58,11 @@ class Softmax(eqx.Module):
 MODEL = Softmax(hax.random.normal(jax.random.key(3), (Vocab, Embed)), Blocks())
 
 
-def hessian_diagonal() -> np.ndarray:
+def hessian_diagonal(counted: np.ndarray | None = None) -> np.ndarray:
     """[Vocab, Embed]: the mean over tokens of p_v (1 - p_v) x_e². The Hessian is that of Gauss and Newton as well,
     since the logits are linear in the parameters."""
-    features = FEATURES[TOKENS[..., :-1].reshape(-1)].astype(np.float64)
+    inputs = TOKENS[..., :-1]
+    features = FEATURES[inputs.reshape(-1) if counted is None else inputs[counted]].astype(np.float64)
     logits = features @ np.asarray(MODEL.lm_head.array, np.float64).T
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     return np.einsum("nv,ne->ve", p * (1 - p), features**2) / len(features)
@@ -72,12 +75,12 @@ def sum_gradients(mode: str) -> Any:
     return partial(function, rules=RULES, fsdp=Fsdp(RULES, jnp.dtype("float32"), order), gather_once=True)
 
 
-def mean_of_estimates(estimate: Any, count: int) -> np.ndarray:
+def mean_of_estimates(estimate: Any, count: int, batch: Batch = BATCH) -> np.ndarray:
     """Of so many keys."""
 
     @jax.jit
     def total(keys):
-        return jax.lax.map(lambda key: estimate(MODEL, TOKENS, key=key).lm_head.array, keys, batch_size=256).mean(0)
+        return jax.lax.map(lambda key: estimate(MODEL, batch, key=key).lm_head.array, keys, batch_size=256).mean(0)
 
     return np.asarray(total(jax.random.split(jax.random.key(0), count)))
 
@@ -87,6 +90,14 @@ def test_gauss_newton_bartlett_is_the_diagonal_of_the_hessian_in_the_mean(mode):
     """1 / √count is the error that is to be expected, times √2 or so."""
     mean = mean_of_estimates(partial(gauss_newton_bartlett, sum_gradients(mode)), 1 << 16)
     np.testing.assert_allclose(mean, hessian_diagonal(), rtol=0.02)
+
+
+@pytest.mark.parametrize("mode", ["elastic", "fast"])
+def test_gauss_newton_bartlett_draws_labels_of_counted_tokens_only(mode):
+    counted = np.ones_like(TOKENS, np.uint8)
+    counted[0], counted[1, 1, 2:4] = 0, 0
+    mean = mean_of_estimates(partial(gauss_newton_bartlett, sum_gradients(mode)), 1 << 16, Batch(TOKENS, None, counted))
+    np.testing.assert_allclose(mean, hessian_diagonal(counted[..., 1:] == 1), rtol=0.03)
 
 
 @pytest.mark.parametrize("mode", ["elastic", "fast"])
@@ -117,17 +128,17 @@ def test_the_product_with_the_hessian_is_the_difference_of_gradients(body):
     """With all functions that have derivatives of their own: norms, activation, attention, cross entropy. What is
     recomputed behind the blocks has no second derivative, and must not be there."""
     model = init_model(make_config(small_spec(body), 11), key=jax.random.key(0))
-    tokens = np.random.default_rng(0).integers(0, 11, (3, 7)).astype(np.int32)
+    batch = Batch(np.random.default_rng(0).integers(0, 11, (3, 7)).astype(np.int32))
     vector = jax.tree.map(lambda x: jax.random.rademacher(jax.random.key(x.size), x.shape, jnp.float32), model)
 
-    def loss_of(model, tokens, *, key=None, label_key=None):
-        return whole_loss(model, tokens, None, key=key, label_key=label_key) / 18
+    def loss_of(model, batch, *, key=None, label_key=None):
+        return whole_loss(model, batch, None, key=key, label_key=label_key) / 18
 
-    gradient_of = jax.jit(lambda model: gradient(loss_of, model, None, tokens, None)[1])
+    gradient_of = jax.jit(lambda model: gradient(loss_of, model, None, batch, None)[1])
     step = 2e-3
     ahead, behind = (jax.tree.map(lambda x, v, s=s: x + s * v, model, vector) for s in (step, -step))
     expected = jax.tree.map(lambda a, b: (a - b) / (2 * step), gradient_of(ahead), gradient_of(behind))
-    loss, product = jax.jit(lambda model: hessian_product(loss_of, model, vector, tokens, None))(model)
-    assert loss == pytest.approx(float(loss_of(model, tokens)), rel=1e-5)
+    loss, product = jax.jit(lambda model: hessian_product(loss_of, model, vector, batch, None))(model)
+    assert loss == pytest.approx(float(loss_of(model, batch)), rel=1e-5)
     for got, wanted in zip(jax.tree.leaves(product), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(got - wanted) <= 0.02 * np.linalg.norm(wanted) + 1e-4

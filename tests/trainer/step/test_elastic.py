@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -72,13 +73,13 @@ def train(
     tokens = rng.integers(0, 97, (BATCH, 25), dtype=np.int32)
     losses, norms = [], []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         losses.append(float(metrics["loss"]))
         norms.append(float(metrics["grad_norm"]))
     assert step._cache_size() == 1, "the step was compiled twice"
     weights = np.ones(BATCH, np.float32)
     weights[-5:] = 0
-    evaluation = make_eval_step(settings)(state.model, placement.place(tokens), placement.place(weights))
+    evaluation, _ = make_eval_step(settings)(state.model, placement.place(Batch(tokens)), placement.place(weights))
     leaves = jax.tree.leaves((state.model, state.opt_state[1].mu, state.opt_state[1].nu))
     digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()
     return Trained(losses, norms, float(evaluation), digest)
@@ -136,7 +137,7 @@ def train_without_dropout(elastic: bool) -> list[float]:
     tokens = np.random.default_rng(0).integers(0, 97, (BATCH, 25), dtype=np.int32)
     losses = []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         losses.append(float(metrics["loss"]))
     return losses
 

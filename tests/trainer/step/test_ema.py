@@ -13,6 +13,7 @@ import pytest
 from crds.jobs import nano
 from lateen_api.plan import make_plan
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.models.lora import LoraModel
@@ -45,7 +46,7 @@ def test_the_average_follows_the_weights_with_a_decay_that_grows_to_the_one_aske
     expected = numbers(state.model)
     np.testing.assert_array_equal(numbers(state.ema), expected)
     for n in range(1, STEPS + 1):
-        state, _ = step(state, placement.place(rng.integers(0, 31, (4, 9), dtype=np.int32)))
+        state, _ = step(state, placement.place(Batch(rng.integers(0, 31, (4, 9), dtype=np.int32))))
         d = min(decay, n / (9 + n))
         expected = d * expected + (1 - d) * numbers(state.model)
         np.testing.assert_allclose(numbers(state.ema), expected, rtol=1e-6, atol=1e-7)

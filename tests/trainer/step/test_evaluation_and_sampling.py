@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.generate.samples import sample
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
@@ -38,7 +39,9 @@ def evaluate(data: int, model: int, *, gather_once: bool) -> float:
     placement = BatchPlacement(rules, 8, 1)
     tokens = np.random.default_rng(0).integers(0, 97, (8, 17), dtype=np.int32)
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
-    return float(step(state.model, placement.place(tokens), placement.place(weights)))
+    loss, count = step(state.model, placement.place(Batch(tokens)), placement.place(weights))
+    assert count is None, "all tokens count"
+    return float(loss)
 
 
 @pytest.mark.parametrize("gather_once", [False, True])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -65,7 +66,7 @@ def train(
     tokens = np.random.default_rng(0).integers(0, VOCAB, (BATCH, 25), dtype=np.int32)
     losses, norms = [], []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         losses.append(float(metrics["loss"]))
         norms.append(float(metrics["grad_norm"]))
     leaves = jax.tree.leaves((state.model, state.opt_state[1].mu, state.opt_state[1].nu))

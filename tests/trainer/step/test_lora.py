@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec, LoraSpec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.families import init_model, make_config
 from lateen_trainer.models.lora import LoraModel
@@ -70,7 +71,7 @@ def train(family: str, layout: Layout) -> Trained:
     tokens = np.random.default_rng(0).integers(0, VOCAB, (BATCH, 25), dtype=np.int32)
     losses = []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         losses.append(float(metrics["loss"]))
     assert step._cache_size() == 1, "the step was compiled twice"
     digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state))).hexdigest()

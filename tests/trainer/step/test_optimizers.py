@@ -21,6 +21,7 @@ from lateen_api.spec import (
     SophiaGSpec,
     SophiaHSpec,
 )
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -75,7 +76,7 @@ def train(kind: str, data: int, model: int = 1, dtype: str = "float32", *, gathe
     tokens = np.random.default_rng(0).integers(0, 97, (BATCH, 25), dtype=np.int32)
     losses = []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(tokens))
+        state, metrics = step(state, placement.place(Batch(tokens)))
         losses.append(float(metrics["loss"]))
     assert step._cache_size() == 1, "the step was compiled twice"
     digest = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state))).hexdigest()

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -37,7 +38,7 @@ def train(rows: list[np.ndarray], *, skip: bool, elastic: bool, gather_once: boo
     step, placement = make_train_step(settings), BatchPlacement(rules, BATCH, LANES // width)
     metrics, states = [], []
     for batch in rows:
-        state, numbers = step(state, placement.place(batch))
+        state, numbers = step(state, placement.place(Batch(batch)))
         metrics.append({name: float(value) for name, value in numbers.items()})
         states.append([np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)])
     assert step._cache_size() == 1, "the step was compiled twice"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lateen_api.spec import AdamWSpec, Gpt2Spec
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
@@ -53,7 +54,7 @@ def train(
     rng = np.random.default_rng(0)
     losses = []
     for _ in range(STEPS):
-        state, metrics = step(state, placement.place(rng.integers(0, 97, (BATCH, 17), dtype=np.int32)))
+        state, metrics = step(state, placement.place(Batch(rng.integers(0, 97, (BATCH, 17), dtype=np.int32))))
         losses.append(float(metrics["loss"]))
     return losses, state
 

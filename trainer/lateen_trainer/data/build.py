@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from lateen_trainer.data.bad_documents import SkippedDocuments, stop
+from lateen_trainer.data.chat import ChatEncoder, ChatFormat, Rendered
 from lateen_trainer.data.documents import Piece, read_documents
 from lateen_trainer.data.layout import token_dtype
 from lateen_trainer.data.ledger import BuildState, Record
@@ -42,6 +43,9 @@ class Reading:
 
     skip_bad: bool = False
     """Leave bad documents out, and say so in the record, rather than end at the first."""
+
+    chat: ChatFormat | None = None
+    """How records hold conversations; None: they hold text."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,16 @@ def build_part(
     first = writer.state
     form = TokenFormat(tokenizer.vocab_size, tokenizer.eos_id, reading.dtype)
     read = partial(
-        read_documents, text_key=reading.text_key, as_bytes=tokenizer.takes_bytes, field=reading.field, tokens=form
+        read_documents,
+        text_key=reading.text_key,
+        as_bytes=tokenizer.takes_bytes,
+        field=reading.field,
+        tokens=form,
+        chat=reading.chat,
     )
     pieces = _pieces(part, first, read, writer.skipped if reading.skip_bad else None)
-    for piece in _tokenized(pieces, tokenizer):
+    encode = partial(_of_text, tokenizer) if reading.chat is None else partial(_of_conversations, reading.chat.encoder)
+    for piece in (piece for batch in _in_order(encode, _batches(pieces)) for piece in batch):
         at_first = (piece.source, piece.piece) == (first.source, first.piece)
         writer.append(piece, skip=first.skip if at_first else 0)
         done = piece.source - part.first + 1
@@ -123,29 +133,33 @@ def _pieces(
             yield number, index, piece
 
 
-def _tokenized(pieces: Iterable[tuple[int, int, Piece]], tokenizer: Tokenizer) -> Iterator[Tokens]:
-    """The tokens of the pieces, in order."""
+def _of_text(tokenizer: Tokenizer, batch: list[tuple[int, int, Piece]]) -> list[Tokens]:
+    """The tokens of pieces of text, in order."""
     end_of_text = np.array([tokenizer.eos_id], token_dtype(tokenizer.vocab_size))
+    texts = [piece.text for _, _, piece in batch if isinstance(piece.text, str | bytes)]
+    from_text = iter(tokenizer.encode_batch(texts) if texts else [])
+    encoded = [
+        piece.text.astype(end_of_text.dtype) if isinstance(piece.text, np.ndarray) else next(from_text)
+        for _, _, piece in batch
+    ]
+    return [
+        Tokens(
+            number,
+            index,
+            piece.ends_document,
+            np.concatenate([tokens, end_of_text]) if piece.ends_document else tokens,
+        )
+        for (number, index, piece), tokens in zip(batch, encoded, strict=True)
+    ]
 
-    def encode(batch: list[tuple[int, int, Piece]]) -> list[Tokens]:
-        texts = [piece.text for _, _, piece in batch if not isinstance(piece.text, np.ndarray)]
-        from_text = iter(tokenizer.encode_batch(texts) if texts else [])
-        encoded = [
-            piece.text.astype(end_of_text.dtype) if isinstance(piece.text, np.ndarray) else next(from_text)
-            for _, _, piece in batch
-        ]
-        return [
-            Tokens(
-                number,
-                index,
-                piece.ends_document,
-                np.concatenate([tokens, end_of_text]) if piece.ends_document else tokens,
-            )
-            for (number, index, piece), tokens in zip(batch, encoded, strict=True)
-        ]
 
-    for batch in _in_order(encode, _batches(pieces)):
-        yield from batch
+def _of_conversations(encoder: ChatEncoder, batch: list[tuple[int, int, Piece]]) -> list[Tokens]:
+    """The tokens of conversations, in order, each with its end of text."""
+    encoded = encoder.encode([piece.text for _, _, piece in batch if isinstance(piece.text, Rendered)])
+    return [
+        Tokens(number, index, piece.ends_document, conversation.ids, conversation.counted)
+        for (number, index, piece), conversation in zip(batch, encoded, strict=True)
+    ]
 
 
 def _batches(pieces: Iterable[tuple[int, int, Piece]]) -> Iterator[list[tuple[int, int, Piece]]]:

@@ -6,7 +6,6 @@ other.
 
 import codecs
 import io
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from typing import IO
 import numpy as np
 
 from lateen_trainer.data.archives import readable, zip_members
-from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument, stop
+from lateen_trainer.data.bad_documents import OnBadDocument, stop
+from lateen_trainer.data.chat import ChatFormat, Rendered
 from lateen_trainer.data.columnar import arrow_texts, parquet_texts
 from lateen_trainer.data.compression import BrokenStream, decompressed, suffixes
 from lateen_trainer.data.kinds import Kind, check_content, kind_of
 from lateen_trainer.data.opening import Joined, open_source, seekable, unwrapped
+from lateen_trainer.data.records import conversation_records, text_records, without_surrogates
 from lateen_trainer.data.source import SourceFile, explained
 from lateen_trainer.data.token_files import TokenFormat, npy_tokens, raw_tokens
 from lateen_trainer.errors import DataError, UserError
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 class Piece:
     """A document, or a part of a long one."""
 
-    text: str | bytes | np.ndarray
+    text: str | bytes | np.ndarray | Rendered
     """An array: ids of tokens that exist already."""
 
     ends_document: bool
@@ -48,6 +49,7 @@ def read_documents(
     as_bytes: bool,
     field: str,
     tokens: TokenFormat | None = None,
+    chat: ChatFormat | None = None,
     on_bad: OnBadDocument = stop,
 ) -> Iterator[Piece]:
     """The documents of a file, in order, in pieces; documents without any text are left out.
@@ -68,13 +70,14 @@ def read_documents(
         as_bytes: pieces are bytes rather than str.
         field: the job's field that names the file, for messages.
         tokens: what ids in files of tokens mean; None: such files are refused.
+        chat: how JSON records hold conversations; None: they hold text.
         on_bad: takes documents that cannot be read.
 
     Raises:
         DataError: the file is cut off or corrupt, or there is no text where it should be.
         UserError: the file cannot be read, or holds something else than its name says.
     """
-    reader = _Reader(text_key, as_bytes, field, tokens, on_bad)
+    reader = _Reader(text_key, as_bytes, field, tokens, chat, on_bad)
     kind = kind_of(file, field=field)
     with explained(field, file.url), open_source(file) as raw:
         if kind is not Kind.ZIP or suffixes(file.url)[1]:
@@ -95,6 +98,7 @@ class _Reader:
     as_bytes: bool
     field: str
     tokens: TokenFormat | None
+    chat: ChatFormat | None
     on_bad: OnBadDocument
 
     def read(self, raw: IO[bytes], file: SourceFile) -> Iterator[Piece]:
@@ -111,6 +115,11 @@ class _Reader:
             raise DataError(f"{file.url} cannot be decompressed: {error}. {advice}") from error
 
     def _pieces(self, stream: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
+        if self.chat is not None and kind not in (Kind.JSON_LINES, Kind.ZIP):
+            raise UserError(
+                f"{self.field} names {file.url!r}, which is {kind.value} by its name: conversations (format: chat) are "
+                "read from JSON lines. Convert it, or give it the suffix .jsonl."
+            )
         match kind:
             case Kind.ZIP:
                 raise DataError(f"{file.url} is a compressed archive: expected the archive itself. Decompress it.")
@@ -118,7 +127,7 @@ class _Reader:
                 texts = parquet_texts if kind is Kind.PARQUET else arrow_texts
                 with seekable(stream) as file_like:
                     for text in texts(file_like, file.url, self.text_key, self.on_bad):
-                        yield from self._document(_without_surrogates(text))
+                        yield from self._document(without_surrogates(text))
             case Kind.NPY | Kind.RAW_TOKENS:
                 if self.tokens is None:
                     raise UserError(f"{self.field} names {file.url!r}, which holds tokens: expected text.")
@@ -132,8 +141,11 @@ class _Reader:
         head = check_content(stream, file, field=self.field, text_key=self.text_key, as_bytes=self.as_bytes)
         # A mark of UTF-8 is no part of the text.
         content = io.BufferedReader(Joined(head.removeprefix(codecs.BOM_UTF8), stream), PIECE)
-        if kind is Kind.JSON_LINES:
-            for text in _json_lines(content, file.url, self.text_key, self.on_bad):
+        if self.chat is not None:
+            for conversation in conversation_records(content, file.url, self.chat, self.on_bad):
+                yield Piece(conversation, ends_document=True)
+        elif kind is Kind.JSON_LINES:
+            for text in text_records(content, file.url, self.text_key, self.on_bad):
                 yield from self._document(text)
         elif self.as_bytes:
             yield from _with_end(_full_pieces(content))
@@ -215,52 +227,3 @@ def _with_end(pieces: Iterator[str] | Iterator[bytes]) -> Iterator[Piece]:
         yield Piece(held, ends_document=False)
         held = piece
     yield Piece(held, ends_document=True)
-
-
-def _json_lines(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocument) -> Iterator[str]:
-    for number, line in enumerate(stream, start=1):
-        if line.isspace():
-            continue
-        try:
-            text = _text_of(line, number, url, text_key)
-        except BadDocumentError as error:
-            on_bad(error)
-            continue
-        yield _without_surrogates(text)
-
-
-def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
-    """The text of a JSON record.
-
-    Raises:
-        BadDocumentError: the line is no JSON object, or has no text under `text_key`.
-    """
-    place = f"line {number:,}"
-    try:
-        record = json.loads(line.decode())
-    except (ValueError, RecursionError) as error:  # ValueErrors: UnicodeDecodeError and JSONDecodeError
-        raise BadDocumentError(
-            f"{url}, line {number}, is not JSON: {error}. Expected one JSON object a line; "
-            f"the line begins {line[:60]!r}.",
-            place,
-        ) from error
-    if not isinstance(record, dict):
-        raise BadDocumentError(
-            f"{url}, line {number}, holds a JSON {type(record).__name__}: expected one JSON object a line.", place
-        )
-    text = record.get(text_key)
-    if not isinstance(text, str):
-        problem = f"holds a {type(text).__name__} under {text_key!r}" if text_key in record else f"has no {text_key!r}"
-        raise BadDocumentError(
-            f"{url}, line {number}, {problem}: expected the text there. Its fields are {sorted(record)!r}; "
-            "name the right one in spec.data.textKey.",
-            place,
-        )
-    return text
-
-
-def _without_surrogates(text: str) -> str:
-    # JSON can escape half a surrogate pair ("\ud800"), which is no text and has no UTF-8.
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -194,22 +194,22 @@ def fingerprint(
     *,
     dtype: str | None = None,
     skip_bad: bool = False,
-    has_counted: bool = False,
+    chat: str | None = None,
 ) -> str:
     """Hex digest of all that determines a cache's content.
 
     What is at its default plays no part, so that caches of before there was a choice are found.
 
     Args:
-        has_counted: the cache says of each token whether it counts in the loss.
+        chat: fingerprint of how conversations are read; None: the files hold text.
     """
     parts = [FORMAT, tokenizer.fingerprint, split, text_key, source.digest(files), *astuple(layout)]
     if dtype is not None:
         parts.append(f"dtype {dtype}")
     if skip_bad:
         parts.append("bad documents skipped")
-    if has_counted:
-        parts.append("counted")
+    if chat is not None:
+        parts.append(f"chat {chat}")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

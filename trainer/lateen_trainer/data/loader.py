@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.order import BatchOrder
-from lateen_trainer.data.sequences import check_enough, read_sequences
+from lateen_trainer.data.batch import Batch
+from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.skips import Skips
 
 Rows = slice | np.ndarray
@@ -21,29 +20,26 @@ class Loader:
     """The batches of training: any of them, at any time, from nothing but its step.
 
     Args:
-        cache: the training tokens.
+        sequences: of the run.
         batch_size: B, sequences in a step over all processes.
-        seq_len: S, tokens of a sequence.
-        seed: of the order.
         skips: batches that are left out.
-
-    Raises:
-        UserError: the cache has not enough tokens for one batch.
     """
 
-    def __init__(self, cache: TokenCache, *, batch_size: int, seq_len: int, seed: int, skips: Skips = NO_SKIPS):
-        self.order = BatchOrder(check_enough(cache, seq_len, batch_size), batch_size, seed)
-        self.seq_len = seq_len
-        self._cache = cache
-        self._skips = skips
+    def __init__(self, sequences: RunSequences, *, batch_size: int, skips: Skips = NO_SKIPS):
+        self._sequences, self._batch_size, self._skips = sequences, batch_size, skips
 
-    def batch(self, step: int) -> np.ndarray:
-        """The global batch of a step: int32 (B, S + 1)."""
+    def batch(self, step: int) -> Batch:
+        """The global batch of a step as arrays [B, S + 1]."""
         return self.rows(step, slice(None))
 
-    def rows(self, step: int, rows: Rows) -> np.ndarray:
-        """Some rows of the global batch of a step, and no others are read: int32 (rows, S + 1)."""
-        return read_sequences(self._cache, self.order.indices(self._skips.batch_of(step))[rows], self.seq_len)
+    def rows(self, step: int, rows: Rows) -> Batch:
+        """Some rows of the global batch of a step, and no others are read: arrays [rows, S + 1]."""
+        return self._sequences.read(self.numbers(step)[rows])
+
+    def numbers(self, step: int) -> np.ndarray:
+        """The sequences of the run that form the batch of a step: int64 [B]."""
+        first = self._skips.batch_of(step) * self._batch_size
+        return np.arange(first, first + self._batch_size, dtype=np.int64)
 
     def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
         """The batches of the steps from `start` to before `stop`, read ahead by a thread."""
@@ -51,7 +47,7 @@ class Loader:
 
 
 class Prefetcher:
-    """Iterates over (step, int32 (rows, S + 1)) while a thread reads up to `depth` batches ahead.
+    """Iterates over (step, arrays [rows, S + 1]) while a thread reads up to `depth` batches ahead.
 
     Use it in a `with` statement, or call `close`. An error of the thread is raised where its batch would
     have come.
@@ -61,7 +57,7 @@ class Prefetcher:
         self._loader = loader
         self._steps = range(start, stop)
         self._rows = rows
-        self._queue: queue.Queue[tuple[int, np.ndarray] | BaseException | None] = queue.Queue(maxsize=depth)
+        self._queue: queue.Queue[tuple[int, Batch] | BaseException | None] = queue.Queue(maxsize=depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._read, name="batch prefetch", daemon=True)
         self._thread.start()
@@ -72,10 +68,10 @@ class Prefetcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
         return self
 
-    def __next__(self) -> tuple[int, np.ndarray]:
+    def __next__(self) -> tuple[int, Batch]:
         if self._closed.is_set():
             raise StopIteration
         item = self._queue.get()

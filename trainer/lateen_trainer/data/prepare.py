@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import tensorstore as ts
-from lateen_api.spec import DataSpec
+from lateen_api.spec import DataSourceSpec, DataSpec
 
 from lateen_trainer import storage
 from lateen_trainer.data import hub
@@ -15,14 +15,14 @@ from lateen_trainer.data.build import Reading
 from lateen_trainer.data.build_progress import BuildProgress
 from lateen_trainer.data.builder import Builder
 from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.chat import ChatFormat
 from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.layout import Layout, token_dtype
 from lateen_trainer.data.parts import cut, stream_order
 from lateen_trainer.data.source import SourceFile
-from lateen_trainer.data.tokenizer import Tokenizer
+from lateen_trainer.data.tokenizer import Tokenizer, chat_encoder
 from lateen_trainer.data.urls import expand_urls
 from lateen_trainer.data.writer import FIELD, Target
-from lateen_trainer.errors import UserError
 
 _POOL_BYTES = 1 << 28
 """Memory for chunks and shard indices of a cache that is not on this machine."""
@@ -37,6 +37,7 @@ def open_or_build_cache(
     cache_dir: str,
     *,
     progress: Callable[[BuildProgress], None],
+    where: str = "spec.data",
     seed: int | None = None,
     enough: int | None = None,
     is_builder: bool = True,
@@ -56,6 +57,7 @@ def open_or_build_cache(
         tokenizer: what makes tokens of it.
         cache_dir: path or URL; with several hosts, one that all of them see.
         progress: called with where the work is.
+        where: the job's field that has the source, for messages.
         seed: of the order of the parts in the stream; None: as the files are listed.
         enough: tokens at the beginning of the stream that the caller needs; None: all of them.
         is_builder: this process builds; otherwise it waits for those that do.
@@ -69,16 +71,24 @@ def open_or_build_cache(
         DataError: a source is broken, or the cache is corrupt.
         LostPeerError: the building processes have stopped.
     """
-    field, files = find_files(spec, split)
+    field, files = find_files(spec, split, where)
     reading = Reading(
         tokenizer,
         spec.text_key,
         field,
         spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
         spec.on_bad_document == "skip",
+        ChatFormat(spec.messages_key, chat_encoder(tokenizer)) if spec.format == "chat" else None,
     )
     fingerprint = ledgers.fingerprint(
-        tokenizer, split, spec.text_key, files, layout, dtype=reading.dtype, skip_bad=reading.skip_bad
+        tokenizer,
+        split,
+        spec.text_key,
+        files,
+        layout,
+        dtype=reading.dtype,
+        skip_bad=reading.skip_bad,
+        chat=None if reading.chat is None else reading.chat.fingerprint,
     )
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
@@ -99,7 +109,7 @@ def open_or_build_cache(
         if is_builder:
             # Not before: a cache that others have built may be read only.
             storage.check_writable(cache_dir, field=FIELD)
-        target = Target(url, store, context, fingerprint, split, layout, dtype)
+        target = Target(url, store, context, fingerprint, split, layout, dtype, has_counted=reading.chat is not None)
         builder = Builder(files, parts, reading, target, progress=progress)
         builder.build(order, enough=is_enough, timeout=None if is_builder else timeout)
         cache.look()
@@ -108,16 +118,17 @@ def open_or_build_cache(
     return cache
 
 
-def find_files(spec: DataSpec, split: Literal["train", "validation"]) -> tuple[str, list[SourceFile]]:
-    """The field that names a split's files, for messages, and the files in order."""
-    if spec.configs:
-        raise UserError(
-            f"spec.data.configs is {spec.configs!r}: mixtures cannot be read by this version, expected files. Name "
-            "them in spec.data.trainUrls."
-        )
+def find_files(
+    spec: DataSourceSpec, split: Literal["train", "validation"], where: str = "spec.data"
+) -> tuple[str, list[SourceFile]]:
+    """The field that names a split's files, for messages, and the files in order.
+
+    Args:
+        where: the job's field that has the source.
+    """
     of_hub = spec.split if split == "train" else spec.validation_split
     urls = spec.train_urls if split == "train" else spec.validation_urls
     if spec.id is not None and of_hub is not None and not urls:
-        return "spec.data.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
-    field = f"spec.data.{split}Urls"
+        return f"{where}.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
+    field = f"{where}.{split}Urls"
     return field, expand_urls(urls, field=field)

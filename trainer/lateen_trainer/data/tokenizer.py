@@ -10,6 +10,7 @@ from typing import Protocol, cast
 import numpy as np
 import tokenizers
 
+from lateen_trainer.data.chat import TEMPLATE_FILE, ChatEncoder, ChatTemplate, template_in
 from lateen_trainer.errors import UserError
 
 FIELD = "spec.data.tokenizer"
@@ -73,6 +74,22 @@ def load_tokenizer(name: str) -> Tokenizer:
     return _from_hub(name)
 
 
+def chat_encoder(tokenizer: Tokenizer) -> ChatEncoder:
+    """What makes tokens of conversations.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or one that cannot be used.
+    """
+    encoder = tokenizer.chat_encoder if isinstance(tokenizer, HuggingFaceTokenizer) else None
+    if encoder is None:
+        raise UserError(
+            f"{FIELD} is {tokenizer.name!r}, which has no chat template, and spec.data.format is 'chat': expected "
+            f"chat_template in its tokenizer_config.json, or a {TEMPLATE_FILE} beside it. Add one, or name the "
+            "tokenizer of an instruction-tuned model."
+        )
+    return encoder
+
+
 class ByteTokenizer:
     """One token a byte (ids 0 to 255), and 256 for the end of text."""
 
@@ -94,7 +111,14 @@ class HuggingFaceTokenizer:
 
     takes_bytes = False
 
-    def __init__(self, name: str, tokenizer: tokenizers.Tokenizer, eos_id: int, fingerprint: str):
+    def __init__(
+        self,
+        name: str,
+        tokenizer: tokenizers.Tokenizer,
+        eos_id: int,
+        fingerprint: str,
+        chat_template: ChatTemplate | None = None,
+    ):
         # Both would change texts silently; sequences are cut and filled by the loader.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -111,6 +135,14 @@ class HuggingFaceTokenizer:
         self.eos_id = eos_id
         self.fingerprint = fingerprint
         self._tokenizer = tokenizer
+        self._chat_template = chat_template
+
+    @property
+    def chat_encoder(self) -> ChatEncoder | None:
+        """What makes tokens of conversations; None: the tokenizer has no chat template."""
+        if self._chat_template is None:
+            return None
+        return ChatEncoder(self._tokenizer, self._chat_template, self.eos_id)
 
     def encode_batch(self, texts: Sequence[str | bytes]) -> list[np.ndarray]:
         encodings = self._tokenizer.encode_batch_fast(cast(list[str], list(texts)), add_special_tokens=False)
@@ -144,7 +176,7 @@ def _from_file(name: str, path: Path) -> HuggingFaceTokenizer:
         ) from error
     eos_id = _end_of_text(name, tokenizer, path.parent)
     fingerprint = hashlib.sha256(content + str(eos_id).encode()).hexdigest()
-    return HuggingFaceTokenizer(name, tokenizer, eos_id, fingerprint)
+    return HuggingFaceTokenizer(name, tokenizer, eos_id, fingerprint, template_in(path.parent))
 
 
 def _is_json(path: Path) -> bool:
@@ -228,7 +260,7 @@ def _from_hub(name: str) -> HuggingFaceTokenizer:
         return _from_transformers(name, name)
     except (HfHubHTTPError, OSError) as error:
         raise UserError(f"{FIELD} is {name!r}: the Hugging Face hub answers {error}. {own_copy}") from error
-    for optional in ("tokenizer_config.json", "special_tokens_map.json"):
+    for optional in ("tokenizer_config.json", "special_tokens_map.json", TEMPLATE_FILE):
         try:
             hf_hub_download(name, optional)
         except EntryNotFoundError:
@@ -252,4 +284,7 @@ def _from_transformers(name: str, location: str) -> HuggingFaceTokenizer:
         raise UserError(f"{FIELD} is {name!r}: it names no end-of-text token. Set eos_token in its configuration.")
     content = f"{backend.to_str()}{converted.eos_token_id}"
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
-    return HuggingFaceTokenizer(name, backend, int(converted.eos_token_id), fingerprint)
+    template = converted.chat_template if isinstance(converted.chat_template, str) else None
+    names = {key: str(value) for key, value in converted.special_tokens_map.items() if isinstance(value, str)}
+    chat = None if template is None else ChatTemplate(template, names)
+    return HuggingFaceTokenizer(name, backend, int(converted.eos_token_id), fingerprint, chat)

@@ -31,6 +31,7 @@ from lateen_trainer.models.gpt2 import TENSORS as GPT2_TENSORS
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config, Mlp
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import LayerNorm, dropout, linear, unbind
+from lateen_trainer.models.segments import within_segments
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
 
@@ -177,12 +178,18 @@ class Backpack(eqx.Module):
         return self.gpt2_model.lm_head
 
     def hidden(
-        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = None,
+        key: PRNGKeyArray | None = None,
+        resolve: Resolve = lambda m: m,
     ) -> NamedArray:
         """The weighted sums of sense vectors, from which `lm_head` makes logits.
 
         Args:
             tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be shorter than the config's.
+            segments: [Batch, Pos] numbers of the documents in each sequence; None: a sequence is one document.
             key: for dropout; None: no dropout (evaluation).
             resolve: makes a block whole before it is used; all other parameters are whole already.
 
@@ -190,14 +197,15 @@ class Backpack(eqx.Module):
             [Batch, Pos, Embed]
         """
         k_gpt2, k_senses = (None, None) if key is None else jax.random.split(key)
-        contexts = self.gpt2_model.hidden(tokens, key=k_gpt2, resolve=resolve)
+        contexts = self.gpt2_model.hidden(tokens, segments=segments, key=k_gpt2, resolve=resolve)
         embeddings = self.gpt2_model.wte.take("vocab", tokens).rearrange((..., "position", "embed"))
 
         def sum_of_senses(
             networks: tuple[SenseNetwork, SenseWeightNet], contexts: NamedArray, embeddings: NamedArray
         ) -> NamedArray:
             sense_network, sense_weight_net = networks
-            return sense_weight_net.weighted_sum(contexts, sense_network(embeddings, key=k_senses))
+            senses = sense_network(embeddings, key=k_senses)
+            return sense_weight_net.weighted_sum(contexts, senses, within_segments(segments))
 
         if self.blocks.gradient_checkpointing:
             # k sense vectors of each token, and as many sums of them, are more than all layers keep.

@@ -19,6 +19,7 @@ from lateen_trainer.models.cache import KeyValueCache, fold_cached
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
+from lateen_trainer.models.segments import position_embeddings, within_segments
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
 
@@ -168,12 +169,18 @@ class Gpt2(eqx.Module):
         return self.wte
 
     def hidden(
-        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = None,
+        key: PRNGKeyArray | None = None,
+        resolve: Resolve = lambda m: m,
     ) -> NamedArray:
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:
             tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be shorter than the config's.
+            segments: [Batch, Pos] numbers of the documents in each sequence; None: a sequence is one document.
             key: for dropout; None: no dropout (evaluation).
             resolve: makes a block whole before it is used; all other parameters are whole already.
 
@@ -182,12 +189,13 @@ class Gpt2(eqx.Module):
         """
         k_embed, k_blocks = (None, None) if key is None else jax.random.split(key)
         Pos = tokens.resolve_axis("position")
+        attend = within_segments(segments)
         with jax.named_scope("embedding"):
-            x = self.wte.take("vocab", tokens) + self.wpe["position", hax.dslice(0, Pos)]
+            x = self.wte.take("vocab", tokens) + position_embeddings(self.wpe, Pos, segments)
             x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
-            return resolve(block)(x, layer, key=k_blocks)
+            return resolve(block)(x, layer, key=k_blocks, attend=attend)
 
         x = self.blocks.fold(apply, x)
         return self.ln_f(x)

@@ -54,8 +54,21 @@ class LanguageModel(Protocol):
         """[vocab, embed]: logits are hidden · lm_headᵀ, of which the first `config.vocab_size` mean something."""
         ...
 
-    def hidden(self, tokens: NamedArray, *, key: PRNGKeyArray | None = ..., resolve: Resolve = ...) -> NamedArray:
-        """[batch, position] tokens → [batch, position, embed]; `key` is for dropout."""
+    def hidden(
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = ...,
+        key: PRNGKeyArray | None = ...,
+        resolve: Resolve = ...,
+    ) -> NamedArray:
+        """[batch, position] tokens → [batch, position, embed].
+
+        Args:
+            segments: [batch, position] numbers of the documents in each sequence, in ascending order: each document
+                is computed as if it stood alone. None: a sequence is one document.
+            key: for dropout.
+        """
         ...
 
     def init_cache(self, Batch: Axis, capacity: int) -> Any:

@@ -28,6 +28,7 @@ from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import GatedMlp, RmsNorm, linear, token_table
 from lateen_trainer.models.rotary import RotaryTables, rotary_tables
+from lateen_trainer.models.segments import positions, within_segments
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
 
@@ -185,12 +186,18 @@ class Llama(eqx.Module):
         return self.embed_tokens if self.untied_head is None else self.untied_head
 
     def hidden(
-        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = None,
+        key: PRNGKeyArray | None = None,
+        resolve: Resolve = lambda m: m,
     ) -> NamedArray:
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:
             tokens: [Batch, Pos] integers below the vocabulary's size. Pos may be of any length.
+            segments: [Batch, Pos] numbers of the documents in each sequence; None: a sequence is one document.
             key: not used: nothing is dropped.
             resolve: makes a block whole before it is used; all other parameters are whole already.
 
@@ -199,12 +206,13 @@ class Llama(eqx.Module):
         """
         del key
         Pos = tokens.resolve_axis("position")
-        rotary = self._rotary_tables(hax.arange(Pos), Pos.size)
+        rotary = self._rotary_tables(positions(Pos, segments), Pos.size)
+        attend = within_segments(segments)
         with jax.named_scope("embedding"):
             x = self.embed_tokens.take("vocab", tokens).rearrange((..., "position", "embed"))
 
         def apply(block: Block, x: NamedArray, layer: jax.Array) -> NamedArray:
-            return resolve(block)(x, layer, rotary)
+            return resolve(block)(x, layer, rotary, attend)
 
         x = self.blocks.fold(apply, x)
         return self.norm(x)
@@ -234,9 +242,9 @@ class Llama(eqx.Module):
         x, cache = fold_cached(self.blocks, apply, x, cache, count)
         return self.norm(x), cache
 
-    def _rotary_tables(self, positions: NamedArray, length: int) -> RotaryTables:
+    def _rotary_tables(self, at: NamedArray, length: int) -> RotaryTables:
         spec = self.config.spec
-        return rotary_tables(spec.rope, self.config.HeadSize, positions, length=length, context=spec.seq_len)
+        return rotary_tables(spec.rope, self.config.HeadSize, at, length=length, context=spec.seq_len)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

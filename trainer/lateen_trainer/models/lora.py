@@ -130,12 +130,18 @@ class LoraModel(eqx.Module):
         return self.base.lm_head
 
     def hidden(
-        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = None,
+        key: PRNGKeyArray | None = None,
+        resolve: Resolve = lambda m: m,
     ) -> NamedArray:
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:
             tokens: [Batch, Pos] integers below the vocabulary's size.
+            segments: [Batch, Pos] numbers of the documents in each sequence; None: a sequence is one document.
             key: for dropout, of the model and of the adapters; None: no dropout (evaluation).
             resolve: makes a block of the model whole before it is used; adapters are whole already.
 
@@ -144,7 +150,7 @@ class LoraModel(eqx.Module):
         """
         k_base, k_adapters = (None, None) if key is None else jax.random.split(key)
         stack = AdaptedStack(self.blocks, self.adapters, k_adapters, resolve, self.scale, self.dropout)
-        return eqx.tree_at(lambda m: m.blocks, self.base, stack).hidden(tokens, key=k_base)
+        return eqx.tree_at(lambda m: m.blocks, self.base, stack).hidden(tokens, segments=segments, key=k_base)
 
     def logits(self, tokens: NamedArray) -> NamedArray:
         """[Batch, Pos] → [Batch, Pos, vocab] without padding: all logits at once, for generation and tests."""

@@ -22,6 +22,7 @@ from lateen_trainer.models.cache import KeyValueCache, fold_cached
 from lateen_trainer.models.config import TransformerConfig
 from lateen_trainer.models.language_model import Resolve
 from lateen_trainer.models.layers import ACTIVATIONS, LayerNorm, dropout, linear, token_table, unbind
+from lateen_trainer.models.segments import position_embeddings, within_segments
 from lateen_trainer.models.stack import Stack
 from lateen_trainer.models.tensor_map import TensorMap
 
@@ -190,13 +191,19 @@ class Mpt(eqx.Module):
         return self.wte
 
     def hidden(
-        self, tokens: NamedArray, *, key: PRNGKeyArray | None = None, resolve: Resolve = lambda m: m
+        self,
+        tokens: NamedArray,
+        *,
+        segments: NamedArray | None = None,
+        key: PRNGKeyArray | None = None,
+        resolve: Resolve = lambda m: m,
     ) -> NamedArray:
         """The last hidden states, from which `lm_head` makes logits.
 
         Args:
             tokens: [Batch, Pos] integers below the vocabulary's size. With linear biases Pos may be of any length,
                 with learned positions it may be shorter than the config's.
+            segments: [Batch, Pos] numbers of the documents in each sequence; None: a sequence is one document.
             key: for dropout; None: no dropout (evaluation).
             resolve: makes a block whole before it is used; all other parameters are whole already.
 
@@ -207,9 +214,10 @@ class Mpt(eqx.Module):
         with jax.named_scope("embedding"):
             x = self.wte.take("vocab", tokens)
             if self.wpe is not None:
-                x = x + self.wpe["position", hax.dslice(0, tokens.resolve_axis("position"))]
+                x = x + position_embeddings(self.wpe, tokens.resolve_axis("position"), segments)
             x = dropout(x.rearrange((..., "position", "embed")), self.config.spec.embed_pdrop, key=k_embed)
-        x = self.blocks.fold(lambda block, x, layer: resolve(block)(x, layer, key=k_blocks), x)
+        attend = within_segments(segments)
+        x = self.blocks.fold(lambda block, x, layer: resolve(block)(x, layer, key=k_blocks, attend=attend), x)
         return self.norm_f(x)
 
     def init_cache(self, Batch: Axis, capacity: int) -> KeyValueCache:

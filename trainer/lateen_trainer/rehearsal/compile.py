@@ -11,6 +11,7 @@ from lateen_api.plan import Plan
 from lateen_api.plan.compiled import Compiled, CompiledMemory
 from lateen_api.spec import JobSpec
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.errors import UserError
 from lateen_trainer.mesh import DATA
 from lateen_trainer.rehearsal.program import Program
@@ -31,13 +32,20 @@ def compile_step(spec: JobSpec, plan: Plan, devices: Sequence[Any]) -> Compiled:
     settings = run.settings
     state = run.state_shapes()
     width = spec.trainer.train_batch_size // plan.accumulation_steps
-    tokens = jax.ShapeDtypeStruct(
-        (plan.accumulation_steps, width, spec.model.seq_len + 1),
-        jnp.int32,
-        sharding=NamedSharding(settings.rules.mesh, PartitionSpec(None, DATA)),
+
+    def array(dtype: Any) -> jax.ShapeDtypeStruct:
+        shape = (plan.accumulation_steps, width, spec.model.seq_len + 1)
+        return jax.ShapeDtypeStruct(
+            shape, dtype, sharding=NamedSharding(settings.rules.mesh, PartitionSpec(None, DATA))
+        )
+
+    batch = Batch(
+        array(jnp.int32),
+        array(jnp.int32) if spec.data.packing == "documents" else None,
+        array(jnp.uint8) if any(source.format == "chat" for source in spec.data.sources.values()) else None,
     )
     began = time.perf_counter()
-    lowered = make_train_step(settings).lower(state, tokens)
+    lowered = make_train_step(settings).lower(state, batch)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:

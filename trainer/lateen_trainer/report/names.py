@@ -5,7 +5,13 @@ LOSS = "loss"
 """Training loss of the step: nats a token."""
 
 VALIDATION_LOSS = "validation_loss"
-"""Loss of an evaluation: nats a token."""
+"""Loss of an evaluation: nats per token, over the tokens of all sources."""
+
+VALIDATION_LOSS_OF = "validation/{source}"
+"""The same of one source of a mixture."""
+
+COUNTED_TOKENS = "counted_tokens"
+"""Of the step's batch, those that count in the loss, where not all do."""
 
 LEARNING_RATE = "learning_rate"
 

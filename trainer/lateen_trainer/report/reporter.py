@@ -140,10 +140,11 @@ class Reporter:
             {**metrics, **{name: value for name, value in rates.items() if value is not None}}, step=step
         )
 
-    def evaluated(self, step: int, loss: float) -> None:
-        """The validation loss after `step` steps."""
+    def evaluated(self, step: int, loss: float, by_source: Mapping[str, float] | None = None) -> None:
+        """The validation loss after `step` steps, and those of the sources of a mixture by name."""
         self._progress.evaluated(loss)
-        self.noted(step, {names.VALIDATION_LOSS: loss})
+        of_sources = {names.VALIDATION_LOSS_OF.format(source=name): one for name, one in (by_source or {}).items()}
+        self.noted(step, {names.VALIDATION_LOSS: loss, **of_sources})
 
     def noted(self, step: int, metrics: Mapping[str, float]) -> None:
         """Further numbers of the last of `step` trained steps."""

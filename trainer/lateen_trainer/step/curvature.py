@@ -11,29 +11,31 @@ from haliax.util import is_named_array
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import PRNGKeyArray
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules, replace_array
 from lateen_trainer.step.derivatives import gradient_of_drawn_labels, hessian_product
+from lateen_trainer.step.microbatch import count_targets
 
 GradientsOf = Callable[..., tuple]
 """`elastic.lane_gradients` or `gradients.batch_gradients`, with all arguments but those given here."""
 
 
-def gauss_newton_bartlett(gradients_of: GradientsOf, model, tokens: jax.Array, *, key: PRNGKeyArray):
-    """B · ĝ ⊙ ĝ, where ĝ is the gradient of the mean loss of the batch's B tokens on labels that the model draws.
+def gauss_newton_bartlett(gradients_of: GradientsOf, model, batch: Batch, *, key: PRNGKeyArray):
+    """B · ĝ ⊙ ĝ, where ĝ is the gradient of the mean loss of the batch's B counted tokens on labels drawn by the model.
 
     Its expectation is the diagonal of the Gauss-Newton matrix, which for a cross entropy is that of Fisher's.
 
     Args:
         gradients_of: sums a derivative over the batch.
-        tokens: [microbatch number, data × batch, position + 1]
+        batch: arrays of [microbatch number, data × batch, position + 1]
         key: of the step.
     """
-    token_count = tokens.shape[0] * tokens.shape[1] * (tokens.shape[2] - 1)
-    _, gradients, _ = gradients_of(model, tokens, key=key, derivative=gradient_of_drawn_labels)
-    return jax.tree.map(lambda g: token_count * jnp.square(g), gradients)
+    count = count_targets(batch)
+    _, gradients, _ = gradients_of(model, batch, key=key, derivative=gradient_of_drawn_labels)
+    return jax.tree.map(lambda g: count * jnp.square(g), gradients)
 
 
-def hutchinson(gradients_of: GradientsOf, model, tokens: jax.Array, *, key: PRNGKeyArray, rules: ShardingRules):
+def hutchinson(gradients_of: GradientsOf, model, batch: Batch, *, key: PRNGKeyArray, rules: ShardingRules):
     """u ⊙ (H u) with components of u from {-1, 1}, whose expectation is the diagonal of the Hessian H.
 
     The paper draws u from the normal distribution. Signs, which are Hutchinson's own choice ("A stochastic estimator
@@ -41,11 +43,11 @@ def hutchinson(gradients_of: GradientsOf, model, tokens: jax.Array, *, key: PRNG
 
     Args:
         gradients_of: sums a derivative over the batch.
-        tokens: [microbatch number, data × batch, position + 1]
+        batch: arrays of [microbatch number, data × batch, position + 1]
         key: of the step.
     """
     vector = _signs(model, key, rules)
-    _, products, _ = gradients_of(model, tokens, key=None, derivative=hessian_product, vector=vector)
+    _, products, _ = gradients_of(model, batch, key=None, derivative=hessian_product, vector=vector)
     return jax.tree.map(jnp.multiply, vector, products)
 
 

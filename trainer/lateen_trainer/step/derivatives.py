@@ -2,10 +2,10 @@
 
 Each function has the arguments
 
-    loss_of: (model, tokens, key=…, label_key=…) → loss, a float32 scalar.
+    loss_of: (model, batch, key=…, label_key=…) → loss, a float32 scalar.
     model: parameters, or shards of them.
     vector: like the model; None where the derivative needs none.
-    tokens: of the microbatch.
+    batch: the microbatch.
     key: of the microbatch; None: nothing is random.
 
 and gives the loss and a tree like the model.
@@ -19,22 +19,24 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
-Derivative = Callable[[Callable[..., jax.Array], Any, Any, jax.Array, PRNGKeyArray | None], tuple[jax.Array, Any]]
+from lateen_trainer.data.batch import Batch
+
+Derivative = Callable[[Callable[..., jax.Array], Any, Any, Batch, PRNGKeyArray | None], tuple[jax.Array, Any]]
 
 
-def gradient(loss_of, model, vector, tokens, key):
+def gradient(loss_of, model, vector, batch, key):
     """The gradient, with dropout where there is a key."""
     del vector
-    return jax.value_and_grad(lambda model: loss_of(model, tokens, key=key))(model)
+    return jax.value_and_grad(lambda model: loss_of(model, batch, key=key))(model)
 
 
-def gradient_of_drawn_labels(loss_of, model, vector, tokens, key):
+def gradient_of_drawn_labels(loss_of, model, vector, batch, key):
     """The gradient of the loss on labels that the model draws, without dropout."""
     del vector
-    return jax.value_and_grad(lambda model: loss_of(model, tokens, key=None, label_key=key))(model)
+    return jax.value_and_grad(lambda model: loss_of(model, batch, key=None, label_key=key))(model)
 
 
-def hessian_product(loss_of, model, vector, tokens, key):
+def hessian_product(loss_of, model, vector, batch, key):
     """The Hessian times the vector, without dropout: the derivative of the gradient in the vector's direction
     (Pearlmutter, "Fast exact multiplication by the Hessian", 1994).
 
@@ -46,7 +48,7 @@ def hessian_product(loss_of, model, vector, tokens, key):
 
     @jax.jit
     def loss_and_gradient(model):
-        return jax.value_and_grad(lambda model: loss_of(without_checkpointing(model), tokens, key=None))(model)
+        return jax.value_and_grad(lambda model: loss_of(without_checkpointing(model), batch, key=None))(model)
 
     (loss, _), (_, product) = jax.jvp(loss_and_gradient, (model,), (vector,))
     return loss, product

@@ -1,5 +1,6 @@
 """What both modes of the step share: the loss of one microbatch, and work on each device of the data axis by itself."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 from haliax import Axis
 from jaxtyping import PRNGKeyArray
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import DATA, ShardingRules, replace_array
 from lateen_trainer.models.lora import join_frozen
 from lateen_trainer.models.loss import draw_labels, next_token_losses
@@ -17,7 +19,7 @@ from lateen_trainer.step.fsdp import Fsdp
 
 def microbatch_loss(
     model,
-    tokens: jax.Array,
+    batch: Batch,
     weights: jax.Array | None,
     *,
     key: PRNGKeyArray | None,
@@ -27,29 +29,32 @@ def microbatch_loss(
     """Sum of the losses of a microbatch in nats, a float32 scalar.
 
     Args:
-        tokens: [batch, position + 1]: each position's target is the next token.
+        batch: arrays of [batch, position + 1]: each position's target is the next token.
         weights: [batch] factor of a sequence's losses; None: 1.
         key: for dropout; None: there is none.
         label_key: draw the targets from the model instead.
     """
-    Batch = Axis("batch", tokens.shape[0])
-    Pos = Axis("position", tokens.shape[1] - 1)
-    inputs = hax.named(tokens[:, :-1], (Batch, Pos))
-    targets = hax.named(tokens[:, 1:], (Batch, Pos))
+    tokens = batch.tokens
+    axes = (Axis("batch", tokens.shape[0]), Axis("position", tokens.shape[1] - 1))
+    inputs = hax.named(tokens[:, :-1], axes)
+    targets = hax.named(tokens[:, 1:], axes)
     factors = jnp.ones(targets.array.shape, jnp.float32)
     if weights is not None:
         factors = factors * weights[:, None]
-    hidden = model.hidden(inputs, key=key, resolve=resolve)
+    if batch.is_partial:
+        factors = factors * batch.target_weights()
+    documents = {} if batch.segments is None else {"segments": hax.named(batch.segments[:, :-1], axes)}
+    hidden = model.hidden(inputs, key=key, resolve=resolve, **documents)
     vocab_size = model.config.vocab_size
     if label_key is not None:
         targets = draw_labels(hidden, model.lm_head, label_key, vocab_size=vocab_size)
-    weights_of_tokens = hax.named(factors, (Batch, Pos))
+    weights_of_tokens = hax.named(factors, axes)
     return next_token_losses(hidden, model.lm_head, targets, weights_of_tokens, vocab_size=vocab_size)
 
 
 def layerwise_loss(
     shards,
-    tokens: jax.Array,
+    batch: Batch,
     weights: jax.Array | None,
     *,
     key: PRNGKeyArray | None,
@@ -59,24 +64,39 @@ def layerwise_loss(
     """`microbatch_loss` of a model whose parameters are gathered where they are used."""
     outer = fsdp.resolve(eqx.tree_at(lambda m: m.blocks, shards, None))
     model = eqx.tree_at(lambda m: m.blocks, outer, shards.blocks, is_leaf=lambda x: x is None)
-    return microbatch_loss(model, tokens, weights, key=key, label_key=label_key, resolve=fsdp.resolve)
+    return microbatch_loss(model, batch, weights, key=key, label_key=label_key, resolve=fsdp.resolve)
 
 
 def whole_loss(
     model,
-    tokens: jax.Array,
+    batch: Batch,
     weights: jax.Array | None,
     *,
     key: PRNGKeyArray | None,
     label_key: PRNGKeyArray | None = None,
 ) -> jax.Array:
     """`microbatch_loss` of a model that has been gathered as a whole."""
-    return microbatch_loss(model, tokens, weights, key=key, label_key=label_key, resolve=lambda block: block)
+    return microbatch_loss(model, batch, weights, key=key, label_key=label_key, resolve=lambda block: block)
+
+
+def count_targets(batch: Batch) -> jax.Array | int:
+    """The targets of a batch that count: known beforehand where all do, else an int32 scalar.
+
+    The sum of integers is the same in any order, so it may be the partitioner's.
+    """
+    if batch.is_partial:
+        return jnp.sum(batch.target_weights(), dtype=jnp.int32)
+    return math.prod(batch.tokens.shape[:-1]) * (batch.tokens.shape[-1] - 1)
+
+
+def divisor_of(count: jax.Array | int) -> jax.Array | int:
+    """What a sum over the counted targets is divided by for their mean, which is 0 where there are none."""
+    return count if isinstance(count, int) else jnp.maximum(count, 1).astype(jnp.float32)
 
 
 def with_frozen(loss_of: Callable, frozen) -> Callable:
     """A loss of whole models as one of what is trained of them, beside what is not."""
-    return lambda trained, tokens, **keys: loss_of(join_frozen(trained, frozen), tokens, **keys)
+    return lambda trained, batch, **keys: loss_of(join_frozen(trained, frozen), batch, **keys)
 
 
 def over_data(function: Callable, rules: ShardingRules, *, in_specs, out_specs) -> Callable:

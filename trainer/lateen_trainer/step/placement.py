@@ -1,5 +1,7 @@
 """Batches from this process's memory onto the mesh."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
@@ -25,8 +27,11 @@ class BatchPlacement:
         self.rows = (np.arange(microbatches)[:, None] * self._width + columns).reshape(-1)
         """Rows of the global batch that this process's devices hold."""
 
-    def place(self, rows: np.ndarray) -> jax.Array:
-        """[rows of this process, …] → [microbatches, width, …], divided over `data`."""
+    def place(self, rows: Any) -> Any:
+        """A tree of arrays [rows of this process, …] → [microbatches, width, …], divided over `data`."""
+        return jax.tree.map(self._place, rows)
+
+    def _place(self, rows: np.ndarray) -> jax.Array:
         local = rows.reshape(self._microbatches, -1, *rows.shape[1:])
         shape = (self._microbatches, self._width, *rows.shape[1:])
         return jax.make_array_from_process_local_data(self._sharding, local, shape)

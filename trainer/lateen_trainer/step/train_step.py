@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PRNGKeyArray
 
+from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules
 from lateen_trainer.models.lora import join_frozen, split_trained
 from lateen_trainer.rounding import prevent_fma
@@ -18,7 +19,11 @@ from lateen_trainer.step.derivatives import without_checkpointing
 from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_lanes
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients, batch_loss
+from lateen_trainer.step.microbatch import count_targets
 from lateen_trainer.step.state import TrainState
+
+COUNTED_TOKENS = "counted_tokens"
+"""The metric that says how many of a batch's tokens count, where not all do: `report.names` has all metrics."""
 
 Curvature = Literal["gauss-newton-bartlett", "hutchinson"]
 """Estimators of the Hessian's diagonal: `step.curvature`."""
@@ -73,10 +78,11 @@ class StepSettings:
 
 
 def make_train_step(settings: StepSettings):
-    """A compiled `(state, tokens) → (state, metrics)`; the old state's memory is given to the new one.
+    """A compiled `(state, batch) → (state, metrics)`; the old state's memory is given to the new one.
 
-    tokens: [microbatch number, data × batch, position + 1], as `BatchPlacement` lays them out.
-    Metrics are float32 scalars: `loss` in nats a token, `grad_norm` before clipping, `learning_rate`.
+    batch: arrays of [microbatch number, data × batch, position + 1], as `BatchPlacement` lays them out.
+    Metrics are float32 scalars: `loss` in nats per counted token, `grad_norm` before clipping, `learning_rate`, and
+    `counted_tokens` where not all tokens count. A batch without any that counts has a loss and a gradient of 0.
     """
     fsdp = settings.fsdp()
     sum_gradients = partial(
@@ -86,10 +92,10 @@ def make_train_step(settings: StepSettings):
         gather_once=settings.gather_once,
     )
 
-    def train_step(state: TrainState, tokens: jax.Array):
+    def train_step(state: TrainState, batch: Batch):
         key = None if settings.dropout_key is None else jax.random.fold_in(settings.dropout_key, state.step)
         before, frozen = split_trained(state.model)
-        loss, gradients, grad_norm = sum_gradients(before, tokens, key=key, frozen=frozen)
+        loss, gradients, grad_norm = sum_gradients(before, batch, key=key, frozen=frozen)
         # First of all, so that the optimizer's operations are not parted by a change of layout.
         gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
         updates, opt_state = settings.optimizer.update(
@@ -97,7 +103,7 @@ def make_train_step(settings: StepSettings):
             state.opt_state,
             before,
             grad_norm=grad_norm,
-            curvature=lambda: curvature(settings, sum_gradients, state, tokens),
+            curvature=lambda: curvature(settings, sum_gradients, state, batch),
         )
         after = optax.apply_updates(before, updates)
         metrics = {
@@ -105,6 +111,8 @@ def make_train_step(settings: StepSettings):
             "grad_norm": grad_norm,
             "learning_rate": jnp.float32(settings.learning_rate(state.step)),
         }
+        if batch.is_partial:
+            metrics[COUNTED_TOKENS] = jnp.float32(count_targets(batch))
         ema = averaged(settings, state, after)
         trained = TrainState(state.step + 1, join_frozen(after, frozen), opt_state, ema)
         if settings.skip_not_finite:
@@ -116,16 +124,16 @@ def make_train_step(settings: StepSettings):
     return jax.jit(train_step, donate_argnums=0, compiler_options=settings.compiler_options())
 
 
-def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state: TrainState, tokens: jax.Array):
+def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state: TrainState, batch: Batch):
     """An estimate of the Hessian's diagonal, divided like the parameters that are trained: `step.curvature`."""
     assert settings.curvature_key is not None, "an estimate of the curvature draws at random"
     key = jax.random.fold_in(settings.curvature_key, state.step)
     trained, frozen = split_trained(state.model)
     if settings.curvature == "gauss-newton-bartlett":
-        estimate = gauss_newton_bartlett(partial(sum_gradients, frozen=frozen), trained, tokens, key=key)
+        estimate = gauss_newton_bartlett(partial(sum_gradients, frozen=frozen), trained, batch, key=key)
     else:
         sum_products = partial(sum_gradients, frozen=without_checkpointing(frozen))
-        estimate = hutchinson(sum_products, trained, tokens, key=key, rules=settings.rules)
+        estimate = hutchinson(sum_products, trained, batch, key=key, rules=settings.rules)
     return jax.lax.with_sharding_constraint(estimate, settings.rules.shardings(estimate))
 
 
@@ -143,16 +151,20 @@ def averaged(settings: StepSettings, state: TrainState, trained):
 
 
 def make_eval_step(settings: StepSettings):
-    """A compiled `(model, tokens, weights) → loss` of one batch of evaluation.
+    """A compiled `(model, batch, weights) → (loss, count)` of one batch of evaluation.
 
-    tokens [microbatch number, data × batch, position + 1] and weights [microbatch number, data × batch] lie as
-    `BatchPlacement` lays them out; a sequence of weight 0 counts nothing. The result is the sum of the losses in
-    nats, a float32 scalar.
+    The batch's arrays [microbatch number, data × batch, position + 1] and weights [microbatch number, data × batch] lie
+    as `BatchPlacement` lays them out; a sequence of weight 0 counts nothing. The loss is the sum of the losses of the
+    counted tokens in nats, a float32 scalar; the count is their number, an int32 scalar, or None where all tokens of a
+    sequence count.
     """
     fsdp = settings.fsdp()
     loss_of = lane_losses if settings.elastic else batch_loss
 
-    def eval_step(model, tokens: jax.Array, weights: jax.Array):
-        return loss_of(model, tokens, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
+    def eval_step(model, batch: Batch, weights: jax.Array):
+        loss = loss_of(model, batch, weights, rules=settings.rules, fsdp=fsdp, gather_once=settings.gather_once)
+        if not batch.is_partial:
+            return loss, None
+        return loss, jnp.sum(batch.target_weights() * (weights[..., None] > 0), dtype=jnp.int32)
 
     return jax.jit(eval_step, compiler_options=settings.compiler_options())

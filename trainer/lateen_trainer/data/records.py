@@ -1,0 +1,102 @@
+"""JSON lines: a text or a conversation per record."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
+
+from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument
+from lateen_trainer.data.chat import ChatFormat, ConversationError, Rendered
+
+Document = TypeVar("Document")
+
+
+def text_records(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocument) -> Iterator[str]:
+    """The texts of JSON lines."""
+    for text in _of_records(stream, on_bad, lambda line, number: _text_of(line, number, url, text_key)):
+        yield without_surrogates(text)
+
+
+def conversation_records(stream: IO[bytes], url: str, chat: ChatFormat, on_bad: OnBadDocument) -> Iterator[Rendered]:
+    """The conversations of JSON lines, rendered."""
+    return _of_records(stream, on_bad, lambda line, number: _conversation_of(line, number, url, chat))
+
+
+def _of_records(stream: IO[bytes], on_bad: OnBadDocument, read: Callable[[bytes, int], Document]) -> Iterator[Document]:
+    """What is read of each line (and its number) that is not blank."""
+    for number, line in enumerate(stream, start=1):
+        if line.isspace():
+            continue
+        try:
+            document = read(line, number)
+        except BadDocumentError as error:
+            on_bad(error)
+            continue
+        yield document
+
+
+def _conversation_of(line: bytes, number: int, url: str, chat: ChatFormat) -> Rendered:
+    """The conversation of a JSON record, rendered.
+
+    Raises:
+        BadDocumentError: the line is no JSON object, or has no conversation that the template takes.
+    """
+    key, place = chat.messages_key, f"line {number:,}"
+    record = _record_of(line, number, url)
+    if key not in record:
+        raise BadDocumentError(
+            f"{url}, line {number}, has no {key!r}: expected the messages there. Its fields are {sorted(record)!r}; "
+            "name the right one in spec.data.messagesKey.",
+            place,
+        )
+    try:
+        return chat.encoder.render(record[key])
+    except ConversationError as error:
+        raise BadDocumentError(f"{url}, line {number}, {key!r}: {error}.", place) from error
+
+
+def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
+    """The text of a JSON record.
+
+    Raises:
+        BadDocumentError: the line is no JSON object, or has no text under `text_key`.
+    """
+    record = _record_of(line, number, url)
+    text = record.get(text_key)
+    if not isinstance(text, str):
+        problem = f"holds a {type(text).__name__} under {text_key!r}" if text_key in record else f"has no {text_key!r}"
+        raise BadDocumentError(
+            f"{url}, line {number}, {problem}: expected the text there. Its fields are {sorted(record)!r}; "
+            "name the right one in spec.data.textKey.",
+            f"line {number:,}",
+        )
+    return text
+
+
+def _record_of(line: bytes, number: int, url: str) -> dict[str, Any]:
+    """The JSON object that a line holds.
+
+    Raises:
+        BadDocumentError: it holds none.
+    """
+    place = f"line {number:,}"
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:  # ValueErrors: UnicodeDecodeError and JSONDecodeError
+        raise BadDocumentError(
+            f"{url}, line {number}, is not JSON: {error}. Expected one JSON object a line; "
+            f"the line begins {line[:60]!r}.",
+            place,
+        ) from error
+    if not isinstance(record, dict):
+        raise BadDocumentError(
+            f"{url}, line {number}, holds a JSON {type(record).__name__}: expected one JSON object a line.", place
+        )
+    return record
+
+
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for halves of surrogate pairs."""
+    # JSON can escape half a surrogate pair ("\ud800"), which is no text and has no UTF-8.
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
