@@ -5,7 +5,7 @@ from dashboards.panels import BLUE, GREEN, RED, YELLOW, Query, column, stat, tab
 
 OWNER = "training_job_namespace, training_job"
 NAMESPACES = '{training_job_namespace=~"$namespace"}'
-RUNNING = "Starting|Tokenizing|Restoring|Compiling|Training|Evaluating|Saving|Exporting"
+RUNNING = "Starting|Tokenizing|Restoring|Compiling|WaitingForData|Training|Evaluating|Saving|Exporting"
 
 _INFO = "lateen_operator_job_info"
 _GOODPUT = (

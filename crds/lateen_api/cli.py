@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
     "export": ("lateen_trainer.hugging_face.cli:export", "Write a checkpoint as a folder that transformers loads."),
     "generate": ("lateen_trainer.inference.cli:generate", "Let a model continue a prompt."),
+    "data": ("lateen_trainer.data.cli:data", "Build, inspect and verify the token caches of a job."),
     "tokenizer": ("lateen_trainer.data.tokenizer_cli:tokenizer", "Train a tokenizer on a job's text."),
     "checkpoints": ("lateen_trainer.checkpoint.cli:checkpoints", "List and verify checkpoints."),
 }

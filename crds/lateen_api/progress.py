@@ -21,6 +21,9 @@ class Phase(StrEnum):
     COMPILING = "Compiling"
     """XLA compiles the step."""
 
+    WAITING_FOR_DATA = "WaitingForData"
+    """The next step needs text that is not tokenised yet."""
+
     TRAINING = "Training"
     EVALUATING = "Evaluating"
     SAVING = "Saving"

@@ -19,6 +19,7 @@ _PART_OF_PHASE: Mapping[Phase, str] = {
     Phase.TOKENIZING: "data",
     Phase.RESTORING: "restoring",
     Phase.COMPILING: "compiling",
+    Phase.WAITING_FOR_DATA: "data",
     Phase.TRAINING: "training",
     Phase.EVALUATING: "evaluating",
     Phase.SAVING: "saving",

@@ -26,7 +26,10 @@ _HANGS, _HANGS_PLUS = 2.0, 10.0
 """Times `hangAfter`, and seconds on top, without a new word after which a process that answers hangs all the same: it
 watches over its own steps, and this is for a watchdog that hangs with it."""
 
-_UNWATCHED_PHASES = (Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.EXPORTING, Phase.DONE)
+_UNWATCHED_PHASES = (
+    *(Phase.EVALUATING, Phase.SAVING, Phase.COMPILING, Phase.WAITING_FOR_DATA),
+    *(Phase.EXPORTING, Phase.DONE),
+)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def main() -> None:
 def compare_rows(cache: TokenCache, rounds: int, flat_file: Path) -> None:
     np.concatenate(list(cache.blocks())).astype(np.uint16).tofile(flat_file)
     flat = np.memmap(flat_file, np.uint16, "r")
-    loader = Loader(RunSequences.of_one(sequence_source(cache, SEQ_LEN), 0), batch_size=BATCH)
+    loader = Loader(RunSequences({"": sequence_source(cache, SEQ_LEN)}, 0), batch_size=BATCH)
     random = np.random.default_rng(0)
 
     def ours() -> None:

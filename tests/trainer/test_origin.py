@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lateen_api.spec import DataSpec
+from lateen_api.spec import DataSpec, WeightStage
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import UserError
@@ -102,9 +102,27 @@ class TestOtherData:
         cache = self.cache("a.txt")
         now = origin_of({"": cache}, seed=0, batch=8, lanes=None, window=64)
         with pytest.raises(
-            UserError, match=r"with spec\.data\.shuffle\.window 'full', and now it is 64.* Set spec\.data"
+            UserError, match=r"with spec\.data\.shuffle\.window None, and now it is 64.* Remove spec\.data"
         ):
             check_origin(WHAT, self.origin(cache), now, cache)
+
+    def test_another_packing_and_other_weights_are_refused(self):
+        cache = self.cache("a.txt")
+        packed = origin_of({"": cache}, seed=0, batch=8, lanes=None, packing="documents")
+        older = {name: value for name, value in self.origin(cache).items() if name not in ("packing", "weights")}
+        for before in (self.origin(cache), older):
+            with pytest.raises(
+                UserError, match=r"packing 'concatenate', and now it is 'documents'.* Set spec\.data\.pack"
+            ):
+                check_origin(WHAT, before, packed, cache)
+        first, second = (
+            origin_of(
+                {"web": cache}, seed=0, batch=8, lanes=None, weights=[WeightStage(step=0, weights={"web": weight})]
+            )
+            for weight in (1.0, 2.0)
+        )
+        with pytest.raises(UserError, match=r"with spec\.data\.trainWeights \[\[0, \{'web': 1\.0\}\]\], and now it is"):
+            check_origin(WHAT, first, second, cache)
 
     def test_what_cannot_be_known_is_not_invented(self):
         before = self.cache("a.txt")

@@ -4,7 +4,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
 from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
 from lateen_trainer.checkpoint.save import NotSavedError
+from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.batch import Batch
-from lateen_trainer.data.loader import Loader
+from lateen_trainer.data.loader import POLL_SECONDS, Loader
 from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import SequenceSource
 from lateen_trainer.data.skips import Skips
@@ -54,6 +55,8 @@ class Loop:
         sequences: of the training data.
         validation: sets to evaluate on, by name; empty: there is no evaluation.
         skips: batches that are left out, as far as is known.
+        supply: completes the training data while training goes on; None: they are whole.
+        least: of a number of each process, the least of all; all of them call it.
         last_loss: training loss of the last step before this loop, in nats per token; None: not known.
         about: the run, as checkpoints keep it.
         exports: of the model, between steps; the last one is the caller's.
@@ -71,6 +74,8 @@ class Loop:
         *,
         first: bool,
         skips: Skips,
+        supply: BackgroundBuilder | None = None,
+        least: Callable[[int], int] = lambda number: number,
         last_loss: float | None = None,
         about: AboutRun,
         exports: Exports,
@@ -90,6 +95,7 @@ class Loop:
             sequences,
             batch_size=trainer.train_batch_size,
         )
+        self._supply, self._least = supply, least
         self._recovery = run.spec.recovery
         self._evaluated = run.evaluated
         self._made_by = made_by(plan)
@@ -123,6 +129,7 @@ class Loop:
     def _take_up(self, skips: Skips) -> None:
         self._skips = skips
         self._loader = self._make_loader(skips=skips)
+        self._ready_until = 0
         self._report.left_out(skips.batches)
 
     def run_from(self, state: TrainState, start: int) -> tuple[TrainState, bool]:
@@ -159,7 +166,16 @@ class Loop:
         """
         loader, save_wanted, stopped = self._loader, False, False
         with loader.prefetch(self._trained, self._steps, rows=self._placement.rows) as batches:
-            for _, rows, waited in _timed(batches):
+            timed = _timed(batches)
+            while self._trained < self._steps:
+                if self._trained >= self._ready_until:
+                    save_wanted = self._read() or save_wanted
+                    if self._loader is not loader:
+                        break
+                    if not self._wait_for_data(loader, begun=compiled):
+                        stopped = True
+                        break
+                _, rows, waited = next(timed)
                 noted = {names.DATA_WAIT_SECONDS: waited}
                 began = time.perf_counter()
                 state, metrics = self._train_step(state, self._placement.place(rows))
@@ -191,6 +207,28 @@ class Loop:
                     break
         self._read()
         return state, stopped
+
+    def _wait_for_data(self, loader: Loader, *, begun: bool) -> bool:
+        """Returns when all processes can read the batch of the next step; False: all agreed to stop meanwhile.
+
+        Every process looks by itself, and they agree on the step that all can go to: a process that waited inside a
+        step would hold up the others' stop.
+        """
+        phase = Phase.TRAINING if begun else Phase.COMPILING
+        while True:
+            self._ready_until = self._least(loader.ready_until(self._steps))
+            if self._ready_until > self._trained:
+                if self._report.is_in(Phase.WAITING_FOR_DATA):
+                    self._report.phase(phase)
+                    self._read_at = time.perf_counter()
+                return True
+            if self._supply is not None:
+                self._supply.check()
+                self._report.phase(Phase.WAITING_FOR_DATA, self._supply.detail)
+            # Before the first step there is nothing to save: SIGTERM ends the process.
+            if begun and self._life.should_stop():
+                return False
+            time.sleep(POLL_SECONDS)
 
     def _read(self) -> bool:
         """Reads and reports the numbers of the step that was last counted as trained.

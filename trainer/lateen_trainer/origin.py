@@ -105,10 +105,9 @@ def check_origin(what: str, before: Mapping[str, Any], now: Mapping[str, Any], t
         kept = {**_BEFORE_THERE_WAS_A_CHOICE, **before}
         if name not in kept or not before or name not in now or kept[name] == now[name]:
             continue
-        consequence = CONSEQUENCES.get(name, _OTHER_ORDER)
-        was, is_ = ("full" if name == "window" and value is None else value for value in (kept[name], now[name]))
-        remedy = "spec.data.shuffle to full" if was == "full" else f"{field} to {was!r}"
-        raise _refusal(what, f"with {field} {was!r}, and now it is {is_!r}: expected", consequence, f"Set {remedy}")
+        consequence, was = CONSEQUENCES.get(name, _OTHER_ORDER), kept[name]
+        remedy = f"Set {field} to {was!r}" if was is not None else f"Remove {field}"
+        raise _refusal(what, f"with {field} {was!r}, and now it is {now[name]!r}: expected", consequence, remedy)
 
 
 def _same_tokens(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

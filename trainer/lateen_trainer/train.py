@@ -14,19 +14,20 @@ from jax.experimental import multihost_utils
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.files import replace_text, resolve_folder
 from lateen_api.masking import masked
-from lateen_api.plan import make_plan
+from lateen_api.plan import Plan, make_plan
 from lateen_api.progress import Phase
-from lateen_api.spec import DataSpec, JobSpec, LMTrainingJob, LoraSpec
+from lateen_api.spec import LMTrainingJob, LoraSpec
 from lateen_api.wording import listing
 
+from lateen_trainer.caches import cache_dir_of, check_same_data, open_caches
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import changes, made_by
 from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE, another_optimizer
+from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.job_data import JobData, Split
-from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.job_data import JobData
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
@@ -66,25 +67,47 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         if spec.checkpoint.path is not None:
             check_writable(spec.checkpoint.path, field=CHECKPOINTS)
         check_destination(spec.export, run_dir)
-    data = open_data(spec, tokenizer, run_dir, report)
-    sequences, validation = data.sequences(spec), data.validation_sources(spec)
+    data = open_caches(spec, tokenizer, run_dir, report)
+    check_same_data(data.train.values(), peers)
+    cache_dir = cache_dir_of(spec, run_dir)
+    # The caches of a mixture are whole.
+    with BackgroundBuilder(spec.data, tokenizer.name, data.first, cache_dir, seed=spec.trainer.seed) as supply:
+        _train_on(data, supply, job, environment, life, peers, report, plan, tokenizer, checkpoints)
 
+
+def _train_on(
+    data: JobData,
+    supply: BackgroundBuilder,
+    job: LMTrainingJob,
+    environment: ProcessEnvironment,
+    life: Lifecycle,
+    peers: Peers,
+    report: Reporter,
+    plan: Plan,
+    tokenizer: Tokenizer,
+    checkpoints: Checkpoints,
+) -> None:
+    """Trains on what has been opened."""
+    spec, run_dir = job.spec, Path(environment.run_dir)
+    window = spec.data.shuffle.window
+    sequences, validation = data.sequences(spec), data.validation_sources(spec)
     run = Run.build(spec, plan, plan.vocab_size)
     prompts = prompts_of(run, tokenizer)  # refused before the training rather than after it
     checkpoints.claim(f"attempt {environment.attempt} of {job.metadata.name} on {socket.gethostname()}")
     report.phase(Phase.RESTORING)
+    batch = spec.trainer.train_batch_size
     origin = origin_of(
         data.train,
         seed=spec.trainer.seed,
-        batch=spec.trainer.train_batch_size,
+        batch=batch,
         lanes=plan.lanes,
+        window=window,
         packing=spec.data.packing,
         weights=spec.data.weight_stages if spec.data.configs else None,
     )
-    tokens = next(iter(data.train.values()))
-    state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, tokens)
+    state, past, last_loss, imported = restore_or_init(run, checkpoints, origin, data.first)
     start = int(state.step)
-    skips = known_skips(checkpoints, origin, past, peers, tokens)
+    skips = known_skips(checkpoints, origin, past, peers, data.first)
     report.begin(plan, start)
     if peers.first:
         aside = checkpoints.folder.set_aside_ones()
@@ -101,10 +124,11 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     exports = Exports(spec.export, run_dir, about, made_by(plan), _together(peers, report))
     loop = Loop(
         run, life, report, checkpoints, sequences, validation, origin,
-        first=peers.first, skips=skips, last_loss=last_loss, about=about, exports=exports,
+        first=peers.first, skips=skips, supply=supply, last_loss=last_loss, about=about, exports=exports,
+        **({} if peers.process_count == 1 else {"least": _least}),
     )  # fmt: skip
     rollbacks = Rollbacks(
-        spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, tokens)[0]
+        spec.recovery, loop, report, restore=lambda: restore_or_init(run, checkpoints, origin, data.first)[0]
     )
     state, stopped = rollbacks.run_from(state, start)
     if stopped:
@@ -125,31 +149,15 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
             "validationLoss": loop.validation_loss,
             "skippedBatches": loop.skips.batches,
             "skippedDocuments": data.skipped_documents,
-            "unigramEntropy": unigram_entropy(data.shown.blocks()),
+            # Of what every run of the job has read, however far its cache has come.
+            "unigramEntropy": unigram_entropy(
+                data.shown.blocks(stop=None if window is None else window * spec.model.seq_len + 1)
+            ),
             "sample": text,
             "samples": samples,
         }
         replace_text(run_dir / "summary.json", json.dumps(summary, indent=2))
     report.phase(Phase.DONE)
-
-
-def open_data(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter) -> JobData:
-    """The caches of the job's data, tokenised first if need be."""
-    cache_dir = resolve_folder(spec.data.cache_dir or "cache", run_dir)
-
-    def open_cache(source: DataSpec, split: Split, where: str) -> TokenCache:
-        name = split if where == "spec.data" else f"{where.rpartition('.')[2]} ({split})"
-        report.phase(Phase.TOKENIZING, name)
-        return open_or_build_cache(
-            source, split, tokenizer, cache_dir,
-            where=where,
-            seed=spec.trainer.seed if split == "train" else None,
-            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{name}: {detail}"),
-        )  # fmt: skip
-
-    data = JobData.open(spec.data, open_cache)
-    report.skipped_documents(data.skipped_documents)
-    return data
 
 
 def open_checkpoints(job: LMTrainingJob, environment: ProcessEnvironment, peers: Peers) -> Checkpoints:
@@ -175,6 +183,11 @@ def _together(peers: Peers, report: Reporter) -> Together:
 
     agree = {} if peers.process_count == 1 else {"agree": _agree}
     return Together(peers.process_id, peers.process_count, progress=progress, **agree)
+
+
+def _least(number: int) -> int:
+    """The least number of all processes; all of them call it."""
+    return int(multihost_utils.process_allgather(np.int32(number)).min())
 
 
 def _agree(ok: bool) -> bool:

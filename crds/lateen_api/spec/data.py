@@ -55,6 +55,16 @@ class WeightStage(Section):
     """Share of each named source, as in `trainWeights`."""
 
 
+class ShuffleSpec(Section):
+    """In which order the sequences of the training data are trained on."""
+
+    window: int | None = Field(default=None, ge=1, lt=2**40)
+    """Sequences that are shuffled together. null: all of them, so that training begins when all text is tokenised.
+    Otherwise the text is cut into windows of so many sequences, and training begins when the first one is tokenised,
+    while the rest is tokenised in the background. In the first epoch windows come in the order of the text, in later
+    ones they are shuffled too."""
+
+
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
 
@@ -69,6 +79,9 @@ class DataSpec(DataSourceSpec):
     tokenizer: str = Field(default="gpt2", min_length=1, max_length=1024)
     """`bytes` (built in: one token a byte, plus end of text), or a Hugging Face tokenizer:
     a folder, a `tokenizer.json` file, or a name on the hub."""
+
+    shuffle: ShuffleSpec = Field(default_factory=ShuffleSpec)
+    """In which order the sequences of the training data are trained on."""
 
     cache_dir: str | None = None
     """Where tokenised text is kept: a path or fsspec URL. A relative path is below the run's folder.

@@ -24,6 +24,9 @@ _ON_THE_WAY = {
 }
 """Phases worth a line. Evaluating and saving come back all the time: their results are shown instead."""
 
+_PHASES = {**_ON_THE_WAY, Phase.WAITING_FOR_DATA: "waiting for data"}
+"""Phases whose names are not words of English."""
+
 
 class PlainDisplay:
     """Writes a line when the phase changes, for each evaluation, and every ten seconds or five per cent.
@@ -77,7 +80,7 @@ class PlainDisplay:
 
 
 def _phase_text(progress: Progress) -> str:
-    text = _ON_THE_WAY.get(progress.phase, progress.phase.value.lower())
+    text = _PHASES.get(progress.phase, progress.phase.value.lower())
     if progress.phase is Phase.TRAINING and progress.of:
         text += f", step {progress.step:,} of {progress.of:,}"
     return text + (f" ({wording.printable(progress.detail)})" if progress.detail else "")

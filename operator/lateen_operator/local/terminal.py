@@ -19,7 +19,11 @@ LEAST_POINTS = 8
 _LEAST_LINES = 14
 _LABEL_WIDTH = 8
 
-_DOING = {Phase.RESTORING: "Reading the checkpoint", Phase.EXPORTING: "Finishing"}
+_DOING = {
+    Phase.RESTORING: "Reading the checkpoint",
+    Phase.WAITING_FOR_DATA: "Waiting for data",
+    Phase.EXPORTING: "Finishing",
+}
 
 
 class TerminalDisplay:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from lateen_api.spec import DataSpec
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.job_data import JobData, Split
+from lateen_trainer.data.job_data import JobData, JobSource
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import TrainerError
@@ -21,8 +21,8 @@ def build(cache_dir: str, fields: dict[str, Any]) -> dict[str, Any]:
     """What was built, or why not."""
     spec = DataSpec(tokenizer="bytes", **fields)
 
-    def open_cache(source: DataSpec, split: Split, where: str) -> TokenCache:
-        return open_or_build_cache(source, split, ByteTokenizer(), cache_dir, where=where, progress=lambda _: None)
+    def open_cache(source: JobSource) -> TokenCache:
+        return open_or_build_cache(source.data, source.split, ByteTokenizer(), cache_dir, progress=lambda _: None)
 
     try:
         caches = JobData.open(spec, open_cache).train

@@ -9,7 +9,7 @@ from lateen_api.spec import JobSpec
 from lateen_trainer.data.batch import PADDING
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.evaluation import EvalBatches
-from lateen_trainer.data.job_data import JobData, mixture_of
+from lateen_trainer.data.job_data import JobData, JobSource, mixture_of
 from lateen_trainer.data.loader import Loader
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer, HuggingFaceTokenizer, Tokenizer, load_tokenizer
@@ -42,10 +42,11 @@ def job(data: dict) -> JobSpec:
 
 
 def open_data(spec: JobSpec, folder: Path, tokenizer: Tokenizer | None = None) -> JobData:
-    def open_cache(source, split, where) -> TokenCache:
+    def open_cache(source: JobSource) -> TokenCache:
         return open_or_build_cache(
-            source, split, tokenizer or ByteTokenizer(), str(folder / "cache"), where=where, progress=lambda _: None
-        )
+            source.data, source.split, tokenizer or ByteTokenizer(), str(folder / "cache"),
+            where=source.where, progress=lambda _: None,
+        )  # fmt: skip
 
     return JobData.open(spec.data, open_cache)
 

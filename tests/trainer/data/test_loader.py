@@ -19,7 +19,7 @@ def loader(cache) -> Loader:
 
 
 def make_loader(cache, *, batch_size: int, seed: int = 3, **options) -> Loader:
-    return Loader(RunSequences.of_one(sequence_source(cache, 32), seed), batch_size=batch_size, **options)
+    return Loader(RunSequences({"": sequence_source(cache, 32)}, seed), batch_size=batch_size, **options)
 
 
 def order(cache, batch_size: int, seed: int = 3) -> BatchOrder:

@@ -74,7 +74,7 @@ class TokenCache:
         dtype: np.dtype,
     ):
         self.url, self.fingerprint, self.split, self.order = url, fingerprint, split, tuple(order)
-        self._store, self._context, self._layout, self._dtype = store, context, layout, dtype
+        self._store, self._context, self.layout, self._dtype = store, context, layout, dtype
         self._parts: list[StreamPart] = []
         self._begins: list[int] = []
         self._ledger: Ledger | None = None
@@ -188,9 +188,9 @@ class TokenCache:
             fetched()
         return ends.astype(np.int64) + part.first_token
 
-    def blocks(self, size: int = 1 << 20) -> Iterator[np.ndarray]:
-        """All tokens that are there, in order, in int32 arrays of up to `size`."""
-        ready = self.tokens_ready
+    def blocks(self, size: int = 1 << 20, *, stop: int | None = None) -> Iterator[np.ndarray]:
+        """All tokens that are there, or those before `stop`, in order, in int32 arrays of up to `size`."""
+        ready = self.tokens_ready if stop is None else min(stop, self.tokens_ready)
         for start in range(0, ready, size):
             yield self.rows(np.array([start]), min(size, ready - start))[0]
 
@@ -219,7 +219,7 @@ class TokenCache:
     def _shards(self, name: str, part: StreamPart) -> Iterator[np.ndarray]:
         """An array of a part shard by shard, as it lies on disk."""
         length = part.record.documents if name == DOCUMENT_ENDS else part.record.tokens
-        dtype, size = dtype_of(name, self._dtype), self._layout.of(name).shard
+        dtype, size = dtype_of(name, self._dtype), self.layout.of(name).shard
         for start in range(0, length, size):
             shard = np.empty(min(size, length - start), dtype)
             with ts.Batch() as batch:
@@ -269,7 +269,7 @@ class TokenCache:
             return self._stored(name, part)
         dtype = dtype_of(name, self._dtype)
         path = local / folder(part.number) / name
-        return MappedArray(path, length=part.record.tokens, dtype=dtype, layout=self._layout.of(name))
+        return MappedArray(path, length=part.record.tokens, dtype=dtype, layout=self.layout.of(name))
 
     def _stored(self, name: str, part: StreamPart) -> StoredArray:
         path = f"{folder(part.number)}/{name}"

@@ -10,7 +10,6 @@ from lateen_api.spec import DataSourceSpec, DataSpec, JobSpec
 from lateen_trainer.data.bad_documents import count_skipped
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.mixture import Mixture, Stage
-from lateen_trainer.data.order import SequenceOrder
 from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import SequenceSource, check_enough, sequence_source
 
@@ -18,8 +17,30 @@ log = logging.getLogger(__name__)
 
 Split = Literal["train", "validation"]
 
-OpenCache = Callable[[DataSpec, Split, str], TokenCache]
-"""(the source as the data of a job without others, split, field of the source) → its cache."""
+
+@dataclass(frozen=True)
+class JobSource:
+    """A split of a source."""
+
+    name: str
+    """In `spec.data.configs`; empty in a job without a mixture."""
+
+    split: Split
+    data: DataSpec
+    """The source as the data of a job that has no others."""
+
+    @property
+    def where(self) -> str:
+        """The job's field that has the source."""
+        return field_of(self.name)
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.name} ({self.split})" if self.name else self.split
+
+
+OpenCache = Callable[[JobSource], TokenCache]
 
 
 @dataclass(frozen=True)
@@ -37,9 +58,16 @@ class JobData:
             TrainerError: a cache cannot be opened or built.
         """
         return JobData(
-            {name: open_cache(*_alone(data, name, "train")) for name in trained_sources(data)},
-            {name: open_cache(*_alone(data, name, "validation")) for name in evaluated_sources(data)},
+            **{
+                split: {source.name: open_cache(source) for source in job_sources(data, split)}
+                for split in ("train", "validation")
+            }
         )
+
+    @property
+    def first(self) -> TokenCache:
+        """The first source to train on."""
+        return next(iter(self.train.values()))
 
     @property
     def skipped_documents(self) -> int:
@@ -58,10 +86,11 @@ class JobData:
             UserError: a source has too few tokens.
         """
         sources = {name: _source(spec, name, cache) for name, cache in self.train.items()}
-        seed, batch = spec.trainer.seed, spec.trainer.train_batch_size
+        seed, window, batch = spec.trainer.seed, spec.data.shuffle.window, spec.trainer.train_batch_size
         if not spec.data.configs:
-            check_enough(sources[""], batch)
-            return RunSequences.of_one(sources[""], seed)
+            if self.first.is_whole:
+                check_enough(sources[""], batch)
+            return RunSequences(sources, seed, window)
         counts = {name: check_enough(source) for name, source in sources.items()}
         mixture = mixture_of(spec)
         for name, wanted in mixture.counts(spec.trainer.num_train_steps * batch).items():
@@ -69,8 +98,7 @@ class JobData:
                 "Source %s: the run reads %s sequences, and it has %s (%.2f epochs)",
                 name, f"{wanted:,}", f"{counts[name]:,}", wanted / counts[name],
             )  # fmt: skip
-        orders = {name: SequenceOrder(count, seed, key=name) for name, count in counts.items()}
-        return RunSequences(sources, orders, mixture)
+        return RunSequences(sources, seed, window, mixture)
 
     def validation_sources(self, spec: JobSpec) -> dict[str, SequenceSource]:
         """The sources to evaluate on, by name."""
@@ -82,6 +110,12 @@ def mixture_of(spec: JobSpec) -> Mixture:
     batch = spec.trainer.train_batch_size
     stages = [Stage(stage.step * batch, stage.weights) for stage in spec.data.weight_stages]
     return Mixture(list(trained_sources(spec.data)), stages, spec.trainer.seed)
+
+
+def job_sources(data: DataSpec, split: Split) -> Iterator[JobSource]:
+    """The sources of a split that the job needs."""
+    for name in trained_sources(data) if split == "train" else evaluated_sources(data):
+        yield JobSource(name, split, _alone(data, name))
 
 
 def trained_sources(data: DataSpec) -> Iterator[str]:
@@ -107,11 +141,10 @@ def _source(spec: JobSpec, name: str, cache: TokenCache) -> SequenceSource:
     return sequence_source(cache, spec.model.seq_len, spec.data.packing, field_of(name))
 
 
-def _alone(data: DataSpec, name: str, split: Split) -> tuple[DataSpec, Split, str]:
+def _alone(data: DataSpec, name: str) -> DataSpec:
     """A source as the data of a job that has no others: what all sources share stands in the mixture."""
     source = data.sources[name]
     if source is data:
-        return data, split, field_of(name)
+        return data
     own = {field: getattr(source, field) for field in DataSourceSpec.model_fields}
-    shared = {field: getattr(data, field) for field in ("dtype", "on_bad_document", "tokenizer", "cache_dir")}
-    return DataSpec(**own, **shared), split, field_of(name)
+    return data.model_copy(update={**own, "configs": {}, "train_weights": {}, "train_weight_stages": []})

@@ -15,6 +15,9 @@ Rows = slice | np.ndarray
 
 NO_SKIPS = Skips()
 
+POLL_SECONDS = 0.25
+"""Between two looks for text that is not tokenised yet."""
+
 
 class Loader:
     """The batches of training: any of them, at any time, from nothing but its step.
@@ -41,8 +44,20 @@ class Loader:
         first = self._skips.batch_of(step) * self._batch_size
         return np.arange(first, first + self._batch_size, dtype=np.int64)
 
+    def ready_until(self, stop: int) -> int:
+        """The first step whose batch cannot be read yet, or `stop`: looks for new parts of the caches.
+
+        It does not depend on the rows: a window can be read when all of it is there.
+        """
+        ready = self._sequences.look()
+        if ready is None:
+            return stop
+        batches = ready // self._batch_size
+        return min(stop, batches - sum(batch < batches for batch in self._skips.batches))
+
     def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
-        """The batches of the steps from `start` to before `stop`, read ahead by a thread."""
+        """The batches of the steps from `start` to before `stop`, read ahead by a thread, which waits for those that
+        are not there yet."""
         return Prefetcher(self, start, stop, rows=rows, depth=depth)
 
 
@@ -95,7 +110,12 @@ class Prefetcher:
 
     def _read(self) -> None:
         try:
+            ready = self._steps.start
             for step in self._steps:
+                while step >= ready:
+                    ready = self._loader.ready_until(self._steps.stop)
+                    if step >= ready and self._closed.wait(POLL_SECONDS):
+                        return
                 batch = self._loader.rows(step, self._rows)
                 self._queue.put((step, batch))
                 if self._closed.is_set():

@@ -5,10 +5,10 @@ behind every block the sequences of a source are its share of all so far, rounde
 are permuted by a keyed bijection (`order.Permutation`). Each source counts its own sequences, so that it has epochs and
 an order of its own.
 
-Shares that are less than a sequence per block would rise and fall again if the sum at each block were rounded by itself.
-So they are rounded where every source is due at least once, behind groups of 2^h blocks, where rounding never lets them
-fall, and a group's counts are halved down to those of its blocks, h times. Inside such a group a count may be one off
-from the rounded share. No step needs a walk over the blocks before it.
+Counts of a source that is due less than once per block would rise and fall again if they were rounded at each block by
+itself. So they are rounded where every source is due at least once, behind groups of 2^h blocks, where rounding never
+lets them fall, and a group's counts are halved down to those of its blocks, h times. Inside such a group a count may be
+one off from the rounded share. No step needs a walk over the blocks before it.
 """
 
 import functools

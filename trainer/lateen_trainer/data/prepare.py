@@ -1,7 +1,8 @@
 """The cache of a split: opened if it is whole, else built, by as many processes as call this at the same time."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import tensorstore as ts
@@ -18,7 +19,7 @@ from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.chat import ChatFormat
 from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.layout import Layout, token_dtype
-from lateen_trainer.data.parts import cut, stream_order
+from lateen_trainer.data.parts import Part, cut, stream_order
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.tokenizer import Tokenizer, chat_encoder
 from lateen_trainer.data.urls import expand_urls
@@ -71,6 +72,52 @@ def open_or_build_cache(
         DataError: a source is broken, or the cache is corrupt.
         LostPeerError: the building processes have stopped.
     """
+    found = find_cache(spec, split, tokenizer, cache_dir, where=where, seed=seed, layout=layout, context=context)
+    cache = found.cache
+
+    def is_enough() -> bool:
+        return cache.look() or (enough is not None and cache.tokens_ready >= enough)
+
+    if not is_enough():
+        if is_builder:
+            # Not before: a cache that others have built may be read only.
+            storage.check_writable(cache_dir, field=FIELD)
+        builder = Builder(found.files, found.parts, found.reading, found.target, progress=progress)
+        builder.build(cache.order, enough=is_enough, timeout=None if is_builder else timeout)
+        cache.look()
+    for sentence in describe_skipped(cache.skipped):
+        log.warning("%s", sentence)
+    return cache
+
+
+@dataclass(frozen=True)
+class FoundCache:
+    """The cache of a split as it is, and what it takes to build it."""
+
+    files: Sequence[SourceFile]
+    parts: Sequence[Part]
+    reading: Reading
+    target: Target
+    cache: TokenCache
+
+
+def find_cache(
+    spec: DataSpec,
+    split: Literal["train", "validation"],
+    tokenizer: Tokenizer,
+    cache_dir: str,
+    *,
+    where: str = "spec.data",
+    seed: int | None = None,
+    layout: Layout = Layout(),  # noqa: B008  # frozen
+    context: ts.Context | None = None,
+) -> FoundCache:
+    """The cache of a split, built or not. The arguments are those of `open_or_build_cache`.
+
+    Raises:
+        UserError: a field is wrong, or a source or the cache cannot be used.
+        DataError: what the cache says about itself is damaged.
+    """
     field, files = find_files(spec, split, where)
     reading = Reading(
         tokenizer,
@@ -93,29 +140,17 @@ def open_or_build_cache(
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
     parts = cut(files, layout.part)
-    order = stream_order(len(parts), seed)
     dtype = token_dtype(tokenizer.vocab_size)
     with storage.explained(cache_dir, field=FIELD):
         storage.check_reachable(cache_dir, field=FIELD)
         store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD), context=context).result()
+    has_counted = reading.chat is not None
+    target = Target(url, store, context, fingerprint, split, layout, dtype, has_counted)
+    order = stream_order(len(parts), seed)
     cache = TokenCache(
         url, store, context, fingerprint=fingerprint, split=split, order=order, layout=layout, dtype=dtype
     )
-
-    def is_enough() -> bool:
-        return cache.look() or (enough is not None and cache.tokens_ready >= enough)
-
-    if not is_enough():
-        if is_builder:
-            # Not before: a cache that others have built may be read only.
-            storage.check_writable(cache_dir, field=FIELD)
-        target = Target(url, store, context, fingerprint, split, layout, dtype, has_counted=reading.chat is not None)
-        builder = Builder(files, parts, reading, target, progress=progress)
-        builder.build(order, enough=is_enough, timeout=None if is_builder else timeout)
-        cache.look()
-    for sentence in describe_skipped(cache.skipped):
-        log.warning("%s", sentence)
-    return cache
+    return FoundCache(files, parts, reading, target, cache)
 
 
 def find_files(

@@ -18,26 +18,33 @@ class RunSequences:
     """Sequences of a run. Safe to use from several threads at once.
 
     Args:
-        sources: by name.
-        orders: of the sources' sequences, by name.
-        mixture: of several sources; None: there is one.
+        sources: by name; the only one of a run without a mixture has none.
+        seed: of the sources' orders.
+        window: sequences of a source that are shuffled together; None: all.
+        mixture: of several sources, whose caches must be whole; None: there is one.
     """
 
     def __init__(
         self,
         sources: Mapping[str, SequenceSource],
-        orders: Mapping[str, SequenceOrder],
+        seed: int,
+        window: int | None = None,
         mixture: Mixture | None = None,
     ):
         self._names = tuple(sources) if mixture is None else mixture.names
-        self._sources, self._orders, self._mixture = sources, orders, mixture
+        self._sources, self._mixture = sources, mixture
+        self._seed, self._window = seed, window
+        self._orders: dict[str, SequenceOrder] = {}
         self._has_counted = any(source.cache.header.has_counted for source in sources.values())
 
-    @staticmethod
-    def of_one(source: SequenceSource, seed: int, window: int | None = None) -> "RunSequences":
-        """Those of a run without a mixture."""
-        count = source.ready if source.cache.is_whole else None
-        return RunSequences({"": source}, {"": SequenceOrder(count, seed, window)})
+    def look(self) -> int | None:
+        """Sequences of the run from the first one on that can be read; None: any of them. Looks for new parts of the
+        caches."""
+        if all(source.cache.is_whole or source.cache.look() for source in self._sources.values()):
+            return None
+        if self._window is None or self._mixture is not None:
+            return 0
+        return self._sources[self._names[0]].ready // self._window * self._window
 
     def read(self, numbers: np.ndarray) -> Batch:
         """The sequences `numbers` of the run as arrays [numbers, S + 1].
@@ -53,11 +60,19 @@ class RunSequences:
         for origin in np.unique(origins).tolist():
             chosen = origins == origin
             name = self._names[origin]
-            batch = self._sources[name].read(self._orders[name].indices(positions[chosen]))
+            batch = self._sources[name].read(self._order_of(name).indices(positions[chosen]))
             if self._has_counted and batch.counted is None:  # text beside conversations
                 batch = batch._replace(counted=np.ones(batch.tokens.shape, np.uint8))
             parts.append((chosen, batch))
         return _interleaved(len(numbers), parts)
+
+    def _order_of(self, name: str) -> SequenceOrder:
+        """The order of a source, as far as it is known."""
+        order, source = self._orders.get(name), self._sources[name]
+        if order is None or (order.num_sequences is None and source.cache.is_whole):
+            count = source.ready if source.cache.is_whole else None
+            order = self._orders[name] = SequenceOrder(count, self._seed, self._window, key=name)
+        return order
 
     def _locate(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the sources, and positions in their orders."""

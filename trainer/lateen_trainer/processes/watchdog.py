@@ -13,6 +13,7 @@ PATIENCE: Mapping[Phase, float] = MappingProxyType(
         Phase.TOKENIZING: ONE_HOUR,
         Phase.RESTORING: ONE_HOUR,
         Phase.COMPILING: ONE_HOUR,
+        Phase.WAITING_FOR_DATA: ONE_HOUR,
         Phase.EVALUATING: ONE_HOUR,
         Phase.SAVING: ONE_HOUR,
         Phase.EXPORTING: ONE_HOUR,

@@ -129,6 +129,10 @@ class Reporter:
         self._progress.enter(phase, detail)
         self._life.beat(phase, self._step)
 
+    def is_in(self, phase: Phase) -> bool:
+        """Whether this is the phase that was reported last."""
+        return self._progress.snapshot().phase is phase
+
     def trained(self, step: int, metrics: Mapping[str, float]) -> None:
         """The numbers of the last of `step` trained steps."""
         self._step = step

@@ -1,0 +1,62 @@
+"""The caches that a run reads: opened, built as far as training needs them to begin, and the same for all processes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jax.experimental import multihost_utils
+from lateen_api.files import resolve_folder
+from lateen_api.progress import Phase
+from lateen_api.spec import JobSpec
+
+from lateen_trainer.data.cache import TokenCache
+from lateen_trainer.data.job_data import JobData, JobSource
+from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.tokenizer import Tokenizer
+from lateen_trainer.errors import UserError
+from lateen_trainer.processes import Peers
+from lateen_trainer.report.reporter import Reporter
+
+
+def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter) -> JobData:
+    """The tokens of training and validation, tokenised first if need be: all of them, or what the first window of the
+    training data needs. Those of a mixture are tokenised as a whole."""
+    window = spec.data.shuffle.window
+    first = None if window is None or spec.data.configs else max(window, spec.trainer.train_batch_size)
+
+    def open_cache(source: JobSource) -> TokenCache:
+        is_train = source.split == "train"
+        report.phase(Phase.TOKENIZING, source.label)
+        return open_or_build_cache(
+            source.data, source.split, tokenizer, cache_dir_of(spec, run_dir),
+            where=source.where,
+            progress=lambda detail: report.phase(Phase.TOKENIZING, f"{source.label}: {detail}"),
+            seed=spec.trainer.seed if is_train else None,
+            enough=None if first is None or not is_train else first * spec.model.seq_len + 1,
+        )  # fmt: skip
+
+    data = JobData.open(spec.data, open_cache)
+    report.skipped_documents(data.skipped_documents)
+    return data
+
+
+def cache_dir_of(spec: JobSpec, run_dir: Path) -> str:
+    """`spec.data.cacheDir`, or its default."""
+    return resolve_folder(spec.data.cache_dir or "cache", run_dir)
+
+
+def check_same_data(caches: Iterable[TokenCache], peers: Peers) -> None:
+    """Raises a UserError where the processes see other source files, or have other tokenizers."""
+    if peers.process_count == 1:
+        return
+    for tokens in caches:
+        digest = np.frombuffer(bytes.fromhex(tokens.fingerprint), np.uint8)
+        if (multihost_utils.process_allgather(digest) != digest).any():
+            files = tokens.header.files
+            raise UserError(
+                f"spec.data: the processes do not see the same data. This one sees {len(files):,} source files of "
+                f"{sum(file['size'] for file in files):,} bytes and has the tokenizer "
+                f"{tokens.header.tokenizer['name']!r}: expected the same files, with the same sizes and times of "
+                "modification, and the same tokenizer on all hosts. Put them into a folder or bucket that all hosts "
+                "share."
+            )

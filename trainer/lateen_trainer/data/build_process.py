@@ -1,0 +1,95 @@
+"""A process of its own that completes a cache while its parent trains on the beginning of it.
+
+It has the lowest priority, so that the training step is not slowed, and ends with its parent: whatever becomes of that,
+the pipe between them is closed.
+
+Standard input: one line of JSON (`BackgroundBuilder` writes it), and then nothing until it ends. Standard output: lines
+of JSON, `{"progress": …}` or, at the end, `{"error": …, "code": …}`.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+
+from lateen_api.errors import JobError
+from lateen_api.spec import DataSpec
+from lateen_api.termination import ExitCode
+
+from lateen_trainer.data.build_progress import BuildProgress
+from lateen_trainer.data.layout import Layout
+from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.tokenizer import load_tokenizer
+from lateen_trainer.errors import DataError, TrainerError, of_the_system
+
+_NICE = 19
+_SECONDS_TO_LEAVE = 5.0
+
+
+class _Orphaned(Exception):
+    """The parent needs no more, or is gone."""
+
+
+def main() -> None:
+    """Builds; exit code 0, or that of the error."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.nice(_NICE)
+    arguments = json.loads(sys.stdin.readline())
+    orphaned = threading.Event()
+    threading.Thread(target=_watch, args=(orphaned,), daemon=True).start()
+
+    def progress(now: BuildProgress) -> None:
+        if orphaned.is_set():
+            raise _Orphaned
+        _say(progress=str(now), parts=now.parts, of_parts=now.of_parts)
+
+    try:
+        cache = open_or_build_cache(
+            DataSpec.model_validate(arguments["spec"]),
+            arguments["split"],
+            load_tokenizer(arguments["tokenizer"]),
+            arguments["cache_dir"],
+            progress=progress,
+            seed=arguments["seed"],
+            layout=Layout(**arguments["layout"]),
+        )
+        if cache.fingerprint != arguments["fingerprint"]:
+            raise DataError(
+                f"The files of spec.data.{arguments['split']}Urls changed while they were tokenized: expected source "
+                "files that stay as they are. Start again; the cache is then built of what is there."
+            )
+    except _Orphaned:
+        return
+    except TrainerError as error:
+        _fail(error)
+    except JobError as error:
+        _say(error=str(error), code=int(ExitCode.USER_ERROR))
+        sys.exit(int(ExitCode.USER_ERROR))
+    except OSError as error:
+        _fail(of_the_system(error))
+
+
+def _watch(orphaned: threading.Event) -> None:
+    """Notices the end of the parent."""
+    while sys.stdin.read(1):
+        pass
+    orphaned.set()
+    threading.Event().wait(_SECONDS_TO_LEAVE)
+    os._exit(0)
+
+
+def _fail(error: TrainerError) -> None:
+    _say(error=str(error), code=int(error.exit_code))
+    sys.exit(int(error.exit_code))
+
+
+def _say(**fields: object) -> None:
+    try:
+        print(json.dumps(fields), flush=True)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
