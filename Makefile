@@ -88,8 +88,8 @@ bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the clust
 bench-train: $(VENV)/.test $(if $(LEVANTER),$(LEVANTER_HOME)/.installed) ## A training step beside PyTorch's GPT-2 and Llama; LEVANTER=1: and Levanter's
 	$(BIN)/python tests/benchmarks/bench_train.py $(if $(LEVANTER),--levanter $(LEVANTER_HOME)/bin/python) $(OPTIONS)
 
-bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano corpus, with a picture
-	$(BIN)/python tests/benchmarks/bench_optimizers.py
+bench-optimizers: $(VENV)/.test ## AdamW, Sophia-G, Muon and Lion on the nano corpus; writes docs/optimizers.md
+	$(BIN)/python tests/benchmarks/bench_optimizers.py --write
 
 bench-checkpoint: $(VENV)/.test ## Save and restore beside Orbax
 	$(BIN)/python tests/benchmarks/bench_checkpoint.py

@@ -65,6 +65,8 @@ COVERAGE = (
         r"python -m cluster (kill|start)-node .*",
         "tests/cluster/test_cluster.py::test_a_killed_node_is_not_ready_until_it_is_started",
     ),
+    # Google Cloud.
+    Coverage(r"gcloud .*|kubectl create serviceaccount .*", reason="needs a project of Google Cloud", page="gke.md"),
     # kind.
     Coverage(r"(mkdir|kind|docker|rm) .*", reason=_DOCKER, page="kind.md"),
     Coverage(

@@ -1,6 +1,6 @@
 """AdamW, Sophia-G, Muon and Lion on the nano corpus: steps, seconds and loss, and all losses in one picture.
 
-    python tests/benchmarks/bench_optimizers.py [--steps 560] [--picture FILE] [--folder DIR]
+    python tests/benchmarks/bench_optimizers.py [--steps 560] [--folder DIR] [--write]
 
 Each is a run of docs/examples/nano.yaml by `lateen run`, one after the other, with a learning rate found on that job.
 """
@@ -18,7 +18,10 @@ from pathlib import Path
 
 from machine import machine
 
-JOB = Path(__file__).parents[2] / "docs" / "examples" / "nano.yaml"
+DOCS = Path(__file__).parents[2] / "docs"
+JOB = DOCS / "examples" / "nano.yaml"
+DOCUMENT, PICTURE = DOCS / "optimizers.md", DOCS / "optimizers.svg"
+BEGIN, END = "<!-- begin table: `make bench-optimizers` writes this -->", "<!-- end table -->"
 
 OPTIMIZERS = {
     "adamw": "{type: adamw, learningRate: 3.0e-3, weightDecay: 0.1, warmup: 0.05}",
@@ -129,22 +132,32 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
     return "\n".join(rows)
 
 
+def write_document(text: str) -> None:
+    """Puts the table, and what it was measured on, between the markers of docs/optimizers.md."""
+    before, found_begin, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    assert found_begin and found_end, f"{DOCUMENT} has no markers {BEGIN} and {END}"
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=560, help="of each run (default: 560, the example's)")
     parser.add_argument("--only", choices=OPTIMIZERS, action="append", help="train with this one; may be repeated")
-    parser.add_argument("--picture", type=Path, default=Path("optimizers.svg"), help="where the picture goes")
+    parser.add_argument("--write", action="store_true", help="into docs/optimizers.md and docs/optimizers.svg")
     parser.add_argument("--folder", type=Path, help="where the runs go (default: a temporary folder)")
     arguments = parser.parse_args()
+    measured_on = machine()
     print(machine())
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         outcomes = {
             name: train(OPTIMIZERS[name], arguments.steps, folder / name) for name in arguments.only or OPTIMIZERS
         }
-    arguments.picture.write_text(picture(outcomes))
     print(table(outcomes))
-    print(f"The picture is {arguments.picture}.")
+    if arguments.write:
+        PICTURE.write_text(picture(outcomes), encoding="utf-8")
+        write_document(f"{table(outcomes)}\n\nMeasured on {measured_on}.")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def levanter_step(shape):
     import haliax as hax
     import jax
     from haliax import Axis
-    from haliax.nn.attention import AttentionMask
+    from levanter.layers.attention import AttentionMask
     from levanter.models.gpt2 import Gpt2Config
     from levanter.models.lm_model import LmExample, compute_next_token_loss
     from levanter.optim import AdamConfig

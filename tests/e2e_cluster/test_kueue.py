@@ -116,6 +116,24 @@ def test_a_job_of_a_higher_priority_preempts_one_which_then_goes_on_to_the_same_
     assert low.status["time"]["waitingForMachines"] > high.status["time"]["training"]
 
 
+def test_a_job_that_is_preempted_while_it_starts_is_queued_again(queued, cluster, namespace):
+    low = queued("low", priorityClass="training-low", steps=50)
+
+    def starts(_: Training) -> bool:
+        pods = cluster.kubectl.get("pods", "-n", namespace, "-l", "lateen.dev/job=low")["items"]
+        return len(pods) == 2 and all(pod["status"].get("phase") == "Running" for pod in pods)
+
+    low.wait_for("its pods", starts, seconds=90)
+    high = queued("high", priorityClass="training-high", steps=50)
+    low.wait_for("its second attempt", lambda t: len(t.ledger) == 2, seconds=90)
+    assert (low.ledger[0]["failureClass"], low.ledger[0]["reason"]) == ("Planned", "SuspendedByQueue")
+    assert "The queue says: Preempted: " in low.ledger[0]["message"]
+    high.finish(seconds=400)
+    low.finish(seconds=400)
+    assert [entry["reason"] for entry in low.ledger] == ["SuspendedByQueue", "Done"]
+    assert low.losses() == high.losses()
+
+
 def test_a_queue_that_does_not_exist_is_said_and_costs_nothing(queued, cluster, namespace):
     training = queued("nobody", queue="later", steps=50)
     took = wait_for_reason(

@@ -35,7 +35,7 @@ def write_table(results: Results) -> None:
 
 
 def render(results: Results, part: Sequence[Numerics]) -> str:
-    """A table of the numerics, and what its cells are equal to."""
+    """A table of the numerics, and what its cells are equal to. What nothing was run of is counted below it."""
     blocks = [
         "\n".join(_cells(results, part)),
         _count(results, part) + f" jax {version('jax')}, jaxlib {version('jaxlib')}, CPU devices.",
@@ -60,7 +60,8 @@ def _cells(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
         for layout in layouts(numerics):
             cases = [Case(numerics, layout, scenario) for scenario in scenarios]
             verdicts = [results.verdict(case) if is_tried(case) else "–" for case in cases]
-            yield _row([*_what(numerics), layout.processes, layout.devices, *verdicts])
+            if not {"–", "not run"}.issuperset(verdicts):
+                yield _row([*_what(numerics), layout.processes, layout.devices, *verdicts])
 
 
 def _model(numerics: Numerics) -> str:
@@ -85,7 +86,8 @@ def _references(results: Results, part: Sequence[Numerics]) -> Iterator[str]:
     )
     yield _row(["---"] * 10)
     for numerics in part:
-        yield _row([*_what(numerics), *_reference(results, numerics)])
+        if results.read(reference(numerics)) is not None:
+            yield _row([*_what(numerics), *_reference(results, numerics)])
 
 
 def _what(numerics: Numerics) -> list[object]:

@@ -36,6 +36,7 @@ class RunFolder:
     summary.json    losses and a sample of text, by the trainer at the end
     result.json     how it came out
     loss.svg        the losses, to look at
+    report.html     the run as one page, by `lateen report`
     cache/          tokenised text
     checkpoints/
     ```

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
-import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lateen_trainer.hugging_face.match import Source
@@ -48,14 +47,14 @@ def exchange(source: Source, item_bytes: int) -> Exchange | None:
     if not isinstance(sharding, NamedSharding) or math.prod(leaf.shape) * item_bytes < SMALLEST:
         return None
     names = [_names(sharding.spec, axis) for axis in range(len(leaf.shape))]
-    column = next((axis for axis, its in enumerate(names) if DATA in its), None)
+    column = next((axis for axis, dividing in enumerate(names) if DATA in dividing), None)
     if column is None or _run_bytes(source, column, sharding, item_bytes) >= SHORTEST_RUN:
         return None
     row = _row(source, column, names, sharding)
     if row is None:
         return None
     names[row], names[column] = [*names[row], DATA], [name for name in names[column] if name != DATA]
-    by_rows = NamedSharding(sharding.mesh, PartitionSpec(*(tuple(its) or None for its in names)))
+    by_rows = NamedSharding(sharding.mesh, PartitionSpec(*(tuple(dividing) or None for dividing in names)))
     shape = list(leaf.shape)
     shape[row] += -shape[row] % _parts(names[row], sharding)
     described = jax.ShapeDtypeStruct(tuple(shape), leaf.array.dtype, sharding=by_rows)
@@ -64,7 +63,7 @@ def exchange(source: Source, item_bytes: int) -> Exchange | None:
 
 
 def _to_columns(array: jax.Array, *, row: int, column: int, rows: int, sharding: NamedSharding) -> jax.Array:
-    """The array divided as `sharding` says, without what is behind its `rows`."""
+    """The array divided as `sharding` says, without what pads its `rows`."""
 
     def on_device(part: jax.Array) -> jax.Array:
         part = jax.lax.all_to_all(part, DATA, split_axis=column, concat_axis=row, tiled=True)
@@ -79,9 +78,9 @@ def _to_columns(array: jax.Array, *, row: int, column: int, rows: int, sharding:
 
 
 def _row(source: Source, column: int, names: list[list[str]], sharding: NamedSharding) -> int | None:
-    """The axis to divide over `data` instead: the first in a tensor of those before the column's.
+    """The axis to divide over `data` instead, of those that lie before the column's in a tensor; None: there is none.
 
-    Its length is padded where it does not divide; only an axis that the model axis does not divide can be.
+    One that has as many equal parts is preferred. Another one is padded, unless the model axis divides it.
     """
     axes = source.leaf.axes
     assert axes is not None
@@ -102,7 +101,7 @@ def _run_bytes(source: Source, column: int, sharding: NamedSharding, item_bytes:
     if axes[column] not in inside:
         return SHORTEST_RUN  # it tells tensors apart
     behind = inside[inside.index(axes[column]) :]
-    return int(np.prod([shard.get(axis, 1) for axis in behind])) * item_bytes
+    return math.prod(shard.get(axis, 1) for axis in behind) * item_bytes
 
 
 def _names(spec: PartitionSpec, axis: int) -> list[str]:
