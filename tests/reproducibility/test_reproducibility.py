@@ -56,8 +56,8 @@ def test_the_bits_are_those_of_the_undisturbed_run(run, undisturbed, processes, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_llama_with_grouped_heads_has_the_same_bits_on_two_processes(run):
-    numerics = Numerics("float32", 1, "llama")
+def test_a_llama_with_grouped_heads_on_a_mixture_of_packed_documents_has_the_same_bits_on_two_processes(run):
+    numerics = Numerics("float32", 1, "llama", data="mixture")
 
     one, two = run(reference(numerics)), run(Case(numerics, Layout(2, 4), Scenario.UNDISTURBED))
 

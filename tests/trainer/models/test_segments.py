@@ -32,11 +32,20 @@ def make_model(body: dict):
     return structure.unflatten([x + 0.1 * jax.random.normal(key, x.shape) for key, x in zip(keys, leaves, strict=True)])
 
 
-def packed() -> tuple[Batch, list[np.ndarray]]:
-    """A batch of one sequence of 24 tokens, and its documents."""
+def packed() -> Batch:
+    """A sequence of 24 tokens."""
     tokens = np.random.default_rng(0).integers(0, VOCAB, sum(LENGTHS) + 2, dtype=np.int32)
     segments = np.append(np.repeat(np.arange(len(LENGTHS)), LENGTHS), [PADDING] * 2).astype(np.int32)
-    return Batch(tokens[None], segments[None]), np.split(tokens[: sum(LENGTHS)], np.cumsum(LENGTHS)[:-1])
+    return Batch(tokens[None], segments[None])
+
+
+def alone(batch: Batch) -> Batch:
+    """Its documents, each at the beginning of a sequence of its own: what is behind it, it cannot see. Not counted is
+    what is not the document's."""
+    tokens, counted = np.zeros((len(LENGTHS), 24), np.int32), np.zeros((len(LENGTHS), 24), np.uint8)
+    for row, document in enumerate(np.split(batch.tokens[0, : sum(LENGTHS)], np.cumsum(LENGTHS)[:-1])):
+        tokens[row, : len(document)], counted[row, : len(document)] = document, 1
+    return Batch(tokens, counted=counted)
 
 
 def logits(model, tokens: np.ndarray, segments: np.ndarray | None = None) -> np.ndarray:
@@ -48,29 +57,27 @@ def logits(model, tokens: np.ndarray, segments: np.ndarray | None = None) -> np.
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_logits_of_a_document_in_a_packed_sequence_are_those_of_the_document_alone(name):
-    model = make_model(FAMILIES[name])
-    batch, documents = packed()
+    model, batch = make_model(FAMILIES[name]), packed()
 
     together = logits(model, batch.tokens, batch.segments)[0]
 
-    alone = np.concatenate([logits(model, document[None])[0] for document in documents])
-    np.testing.assert_allclose(together[: len(alone)], alone, atol=1e-5)
+    *documents, as_one = logits(model, np.concatenate([alone(batch).tokens, batch.tokens]))
+    expected = np.concatenate([document[:length] for document, length in zip(documents, LENGTHS, strict=True)])
+    np.testing.assert_allclose(together[: len(expected)], expected, atol=1e-5)
     assert np.isfinite(together).all()
-    assert not np.allclose(logits(model, batch.tokens)[0][: len(alone)], alone, atol=1e-2)
+    assert not np.allclose(as_one[: len(expected)], expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "mpt, ALiBi"])
 def test_loss_and_gradient_of_a_packed_sequence_are_the_sums_of_those_of_its_documents(name):
-    model = make_model(FAMILIES[name])
-    batch, documents = packed()
+    model, batch = make_model(FAMILIES[name]), packed()
     of_batch = jax.jit(jax.value_and_grad(lambda model, batch: whole_loss(model, batch, None, key=None)))
 
     loss, gradients = of_batch(model, batch)
 
-    parts = [of_batch(model, Batch(document[None])) for document in documents if len(document) > 1]
-    assert count_targets(batch) == sum(LENGTHS) - len(LENGTHS)
-    assert float(loss) == pytest.approx(sum(float(part) for part, _ in parts), rel=1e-5)
-    expected = jax.tree.map(lambda *leaves: sum(leaves), *[part for _, part in parts])
+    expected_loss, expected = of_batch(model, alone(batch))
+    assert count_targets(batch) == count_targets(alone(batch)) == sum(LENGTHS) - len(LENGTHS)
+    assert float(loss) == pytest.approx(float(expected_loss), rel=1e-5)
     for got, wanted in zip(jax.tree.leaves(gradients), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, atol=2e-4, rtol=1e-4)
 
