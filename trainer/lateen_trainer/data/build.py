@@ -102,8 +102,7 @@ def build_part(
         chat=reading.chat,
     )
     pieces = _pieces(part, first, read, writer.skipped if reading.skip_bad else None)
-    encode = partial(_of_text, tokenizer) if reading.chat is None else partial(_of_conversations, reading.chat.encoder)
-    for piece in (piece for batch in _in_order(encode, _batches(pieces)) for piece in batch):
+    for piece in _tokenized(pieces, reading):
         at_first = (piece.source, piece.piece) == (first.source, first.piece)
         writer.append(piece, skip=first.skip if at_first else 0)
         done = piece.source - part.first + 1
@@ -131,6 +130,14 @@ def _pieces(
         begin = state.piece if number == state.source else 0
         for index, piece in itertools.islice(pieces, begin, None):
             yield number, index, piece
+
+
+def _tokenized(pieces: Iterable[tuple[int, int, Piece]], reading: Reading) -> Iterator[Tokens]:
+    """The tokens of the pieces, in order."""
+    chat = reading.chat
+    encode = partial(_of_text, reading.tokenizer) if chat is None else partial(_of_conversations, chat.encoder)
+    for batch in _in_order(encode, _batches(pieces)):
+        yield from batch
 
 
 def _of_text(tokenizer: Tokenizer, batch: list[tuple[int, int, Piece]]) -> list[Tokens]:
