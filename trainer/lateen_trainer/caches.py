@@ -37,6 +37,7 @@ def open_caches(
         )  # fmt: skip
 
     train = open_split("train", spec.trainer.seed, first)
+    report.reads(train)
     validation = open_split("validation", None, None) if has_validation(spec) else None
     report.skipped_documents(skipped_documents(train, validation))
     return train, validation

@@ -127,7 +127,7 @@ def find_cache(
         tokenizer, split, spec.text_key, files, layout, dtype=reading.dtype, skip_bad=reading.skip_bad
     )
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
-    context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
+    context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}, **storage.RETRIES})
     parts = cut(files, layout.part)
     dtype = token_dtype(tokenizer.vocab_size)
     with storage.explained(cache_dir, field=FIELD):
