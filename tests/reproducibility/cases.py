@@ -91,6 +91,7 @@ OTHERS = (
     ("gpt2", "muon"),
     ("llama", "adamw", "lora"),
     ("gpt2", "adamw", "ema"),
+    ("gpt2", "adamw", "window"),
 )
 """Further families, optimizers and options. What faults do to a run does not depend on them: few layouts and one fault
 do."""

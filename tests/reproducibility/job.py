@@ -42,6 +42,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What `spec.trainer` has besides. Adapters stand beside random weights, which stay as they are."""
 
+DATA: dict[str, dict[str, Any]] = {"window": {"shuffle": {"window": 50}}}
+"""What `spec.data` has besides. Twelve steps go through seven windows and an eighth."""
+
 
 def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
     """The job on a layout.
@@ -65,12 +68,13 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
                 "trainUrls": ["python-stdlib://json/*.py", "python-stdlib://email/*.py"],
                 "validationUrls": ["python-stdlib://asyncio/base_*.py"],
                 "cacheDir": str(cache),
+                **DATA.get(numerics.option, {}),
             },
             "optimizer": {"weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3, **OPTIMIZERS[numerics.optimizer]},
             "trainer": {
                 "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
                 "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,
-                **OPTIONS[numerics.option],
+                **OPTIONS.get(numerics.option, {}),
             },
             "checkpoint": {
                 "path": str(run / "checkpoints"), "saveInterval": "1h", "keep": [{"every": STEPS_PER_SAVE}],
