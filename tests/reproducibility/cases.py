@@ -97,6 +97,7 @@ OTHERS = (
     ("gpt2", "adamw", "ema"),
     ("gpt2", "adamw", "", "documents"),
     ("llama", "adamw", "", "mixture"),
+    ("gpt2", "adamw", "", "window"),
 )
 """Further families, optimizers, options and data. What faults do to a run does not depend on them: few layouts and one
 fault do."""

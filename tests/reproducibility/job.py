@@ -42,13 +42,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What `spec.trainer` has besides. Adapters stand beside random weights, which stay as they are."""
 
-
 _TRAIN = ["python-stdlib://json/*.py", "python-stdlib://email/*.py"]
 _VALIDATION = ["python-stdlib://asyncio/base_*.py"]
 
 DATA: dict[str, dict[str, Any]] = {
     "text": {"trainUrls": _TRAIN, "validationUrls": _VALIDATION},
     "documents": {"trainUrls": _TRAIN, "validationUrls": _VALIDATION, "packing": "documents"},
+    "window": {"trainUrls": _TRAIN, "validationUrls": _VALIDATION, "shuffle": {"window": 50}},
     "mixture": {
         "configs": {
             "json": {"trainUrls": _TRAIN[:1]},
@@ -61,7 +61,8 @@ DATA: dict[str, dict[str, Any]] = {
         "packing": "documents",
     },
 }
-"""By name: one stream, packed documents, and a mixture of these whose weights change between two saves."""
+"""By name: one stream, packed documents, windows (twelve steps go through seven and an eighth), and a mixture of packed
+documents whose weights change between two saves."""
 
 
 def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTrainingJob:
@@ -86,7 +87,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
             "trainer": {
                 "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
                 "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,
-                **OPTIONS[numerics.option],
+                **OPTIONS.get(numerics.option, {}),
             },
             "checkpoint": {
                 "path": str(run / "checkpoints"), "saveInterval": "1h", "keep": [{"every": STEPS_PER_SAVE}],

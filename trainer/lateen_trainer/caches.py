@@ -36,6 +36,8 @@ def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Repo
         )  # fmt: skip
 
     data = JobData.open(spec.data, open_cache)
+    for cache in data.train.values():
+        report.reads(cache)
     report.skipped_documents(data.skipped_documents)
     return data
 

@@ -25,6 +25,9 @@ _SCHEMES = ("file", "gs", "memory")
 _FIRST_TRIES = {"gcs_request_retries": {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}}
 """Some seconds, where TensorStore would go on for a quarter of an hour. That suits a run that has begun, but whoever
 has no network or has mistyped the name of a bucket should hear of it at once."""
+RETRIES = {"gcs_request_retries": {"max_retries": 10, "initial_delay": "500ms", "max_delay": "16s"}}
+"""For TensorStore's context of a run that has begun: an object store may be away for about a minute and a half."""
+
 _PROBE = ".lateen-probe"
 _OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 ELSEWHERE = "name a folder elsewhere"
@@ -173,6 +176,12 @@ def _known_error(text: str, url: str, needed: int | None) -> str | None:
     if text.startswith("NOT_FOUND") and local_path(url) is None:
         return "there is no such bucket. Correct its name, or create it."
     return None
+
+
+def may_pass(error: ValueError) -> bool:
+    """Whether what TensorStore raises may be over when the same is tried again."""
+    text = str(error)
+    return text.startswith((*_UNREACHABLE, "RESOURCE_EXHAUSTED")) or os_errors.may_pass(os_error_number(text))
 
 
 def os_error_number(text: str) -> int | None:

@@ -69,12 +69,13 @@ class Admissions:
     async def explain(self, key: Key, objects: JobObjects, seen: Observation) -> Observation:
         """The observation, with why the attempt's queue does not let it run, if it has one."""
         attempt = seen.attempt
-        job_set = job_set_of(objects, attempt.number) if attempt else None
-        if job_set is None or job_set.queue is None or not job_set.suspended or job_set.stopping is not None:
+        if attempt is None:
             return seen
-        if seen.ends:
-            return replace(seen, eviction=await self._eviction(key, job_set))
-        if seen.admission is None:
+        job_set = job_set_of(objects, attempt.number)
+        last = job_set or objects.gone_job_sets.get(attempt.number)
+        if seen.ends and last is not None and last.queue is not None and last.suspended:
+            return replace(seen, eviction=await self._eviction(key, last))
+        if seen.admission is None or job_set is None:
             return seen
         listed = await self._of_namespace(key)
         seen = replace(seen, requeue_at=min(seen.requeue_at, self.clock() + READ_EVERY_SECONDS))

@@ -51,10 +51,11 @@ def observe(
         return seen
     job_set = job_set_of(objects, attempt.number)
     # One that is gone told why it was stopped as long as it was there.
-    stopping = stopping_of(job_set or objects.gone_job_sets.get(attempt.number))
+    last_job_set = job_set or objects.gone_job_sets.get(attempt.number)
+    stopping = stopping_of(last_job_set)
     terminating_since = stopping.terminating_since if stopping else None
     pods = _first_pods(pods_of(objects, attempt, job_set), job_set, attempt, now)
-    ends = process_exits(pods, terminating_since, now, deleted=_deletion_is(job_set))
+    ends = process_exits(pods, terminating_since, now, deleted=_deletion_is(last_job_set))
     said = answers if answers is not None and answers.attempt == attempt.number else None
     # One whose pod is being deleted need not answer any more: it is given up when its grace is over.
     answers_now = 0 in pods and pods[0].running and pods[0].deadline is None
@@ -204,10 +205,13 @@ def _missing(
 
 
 def _deletion_is(job_set: JobSetView | None) -> str:
-    """The reason of deletions of pods that are nobody's consequence and not by us."""
-    if job_set is None or not job_set.suspended or job_set.stopping is not None:
+    """The reason of deletions of pods that follow from no other process's end and are not by us."""
+    if job_set is None or not job_set.suspended:
         return POD_DELETED
-    return JOB_SET_SUSPENDED if job_set.queue is None else SUSPENDED_BY_QUEUE
+    if job_set.queue is not None:
+        # We never suspend one that is in a queue, so it was the queue, whatever we did after that.
+        return SUSPENDED_BY_QUEUE
+    return JOB_SET_SUSPENDED if job_set.stopping is None else POD_DELETED
 
 
 def _awaited_admission(job_set: JobSetView | None, processes: Iterable[Process]) -> Admission | None:

@@ -13,12 +13,13 @@ from lateen_operator.cluster.client import ApiError, Client, Forbidden, NotFound
 from lateen_operator.cluster.informer_cache import InformerCache, Key
 from lateen_operator.cluster.observe import observe
 from lateen_operator.cluster.resources import JOB_SETS, JOBS, PODS, Resource
+from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.workload import admission_of, view_workload
 from lateen_operator.conditions import conditions_of, state_of
 from lateen_operator.observation import Observation, Target
 from lateen_operator.process_exit import FailureClass
 from lateen_operator.reconcile import RecordEnd, reconcile
-from watched_objects import JOB_SET_UID, KEY, T0, job, job_set, pod
+from watched_objects import JOB_SET_UID, KEY, T0, at, job, job_set, pod
 
 PENDING = (
     "couldn't assign flavors to pod set workers: insufficient unused quota for cpu in flavor default, 2 more needed"
@@ -200,3 +201,25 @@ def test_a_preempted_attempt_is_planned_and_says_what_kueue_says():
     assert (decision.verdict.failure_class, decision.verdict.reason) == (FailureClass.PLANNED, "SuspendedByQueue")
     assert decision.verdict.message.endswith(f"The queue says: Preempted: {PREEMPTED}; preemptor path: /a")
     assert kueue.lists == 1
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_it_stays_the_queue_when_a_process_that_starts_is_killed_and_the_operator_ends_its_peer(is_gone: bool):
+    """Processes that have nothing to save yet do not leave together: the operator deletes the JobSet meanwhile."""
+    world = World(FakeKueue(workload(("Evicted", "True", "Preempted", PREEMPTED))), conditions={"Suspended": 100})
+    attempt = {"number": 1, "hosts": 2, "started": at(10)}
+    world.store.put(JOBS, job(2, status={"state": "Starting", "attempts": [attempt]}))
+    world.store.put(PODS, pod(0, deleted=(100, 15), ended=(143, 101)))
+    world.store.put(PODS, pod(1, deleted=(100, 15), ended=(137, 112)))
+    stopped = job_set(
+        version=9, queue="research", suspend=True, conditions={"Suspended": 100}, deleted=107,
+        stopping=Termination(T0 + 106).to_json(),
+    )  # fmt: skip
+    world.store.put(JOB_SETS, stopped)
+    if is_gone:
+        world.store.remove(JOB_SETS, stopped)
+    world.now = T0 + 115
+    decision = reconcile(world.look(), world.now)
+    assert isinstance(decision, RecordEnd)
+    assert (decision.verdict.failure_class, decision.verdict.reason) == (FailureClass.PLANNED, "SuspendedByQueue")
+    assert decision.verdict.message.endswith(f"The queue says: Preempted: {PREEMPTED}")

@@ -14,9 +14,10 @@ import tensorstore as ts
 
 from lateen_trainer import storage
 from lateen_trainer.data import ledger as ledgers
-from lateen_trainer.data.layout import COUNTED, DOCUMENT_ENDS, TOKENS, Layout, dtype_of, folder, open_array
+from lateen_trainer.data.layout import COUNTED, DOCUMENT_ENDS, TOKENS, Layout, dtype_of, folder
 from lateen_trainer.data.ledger import HEADER, LEDGER, Header, Ledger, Record, chained
-from lateen_trainer.data.reader import ArrayReader, Fetched, MappedArray, StoredArray, corrupt_cache
+from lateen_trainer.data.reader import ArrayReader, Fetched, MappedArray, corrupt_cache, open_stored
+from lateen_trainer.data.retries import retried
 from lateen_trainer.data.writer import FIELD
 from lateen_trainer.errors import DataError
 
@@ -80,6 +81,10 @@ class TokenCache:
         self._ledger: Ledger | None = None
         self._readers: dict[tuple[str, int], ArrayReader] = {}
         self._lock = threading.Lock()
+        self.bytes_read = 0
+        """Of the arrays, by this process."""
+        self.read_retries = 0
+        """Reads that were tried again."""
         self.look()
 
     def __len__(self) -> int:
@@ -181,11 +186,15 @@ class TokenCache:
             DataError: a chunk is lost or corrupt.
         """
         ends = np.empty(part.record.documents, np.uint64)
-        reader = self._stored(DOCUMENT_ENDS, part)
-        with ts.Batch() as batch:
-            fetched = reader.fetch(ends, 0, batch) if len(ends) else None
-        if fetched is not None:
-            fetched()
+
+        def read() -> None:
+            with ts.Batch() as batch:
+                fetched = self._reader(DOCUMENT_ENDS, part).fetch(ends, 0, batch)
+            if fetched is not None:
+                fetched()
+
+        if len(ends):
+            retried(read, url=self.url, field=FIELD, on_retry=self._count_retry)
         return ends.astype(np.int64) + part.first_token
 
     def blocks(self, size: int = 1 << 20, *, stop: int | None = None) -> Iterator[np.ndarray]:
@@ -195,16 +204,16 @@ class TokenCache:
             yield self.rows(np.array([start]), min(size, ready - start))[0]
 
     def verify(self) -> None:
-        """Reads everything and compares the digests with those of the records.
-
-        Raises:
-            DataError: a part holds something else than was written.
-        """
+        """`verify_part` for all parts."""
         for part in self._parts:
             self.verify_part(part)
 
     def verify_part(self, part: StreamPart) -> None:
-        """`verify` for one part."""
+        """Reads a part and compares the digests of its arrays with those of its record.
+
+        Raises:
+            DataError: it holds something else than was written.
+        """
         expected = {TOKENS: part.record.digest, **part.record.digests}
         for name, digest in expected.items():
             found = ""
@@ -234,13 +243,22 @@ class TokenCache:
             raise IndexError(
                 f"tokens {min(starts)} to {max(starts) + length} of {self.url}: {self.tokens_ready} are there"
             )
-        waiting: list[Fetched] = []
-        with ts.Batch() as batch:
-            for row, start in zip(rows, starts.tolist(), strict=True):
-                self._fetch(name, row, start, batch, waiting.append)
-        for wait in waiting:
-            wait()
+
+        def read() -> None:
+            waiting: list[Fetched] = []
+            with ts.Batch() as batch:
+                for row, start in zip(rows, starts.tolist(), strict=True):
+                    self._fetch(name, row, start, batch, waiting.append)
+            for wait in waiting:
+                wait()
+
+        retried(read, url=self.url, field=FIELD, on_retry=self._count_retry)
+        with self._lock:
+            self.bytes_read += rows.size * dtype_of(name, self._dtype).itemsize
         return rows
+
+    def _count_retry(self) -> None:
+        self.read_retries += 1
 
     def _fetch(self, name: str, row: np.ndarray, start: int, batch: ts.Batch, add: Callable[[Fetched], None]) -> None:
         """Fills a row, part by part."""
@@ -264,29 +282,14 @@ class TokenCache:
         return reader
 
     def _open(self, name: str, part: StreamPart) -> ArrayReader:
-        local = storage.local_path(self.url)
-        if local is None or name == DOCUMENT_ENDS:
-            return self._stored(name, part)
-        dtype = dtype_of(name, self._dtype)
-        path = local / folder(part.number) / name
-        return MappedArray(path, length=part.record.tokens, dtype=dtype, layout=self.layout.of(name))
-
-    def _stored(self, name: str, part: StreamPart) -> StoredArray:
+        length = part.record.documents if name == DOCUMENT_ENDS else part.record.tokens
         path = f"{folder(part.number)}/{name}"
-        where = storage.join(self.url, path)
-        with storage.explained(self.url, field=FIELD):
-            try:
-                array = open_array(storage.kvstore_spec(self.url, field=FIELD), path, self._context)
-            except ValueError as error:
-                # There is a record, so there is a bucket: what is not found is a part of the cache.
-                if str(error).startswith(("NOT_FOUND", "FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT")):
-                    problem = str(error).partition(" [tensorstore_spec=")[0]
-                    raise corrupt_cache(where, problem) from error
-                raise
-        expected = part.record.documents if name == DOCUMENT_ENDS else part.record.tokens
-        if array.shape != (expected,):
-            raise corrupt_cache(where, f"it holds {array.shape[0]:,} items, and its record says {expected:,}")
-        return StoredArray(array, where)
+        local = storage.local_path(self.url)
+        if local is not None and name != DOCUMENT_ENDS:
+            dtype = dtype_of(name, self._dtype)
+            return MappedArray(local / path, length=length, dtype=dtype, layout=self.layout.of(name))
+        kvstore = storage.kvstore_spec(self.url, field=FIELD)
+        return open_stored(kvstore, path, self._context, length=length, where=storage.join(self.url, path))
 
     def _append(self, records: dict[int, Record]) -> None:
         """Takes up the records that come next in the stream."""

@@ -138,7 +138,7 @@ def find_cache(
         chat=None if reading.chat is None else reading.chat.fingerprint,
     )
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
-    context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}})
+    context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}, **storage.RETRIES})
     parts = cut(files, layout.part)
     dtype = token_dtype(tokenizer.vocab_size)
     with storage.explained(cache_dir, field=FIELD):

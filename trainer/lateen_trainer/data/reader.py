@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import google_crc32c
 import numpy as np
 import tensorstore as ts
 
-from lateen_trainer.data.layout import CRC_BYTES, Layout
+from lateen_trainer.data.layout import CRC_BYTES, Layout, open_array
 from lateen_trainer.errors import DataError
 
 _ENTRY_BYTES = 16
@@ -52,6 +52,30 @@ class StoredArray:
                 raise
 
         return wait
+
+
+def open_stored(kvstore: dict[str, Any], path: str, context: ts.Context, *, length: int, where: str) -> StoredArray:
+    """The array at `path` of a whole part in the folder `kvstore`.
+
+    Args:
+        length: items that it has by its record.
+        where: it lies, for messages.
+
+    Raises:
+        DataError: it is lost, or another one.
+        ValueError: TensorStore's, where it cannot be read.
+    """
+    try:
+        array = open_array(kvstore, path, context)
+    except ValueError as error:
+        # There is a record, so there is a bucket: what is not found is a part of the cache.
+        if str(error).startswith(("NOT_FOUND", "FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT")):
+            problem = str(error).partition(" [tensorstore_spec=")[0]
+            raise corrupt_cache(where, problem) from error
+        raise
+    if array.shape != (length,):
+        raise corrupt_cache(where, f"it holds {array.shape[0]:,} items, and its record says {length:,}")
+    return StoredArray(array, where)
 
 
 class MappedArray:

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from lateen_trainer.report import names
+from lateen_trainer.report.data_series import DataFigures, DataSeries
 from lateen_trainer.report.progress import ProgressState
 
 PREFIX = "lateen_trainer_"
@@ -55,6 +56,8 @@ class PrometheusTracker:
         info.labels(*self._owner, str(attempt), version("lateen"), version("jax")).set(1)
         self._phase = gauge("phase", "1 for the phase that the process is in, 0 for the others.", "phase")
         self.registry.register(_PhaseSeconds(progress, self._owner))
+        self._data = DataSeries(PREFIX, OWNER, self._owner)
+        self.registry.register(self._data)
         self._device_memory = gauge("device_memory_bytes", "Memory of a local accelerator.", "device", "use")
 
         self._step = gauge("step", "Completed optimizer steps, over all attempts.")
@@ -143,6 +146,10 @@ class PrometheusTracker:
     def skipped_documents(self, count: int) -> None:
         """Takes the number of documents that were left out when the caches were built."""
         self._skipped_documents.set(count)
+
+    def reads(self, source: DataFigures) -> None:
+        """This is a source of the training data."""
+        self._data.sources.append(source)
 
     def rewind(self, step: int) -> None:
         """Nothing is to be done: these are the present numbers, and counters count what was done."""

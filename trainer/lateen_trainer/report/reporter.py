@@ -12,6 +12,7 @@ from lateen_api.wording import listing
 
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
+from lateen_trainer.report.data_series import DataFigures
 from lateen_trainer.report.metrics_server import MetricsServer
 from lateen_trainer.report.progress import ProgressState
 from lateen_trainer.report.prometheus import PrometheusTracker
@@ -108,6 +109,10 @@ class Reporter:
         self._prometheus.left_out(len(batches))
         if batches:
             self._remark("batches", _left_out(batches))
+
+    def reads(self, source: DataFigures) -> None:
+        """This is a source of the training data; its figures are among the metrics."""
+        self._prometheus.reads(source)
 
     def skipped_documents(self, count: int) -> None:
         """So many bad documents are left out of the caches that the run reads."""
