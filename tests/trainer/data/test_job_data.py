@@ -145,6 +145,18 @@ def test_packed_documents_are_read_whole(texts):
     assert source.fill > 0.85
 
 
+@pytest.mark.parametrize("packing", ["concatenate", "documents"])
+def test_windows_are_of_sequences_whichever_way_they_are_made(packing, texts):
+    spec = job({"trainUrls": [str(texts / "a.jsonl")], "packing": packing, "shuffle": {"window": 16}})
+    data = open_data(spec, texts)
+    (source,) = job_sources(spec, data)
+    for window in (0, 1):
+        numbers = np.arange(16 * window, 16 * window + 16)
+        found, in_order = data.sequences(spec).read(numbers).tokens, source.read(numbers).tokens
+        assert sorted(row.tobytes() for row in found) == sorted(row.tobytes() for row in in_order)
+        assert (found != in_order).any()
+
+
 def job_sources(spec: JobSpec, data: JobData) -> list:
     return list(JobData(data.train, data.train).validation_sources(spec).values())
 
