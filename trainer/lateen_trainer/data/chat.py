@@ -76,17 +76,18 @@ class ChatTemplate:
         from transformers.utils.chat_template_utils import render_jinja_template  # takes seconds: only for chats
 
         has_marks = self.has_marks
+        names: dict[str, Any] = dict(self.special_tokens)
         try:
             texts, marked = render_jinja_template(
                 conversations=[[dict(message) for message in messages]],
                 chat_template=self.text,
                 add_generation_prompt=prompt,
                 return_assistant_tokens_mask=has_marks,
-                **self.special_tokens,
+                **names,
             )
         except Exception as error:  # of any kind: it is the template's
             raise ConversationError(f"the chat template refuses it: {error}") from error
-        return texts[0], [(start, end) for start, end in marked[0]] if has_marks else []
+        return texts[0], [(int(start), int(end)) for start, end in marked[0]] if has_marks else []
 
     @property
     def has_marks(self) -> bool:
