@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tokenizers
@@ -82,11 +82,11 @@ class ChatTemplate:
                 chat_template=self.text,
                 add_generation_prompt=prompt,
                 return_assistant_tokens_mask=has_marks,
-                **self.special_tokens,
+                **cast("dict[str, Any]", dict(self.special_tokens)),
             )
         except Exception as error:  # of any kind: it is the template's
             raise ConversationError(f"the chat template refuses it: {error}") from error
-        return texts[0], [(start, end) for start, end in marked[0]] if has_marks else []
+        return texts[0], [(int(start), int(end)) for start, end in marked[0]] if has_marks else []
 
     @property
     def has_marks(self) -> bool:
