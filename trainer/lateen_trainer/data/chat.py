@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import tokenizers
@@ -76,14 +76,13 @@ class ChatTemplate:
         from transformers.utils.chat_template_utils import render_jinja_template  # takes seconds: only for chats
 
         has_marks = self.has_marks
-        names: dict[str, Any] = dict(self.special_tokens)
         try:
             texts, marked = render_jinja_template(
                 conversations=[[dict(message) for message in messages]],
                 chat_template=self.text,
                 add_generation_prompt=prompt,
                 return_assistant_tokens_mask=has_marks,
-                **names,
+                **cast("dict[str, Any]", dict(self.special_tokens)),
             )
         except Exception as error:  # of any kind: it is the template's
             raise ConversationError(f"the chat template refuses it: {error}") from error
