@@ -117,7 +117,7 @@ def test_the_optimizer_is_updated_once_per_step(elastic):
     numbers = jax.tree.map(np.asarray, before.model)  # the step takes the state's memory
     tokens = np.random.default_rng(0).integers(0, 31, (4, 9), dtype=np.int32)
 
-    after, _ = step(before, BatchPlacement(rules, 4, 2).place(tokens))
+    after, _ = step(before, BatchPlacement(rules, 4, 2).place(Batch(tokens)))
 
     moved = jax.tree.map(lambda new, old: np.abs(np.asarray(new) - old), after.model, numbers)
     assert max(float(leaf.max()) for leaf in jax.tree.leaves(moved)) == pytest.approx(1e-2, rel=1e-3)
