@@ -1,21 +1,16 @@
 """Runs whose text, tokens and checkpoints lie in an object store, a real server of its interface on this machine."""
 
-import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 import tensorstore as ts
-from cluster.parts import program
-from cluster.waiting import wait_until
-from cluster.web import answers
+from cluster.object_store import object_store
 from lateen_api.termination import ExitCode
 
 pytestmark = [
@@ -31,20 +26,8 @@ STEPS = 60
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """Address of an object store with one bucket."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [program("fake-gcs-server"), "-backend", "memory", "-scheme", "http", "-log-level", "error"]
-    process = subprocess.Popen([*map(str, command), "-host", "127.0.0.1", "-port", str(port)])
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: answers(f"{address}/_internal/healthcheck"), "fake-gcs-server", 30)
-        bucket = json.dumps({"name": BUCKET}).encode()
-        headers = {"Content-Type": "application/json"}
-        urllib.request.urlopen(urllib.request.Request(f"{address}/storage/v1/b", bucket, headers)).close()
+    with object_store(BUCKET) as address:
         yield address
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ RETRIES = {"gcs_request_retries": {"max_retries": 10, "initial_delay": "500ms", 
 _PROBE = ".lateen-probe"
 _OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 ELSEWHERE = "name a folder elsewhere"
-_UNREACHABLE = ("ABORTED: All", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+_UNREACHABLE = re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED: (.*: )?All \d+ retry attempts failed")
 
 
 def join(url: str, *parts: str) -> str:
@@ -96,7 +96,7 @@ def check_reachable(url: str, *, field: str) -> None:
         try:
             _open_with_few_tries(url, field=field).read(_PROBE).result()
         except ValueError as error:
-            if str(error).startswith(_UNREACHABLE):
+            if _UNREACHABLE.match(str(error)):
                 raise
 
 
@@ -147,7 +147,7 @@ def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[No
     try:
         yield
     except ValueError as error:  # what TensorStore raises for all of its absl::Status codes
-        if str(error).startswith(_UNREACHABLE) and local_path(url) is None:
+        if _UNREACHABLE.match(str(error)) and local_path(url) is None:
             raise TrainerError(
                 f"{field} is {url!r}: the object store cannot be reached ({error}). Check this machine's network, "
                 "or name a folder elsewhere."
@@ -181,7 +181,10 @@ def _known_error(text: str, url: str, needed: int | None) -> str | None:
 def may_pass(error: ValueError) -> bool:
     """Whether what TensorStore raises may be over when the same is tried again."""
     text = str(error)
-    return text.startswith((*_UNREACHABLE, "RESOURCE_EXHAUSTED")) or os_errors.may_pass(os_error_number(text))
+    number = os_error_number(text)
+    if number is not None:
+        return os_errors.may_pass(number)
+    return text.startswith("RESOURCE_EXHAUSTED") or _UNREACHABLE.match(text) is not None
 
 
 def os_error_number(text: str) -> int | None:
