@@ -157,7 +157,8 @@ def main() -> None:
     print(table(outcomes))
     if arguments.write:
         PICTURE.write_text(picture(outcomes), encoding="utf-8")
-        write_document(f"{table(outcomes)}\n\nMeasured on {measured_on}.")
+        shown = f"![Training losses of the optimizers]({PICTURE.name})"
+        write_document(f"{table(outcomes)}\n\nMeasured on {measured_on}.\n\n{shown}")
 
 
 if __name__ == "__main__":
