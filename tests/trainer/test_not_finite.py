@@ -82,8 +82,9 @@ def test_the_broken_state_is_gone_before_the_checkpoint_is_read(bench, monkeypat
     monkeypatch.setattr("lateen_trainer.train.restore_or_init", measured)
     gc.collect()
     assert bench.run("freed", ROLLBACK, OFTEN).exit_code is ExitCode.DONE
-    _, state, before_going_back, _ = sizes
-    assert before_going_back < state / 10
+    # Other tests of this process may hold arrays of their own.
+    of_others, state, before_going_back, _ = sizes
+    assert before_going_back - of_others < state / 10
 
 
 def test_stop_names_the_step_and_keeps_the_checkpoint_before_it_from_which_rollback_goes_on(bench):

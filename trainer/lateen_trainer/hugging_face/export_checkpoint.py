@@ -65,10 +65,10 @@ def export_checkpoint(checkpoint: str, folder: str, options: ExportOptions, *, v
     checkpoints, manifest = find_checkpoint(ModelFolder(checkpoint, SOURCE), options.step)
     where = checkpoints.where(manifest.step)
     about = _with_tokenizer(AboutRun.from_metadata(manifest.metadata, where), options.tokenizer)
+    _check_lora(about, options, where, verify=verify)
     destination = Destination(folder, field=TARGET)
     destination.check_writable()
     _check_free(destination, options.overwrite)
-    _check_lora(about, options, where, verify=verify)
     facts = Facts(manifest.step, {"Training": manifest.metadata.get("trainLoss")}, manifest.metadata.get("madeBy", {}))
     try:
         if about.lora is None:
