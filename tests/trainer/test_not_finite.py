@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 from lateen_api.termination import ExitCode
-from lateen_trainer.train import restore_or_init
+from lateen_trainer.resume import restore_or_init
 from poisoned import poisoned_text
 from small_runs import SmallRuns
 
