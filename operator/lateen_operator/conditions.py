@@ -36,7 +36,7 @@ def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> 
     if seen.terminating_since is not None or isinstance(decision, Terminate | Kill):
         cause = seen.cause or (decision.cause if isinstance(decision, Terminate | Kill) else None)
         why = cause.message if cause else "a process ended, and its peers leave"
-        return "Termination", _sentence(why)
+        return "Stopping", _sentence(why)
     if seen.ends:
         return "Restarting", f"{len(seen.ends)} of {len(seen.processes)} processes have ended."
     late = [process for process in seen.processes if not process.running]

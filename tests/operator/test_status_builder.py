@@ -6,7 +6,7 @@ import pytest
 from lateen_api.errors import JobError
 from lateen_api.progress import Phase, Progress
 from lateen_api.spec import RecoverySpec
-from lateen_api.status import AttemptStatus, ConditionType, JobStatus, PlanStatus, TimeStatus
+from lateen_api.status import STATES, AttemptStatus, ConditionType, JobStatus, PlanStatus, TimeStatus
 from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.attempt_codec import from_status, seconds, timestamp, to_status
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
@@ -30,7 +30,9 @@ LOST = Verdict(FailureClass.INFRASTRUCTURE, 137, "process 1 is lost", reason="No
 
 
 def status_of(seen: Observation, decision=QUIET, previous: JobStatus | None = None, now: float = T0 + 60) -> JobStatus:
-    return build_status(seen, decision, previous, plan=None, generation=3, now=now)
+    status = build_status(seen, decision, previous, plan=None, generation=3, now=now)
+    assert status.state in STATES
+    return status
 
 
 def condition(status: JobStatus, kind: ConditionType):
@@ -91,7 +93,7 @@ class TestStates:
 
     def test_stopping(self):
         asked = Verdict(FailureClass.REQUESTED, 42, "it was asked to stop", reason="Stopped")
-        assert status_of(TWO, Terminate(asked)).state == "Termination"
+        assert status_of(TWO, Terminate(asked)).state == "Stopping"
 
     def test_fewer_hosts_than_wanted_are_degraded(self):
         seen = replace(TWO, attempts=(replace(RUNNING, hosts=1),), processes=(Process(0),))

@@ -99,7 +99,7 @@ class Proxy:
             self._refusals.clear()
 
     def refuse(self, writes: int, status: int, of: str = "") -> None:
-        """ProgressHistory so many of the next writes with this error (403, 409, 429 or 500), and does not pass them on.
+        """Answers so many of the next writes with this error (403, 409, 429 or 500), and does not pass them on.
 
         Args:
             of: only writes whose method and path match this regular expression.

@@ -89,7 +89,7 @@ class Recorder(EventPoster):
 
 
 class Recording(Poller):
-    """ProgressHistory what a test says."""
+    """Answers what a test says."""
 
     said: ProgressHistory | None = None
 

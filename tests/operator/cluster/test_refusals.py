@@ -220,7 +220,7 @@ def test_a_refused_suspension_is_told_while_the_job_runs_on():
     assert [reason for reason, _ in world.told].count("Refused") == 1
     world.server.refuse.clear()
     world.look(1)
-    assert (world.blocked[0], world.status.state) == ("False", "Termination")
+    assert (world.blocked[0], world.status.state) == ("False", "Stopping")
 
 
 def test_a_job_set_whose_change_meets_another_is_not_taken_for_gone():
@@ -234,7 +234,7 @@ def test_a_job_set_whose_change_meets_another_is_not_taken_for_gone():
     assert isinstance(world.error, Conflict)
     world.server.refuse.clear()
     world.look(1)
-    assert (world.error, world.status.state, len(world.status.attempts)) == (None, "Termination", 1)
+    assert (world.error, world.status.state, len(world.status.attempts)) == (None, "Stopping", 1)
     assert world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"] is True
 
 
@@ -337,7 +337,7 @@ def test_start_deadline_runs_for_pods_that_are_never_created():
     world.look(50)
     assert (world.status.attempts[-1].ended, world.status.state) == (None, "Blocked")
     world.look(15)
-    assert (world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"], world.status.state) == (True, "Termination")
+    assert (world.server.objects["jobsets", "nano-a1"]["spec"]["suspend"], world.status.state) == (True, "Stopping")
     running = next(one for one in world.status.conditions if one.type == "Running")
     assert "(spec.recovery.startDeadline): process 0 waits: the API server refuses its pods" in running.message
 

@@ -30,7 +30,7 @@ def stopped(cluster, timeout: float | None = 60.0) -> tuple[list[str], float]:
 
 def test_stop_waits_until_the_job_has_stopped(script, job):
     going, gone = job(state="Training"), job("Suspended", suspend=True, state="Suspended", **SAVED)
-    cluster = script(going, job(suspend=True, state="Termination"), gone)
+    cluster = script(going, job(suspend=True, state="Stopping"), gone)
     assert stopped(cluster) == (
         ["nano has stopped at the checkpoint of step 340. `lateen resume nano` goes on."],
         2.0,
