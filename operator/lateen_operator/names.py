@@ -14,7 +14,7 @@ PROBE_LABEL = PREFIX + "capacity-probe"
 """On capacity probes: their number, from 0."""
 
 FORMER_PROBE_LABEL = PREFIX + "scout"
-"""The label's name up to version 0.1: an upgraded operator removes the probes that the former one left."""
+"""The label's former name: an upgraded operator removes the probes that the one before it left."""
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "lateen"

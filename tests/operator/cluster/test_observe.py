@@ -259,8 +259,9 @@ def test_a_frozen_process_that_its_job_deleted_is_blamed_and_not_its_peer() -> N
     assert verdict.node == "node-1"
 
 
-def test_told_processes_were_asked() -> None:
-    told = job_set(stopping=stopping(50), suspend=True)
+@pytest.mark.parametrize("key", ["terminatingSince", "toldAt"], ids=["now", "before"])
+def test_terminated_processes_were_asked(key: str) -> None:
+    told = job_set(stopping=stopping(50).replace("terminatingSince", key), suspend=True)
     cluster = Cluster(job(), told, pod(0, deleted=(50, 20), ended=(42, 55)), pod(1, deleted=(50, 20), ended=(42, 55)))
     seen = look(cluster)
     assert [(end.reason, end.asked) for end in seen.ends] == [(None, True), (None, True)]
