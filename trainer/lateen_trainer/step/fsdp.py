@@ -39,7 +39,7 @@ class Fsdp:
         """This device's shards of the sum over devices of whole gradients, in float32."""
         return self._map(self._reduce_leaf, tree)
 
-    def resolve(self, tree):
+    def gather_with_gradient(self, tree):
         """`gather` whose derivative is `reduce`: for parameters that are gathered where they are used."""
         return self._map(self._gather_with_gradient_leaf, tree)
 

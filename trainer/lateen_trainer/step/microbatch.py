@@ -62,9 +62,9 @@ def layerwise_loss(
     fsdp: Fsdp,
 ) -> jax.Array:
     """`microbatch_loss` of a model whose parameters are gathered where they are used."""
-    outer = fsdp.resolve(eqx.tree_at(lambda m: m.blocks, shards, None))
+    outer = fsdp.gather_with_gradient(eqx.tree_at(lambda m: m.blocks, shards, None))
     model = eqx.tree_at(lambda m: m.blocks, outer, shards.blocks, is_leaf=lambda x: x is None)
-    return microbatch_loss(model, batch, weights, key=key, label_key=label_key, resolve=fsdp.resolve)
+    return microbatch_loss(model, batch, weights, key=key, label_key=label_key, resolve=fsdp.gather_with_gradient)
 
 
 def whole_loss(
