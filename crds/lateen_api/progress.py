@@ -60,10 +60,10 @@ class Progress(BaseModel):
     """Tokens trained on since step 0."""
 
     loss: float | None = None
-    """Training loss of the last step: nats a token."""
+    """Training loss of the last step: nats per token."""
 
     validation_loss: float | None = None
-    """Loss of the last evaluation: nats a token."""
+    """Loss of the last evaluation: nats per token."""
 
     tokens_per_second: float | None = None
     mfu: float | None = None

@@ -109,9 +109,9 @@ class Loop:
         self._reported_save: SaveFigures | None = None
         self._take_up(skips)
         self.last_loss = last_loss
-        """Training loss of the last step that was read: nats a token."""
+        """Training loss of the last step that was read: nats per token."""
         self.validation_loss: float | None = None
-        """Loss of the last evaluation: nats a token."""
+        """Loss of the last evaluation: nats per token."""
 
     @property
     def skips(self) -> Skips:

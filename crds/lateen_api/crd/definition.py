@@ -106,14 +106,14 @@ def _columns() -> list[dict[str, Any]]:
     return [
         _column("State", "string", ".status.state", "The state in one word"),
         _column("Step", "integer", ".status.progress.step", "Steps trained"),
-        _column("Loss", "number", ".status.progress.loss", "Training loss, in nats a token"),
+        _column("Loss", "number", ".status.progress.loss", "Training loss, in nats per token"),
         _column("Hosts", "integer", ".status.hosts", "Hosts at work"),
         _column("Attempts", "integer", ".status.attemptCount", "Attempts made"),
         _column("ETA", "string", ".status.progress.eta", "Time to the last step"),
         _column("Age", "date", ".metadata.creationTimestamp", "Time since the job was created"),
         _column("Of", "integer", ".status.progress.of", "Steps in all", priority=1),
         _column(
-            "Validation", "number", ".status.progress.validationLoss", "Validation loss, in nats a token", priority=1
+            "Validation", "number", ".status.progress.validationLoss", "Validation loss, in nats per token", priority=1
         ),
         _column("Tokens/s", "number", ".status.progress.tokensPerSecond", "Tokens a second", priority=1),
         _column("MFU", "number", ".status.progress.mfu", "Model FLOPs utilisation", priority=1),

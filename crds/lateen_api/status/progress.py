@@ -21,10 +21,10 @@ class ProgressStatus(StatusPart):
     """What the trainer is doing: Training, Evaluating, Saving, …"""
 
     loss: float | None = None
-    """Training loss of the last step, in nats a token."""
+    """Training loss of the last step, in nats per token."""
 
     validation_loss: float | None = None
-    """Loss of the last evaluation, in nats a token."""
+    """Loss of the last evaluation, in nats per token."""
 
     tokens: int | None = Field(default=None, ge=0)
     """Tokens trained on."""

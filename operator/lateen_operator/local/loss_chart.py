@@ -28,9 +28,9 @@ def loss_chart(title: str, training: Points, validation: Points, unigram_entropy
 
     Args:
         title: above the picture.
-        training: (step, nats a token), by step; not empty.
+        training: (step, nats per token), by step; not empty.
         validation: the same of the evaluations; may be empty.
-        unigram_entropy: drawn as a line for comparison, in nats a token.
+        unigram_entropy: drawn as a line for comparison, in nats per token.
     """
     values = [value for _, value in training + validation] + ([unigram_entropy] if unigram_entropy else [])
     x_ticks = _ticks(0, max(1, max(step for step, _ in training + validation)))
@@ -69,7 +69,7 @@ def loss_chart(title: str, training: Points, validation: Points, unigram_entropy
         ]
         legend.insert(1, ("validation (dashed)", _VALIDATION))
     entries = ", ".join(f'<tspan style="fill: {colour}">{name}</tspan>' for name, colour in legend)
-    parts.append(f'<text x="{_LEFT}" y="42">nats a token: {entries}</text>')
+    parts.append(f'<text x="{_LEFT}" y="42">nats per token: {entries}</text>')
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',

@@ -10,7 +10,7 @@ from lateen_api.metrics_file import steps_offset
 MOST_POINTS = 4096
 
 Points = list[tuple[int, float]]
-"""(steps trained, nats a token), by step."""
+"""(steps trained, nats per token), by step."""
 
 
 class LossCurve:

@@ -133,11 +133,11 @@ def _complete_rows(result: dict[str, Any], job: LMTrainingJob, folder: RunFolder
             f"{wording.count(result['step'], 'step')}, {wording.count(result['tokens'], 'token')} "
             f"in {wording.duration(result['seconds'])}, {attempts}",
         ),
-        ("train loss", f"{wording.loss(result['loss'])} nats a token"),
-        ("validation loss", f"{wording.loss(result['validationLoss'])} nats a token"),
+        ("train loss", f"{wording.loss(result['loss'])} nats per token"),
+        ("validation loss", f"{wording.loss(result['validationLoss'])} nats per token"),
         (
             "unigram entropy",
-            f"{wording.loss(result['unigramEntropy'])} nats a token (from token frequencies alone)",
+            f"{wording.loss(result['unigramEntropy'])} nats per token (from token frequencies alone)",
         ),
         ("checkpoint", wording.shown(result["checkpoint"]) if result["checkpoint"] else "–"),
     ]

@@ -74,7 +74,7 @@ class TestSvg:
         texts = ["".join(text.itertext()) for text in root.iter(SVG + "text")]
         assert texts[0] == "nano <1>: loss"
         assert [text for text in texts if text in ("0", "100", "200", "300")] == ["0", "100", "200", "300"]
-        assert "nats a token: training, validation (dashed), unigram entropy (dotted)" in texts
+        assert "nats per token: training, validation (dashed), unigram entropy (dotted)" in texts
 
     def test_all_points_lie_within_the_picture(self):
         root = ElementTree.fromstring(loss_chart("x", [(1, 9.87), (7, 1.23)], []))

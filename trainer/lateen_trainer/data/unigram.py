@@ -6,7 +6,7 @@ import numpy as np
 
 
 def unigram_entropy(blocks: Iterable[np.ndarray]) -> float:
-    """Entropy of the frequencies of tokens, in nats a token.
+    """Entropy of the frequencies of tokens, in nats per token.
 
     Args:
         blocks: arrays of token ids, as `TokenCache.blocks` gives them. Together at least one token.

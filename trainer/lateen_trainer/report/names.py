@@ -2,7 +2,7 @@
 server derives its own from them (see `prometheus`)."""
 
 LOSS = "loss"
-"""Training loss of the step: nats a token."""
+"""Training loss of the step: nats per token."""
 
 VALIDATION_LOSS = "validation_loss"
 """Loss of an evaluation: nats per token, over the tokens of all sources."""

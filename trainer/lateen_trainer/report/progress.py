@@ -74,7 +74,7 @@ class ProgressState:
 
         Args:
             step: steps trained now.
-            loss: of the last step: nats a token.
+            loss: of the last step: nats per token.
             data_wait: seconds of the step that were spent waiting for its batch.
         """
         with self._lock:
@@ -95,7 +95,7 @@ class ProgressState:
             )
 
     def evaluated(self, validation_loss: float) -> None:
-        """An evaluation ended: nats a token."""
+        """An evaluation ended: nats per token."""
         with self._lock:
             self._change(validation_loss=validation_loss)
 
