@@ -203,6 +203,7 @@ def build_in_a_process(corpus: Path, cache_dir: Path, begun: Event) -> None:
     spec = DataSpec(tokenizer="bytes", train_urls=[f"{corpus}/*.txt"])
     layout = Layout(chunk=64, shard=1024, part=PART)
     open_or_build_cache(spec, "train", ByteTokenizer(), str(cache_dir), progress=progress, layout=layout)
+    begun.set()  # another builder may have left nothing to do, and then there is no progress
 
 
 @pytest.fixture(scope="module")
