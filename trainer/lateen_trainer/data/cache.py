@@ -7,6 +7,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,7 @@ class TokenCache:
         self._parts: list[StreamPart] = []
         self._begins: list[int] = []
         self._ledger: Ledger | None = None
+        self._header: Header | None = None
         self._readers: dict[tuple[str, int], ArrayReader] = {}
         self._lock = threading.Lock()
         self.bytes_read = 0
@@ -105,13 +107,13 @@ class TokenCache:
         Raises:
             DataError: the file that says so is lost or damaged.
         """
-        if self._ledger is not None:
-            return self._ledger
-        with storage.explained(self.url, field=FIELD):
-            header = ledgers.read_header(self._store, self.url)
-        if header is None:
-            raise corrupt_cache(storage.join(self.url, HEADER), "it is lost")
-        return header
+        # It never changes, and each batch asks for it.
+        if self._header is None:
+            with storage.explained(self.url, field=FIELD):
+                self._header = self._ledger or ledgers.read_header(self._store, self.url)
+            if self._header is None:
+                raise corrupt_cache(storage.join(self.url, HEADER), "it is lost")
+        return self._header
 
     @property
     def is_whole(self) -> bool:
@@ -186,14 +188,8 @@ class TokenCache:
             DataError: a chunk is lost or corrupt.
         """
         ends = np.empty(part.record.documents, np.uint64)
-
-        def read() -> None:
-            with ts.Batch() as batch:
-                fetched = self._reader(DOCUMENT_ENDS, part).fetch(ends, 0, batch)
-            if fetched is not None:
-                fetched()
-
         if len(ends):
+            read = partial(self._fill, ends, DOCUMENT_ENDS, part)
             retried(read, url=self.url, field=FIELD, on_retry=self._count_retry)
         return ends.astype(np.int64) + part.first_token
 
@@ -231,11 +227,15 @@ class TokenCache:
         dtype, size = dtype_of(name, self._dtype), self.layout.of(name).shard
         for start in range(0, length, size):
             shard = np.empty(min(size, length - start), dtype)
-            with ts.Batch() as batch:
-                fetched = self._reader(name, part).fetch(shard, start, batch)
-            if fetched is not None:
-                fetched()
+            self._fill(shard, name, part, start)
             yield shard
+
+    def _fill(self, items: np.ndarray, name: str, part: StreamPart, start: int = 0) -> None:
+        """Reads what an array of a part holds from `start` on."""
+        with ts.Batch() as batch:
+            fetched = self._reader(name, part).fetch(items, start, batch)
+        if fetched is not None:
+            fetched()
 
     def _rows(self, name: str, starts: np.ndarray, length: int) -> np.ndarray:
         rows = np.empty((len(starts), length), _OUT[name])
