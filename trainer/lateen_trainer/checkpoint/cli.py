@@ -11,7 +11,8 @@ from rich.table import Table
 
 from lateen_trainer.checkpoint.folder import FIELD, OWNER, CheckpointFolder, Found, State, step_name
 from lateen_trainer.checkpoint.verify import verify
-from lateen_trainer.errors import CorruptCheckpointError, TrainerError, UserError
+from lateen_trainer.command_errors import exit_codes
+from lateen_trainer.errors import CorruptCheckpointError, UserError
 from lateen_trainer.storage import check_reachable, explained
 
 
@@ -24,11 +25,8 @@ def checkpoints(path: str, verify_all: bool, output: str) -> None:
 
     Exit code 46 if one is corrupt that is not set aside yet. Without --verify only manifests are looked at.
     """
-    try:
+    with exit_codes():
         rows = [_row(one) for one in list_checkpoints(path, verify_all=verify_all)]
-    except TrainerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(int(error.exit_code))
     if not rows:
         click.echo(f"{path}: an attempt has claimed the folder, and no checkpoint was saved yet.", err=True)
     if output == "json":

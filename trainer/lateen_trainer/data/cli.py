@@ -2,23 +2,21 @@
 
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-from lateen_api.errors import JobError
 from lateen_api.files import resolve_folder
 from lateen_api.load import load_job
 from lateen_api.spec import LMTrainingJob
-from lateen_api.termination import ExitCode
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lateen_trainer.errors import DataError, TrainerError
+from lateen_trainer.command_errors import exit_codes
+from lateen_trainer.errors import DataError
 
 SPLITS = ("train", "validation")
 
@@ -48,16 +46,10 @@ def _of_job(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def run(job_file: Path, overrides: tuple[str, ...], run_dir: Path | None, **options: Any) -> None:
-        try:
+        with exit_codes():
             job = load_job(job_file, overrides)
             folder = run_dir or Path("runs", job.metadata.name)
             command(job, resolve_folder(job.spec.data.cache_dir or "cache", folder.absolute()), **options)
-        except TrainerError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(int(error.exit_code))
-        except JobError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(int(ExitCode.USER_ERROR))
 
     return run
 

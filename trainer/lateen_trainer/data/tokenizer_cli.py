@@ -1,18 +1,16 @@
 """`lateen tokenizer train`: a tokenizer for the text of a job."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
-from lateen_api.errors import JobError
 from lateen_api.load import load_job
 from lateen_api.spec import DataSpec
-from lateen_api.termination import ExitCode
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lateen_trainer.errors import TrainerError, UserError
+from lateen_trainer.command_errors import exit_codes
+from lateen_trainer.errors import UserError
 
 
 @click.group()
@@ -39,14 +37,8 @@ def train(
 
     `data.tokenizer: FOLDER` and transformers load what is written. The same text gives the same tokenizer.
     """
-    try:
+    with exit_codes():
         click.echo(_train(sources, vocab_size, folder, special_tokens or ("<|endoftext|>",), text_key))
-    except TrainerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(int(error.exit_code))
-    except JobError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(ExitCode.USER_ERROR)
 
 
 def _train(

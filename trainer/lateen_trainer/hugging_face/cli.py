@@ -1,12 +1,9 @@
 """`lateen export`: a checkpoint as a folder that transformers loads."""
 
-import sys
-
 import click
-from lateen_api.errors import JobError
 from lateen_api.spec import ExportSpec
 
-from lateen_trainer.errors import TrainerError
+from lateen_trainer.command_errors import exit_codes
 
 
 @click.command()
@@ -66,14 +63,8 @@ def export(
 
     from lateen_trainer.hugging_face.export_checkpoint import ExportOptions, export_checkpoint
 
-    try:
+    with exit_codes():
         spec = ExportSpec.model_validate({"dtype": dtype, "fileMegabytes": file_megabytes, "lora": lora})
         chosen = ExportOptions(spec, step, tokenizer, overwrite)
         shown = export_checkpoint(checkpoint, folder, chosen, verify=verify)
-    except TrainerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(int(error.exit_code))
-    except JobError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
     click.echo(shown)

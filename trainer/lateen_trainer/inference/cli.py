@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from lateen_api.errors import JobError
 from lateen_api.escaping import printable
 
-from lateen_trainer.errors import TrainerError
+from lateen_trainer.command_errors import exit_codes
 
 
 class _Number(click.FloatRange):
@@ -94,17 +93,11 @@ def generate(model: str, prompt: str | None, prompt_file: Any, as_json: bool, **
 
     The text goes to standard output, and nothing else does.
     """
-    try:
+    with exit_codes():
         text = _prompt(prompt, prompt_file)
         if any(not stop for stop in options["stops"]):
             raise click.UsageError("--stop is empty: expected a text.")
         _generate(model, text, as_json=as_json, **options)
-    except TrainerError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(int(error.exit_code))
-    except JobError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(error.exit_code)
 
 
 def _prompt(prompt: str | None, prompt_file: Any) -> str:
