@@ -50,7 +50,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class PartProgress:
-    """How far the build of a part has come."""
+    """How far the build of a part, or of several, has come."""
 
     files: int = 0
     """Of which all, or the beginning, is tokenised."""
@@ -59,6 +59,14 @@ class PartProgress:
     documents: int = 0
     skipped: int = 0
     """Bad documents that were left out."""
+
+    def __add__(self, other: "PartProgress") -> "PartProgress":
+        return PartProgress(
+            self.files + other.files,
+            self.tokens + other.tokens,
+            self.documents + other.documents,
+            self.skipped + other.skipped,
+        )
 
 
 def build_part(

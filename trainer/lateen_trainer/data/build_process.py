@@ -12,10 +12,10 @@ import logging
 import os
 import sys
 import threading
+import time
 
 from lateen_api.errors import JobError
 from lateen_api.spec import DataSpec
-from lateen_api.termination import ExitCode
 
 from lateen_trainer.data.build_progress import BuildProgress
 from lateen_trainer.data.layout import Layout
@@ -25,6 +25,7 @@ from lateen_trainer.errors import DataError, TrainerError, of_the_system
 
 _NICE = 19
 _SECONDS_TO_LEAVE = 5.0
+_SECONDS_BETWEEN_REPORTS = 0.25
 
 
 class _Orphaned(Exception):
@@ -39,10 +40,16 @@ def main() -> None:
     orphaned = threading.Event()
     threading.Thread(target=_watch, args=(orphaned,), daemon=True).start()
 
+    reported = 0.0
+
     def progress(now: BuildProgress) -> None:
+        nonlocal reported
         if orphaned.is_set():
             raise _Orphaned
-        _say(progress=str(now), parts=now.parts, of_parts=now.of_parts)
+        # It is called for each document.
+        if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
+            reported = time.monotonic()
+            _say(progress=str(now))
 
     try:
         cache = open_or_build_cache(
@@ -61,11 +68,8 @@ def main() -> None:
             )
     except _Orphaned:
         return
-    except TrainerError as error:
+    except (TrainerError, JobError) as error:
         _fail(error)
-    except JobError as error:
-        _say(error=str(error), code=int(ExitCode.USER_ERROR))
-        sys.exit(int(ExitCode.USER_ERROR))
     except OSError as error:
         _fail(of_the_system(error))
 
@@ -79,7 +83,7 @@ def _watch(orphaned: threading.Event) -> None:
     os._exit(0)
 
 
-def _fail(error: TrainerError) -> None:
+def _fail(error: TrainerError | JobError) -> None:
     _say(error=str(error), code=int(error.exit_code))
     sys.exit(int(error.exit_code))
 

@@ -1,7 +1,7 @@
 """Building a cache beside other builders: each takes the first part that nobody has, until all parts are whole."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from lateen_trainer import storage
 from lateen_trainer.data import ledger as ledgers
@@ -48,6 +48,10 @@ class Builder:
         self._progress = progress
         self._leases = leases or Leases(target.store)
         self._records: dict[int, Record] = {}
+        # Sums over the records and over the other parts: progress is reported for each document.
+        self._whole = PartProgress()
+        self._bytes_done = 0
+        self._bytes = sum(part.size for part in parts)
         self._speed = Speed()
 
     def build(self, order: Sequence[int], *, enough: Callable[[], bool] = lambda: False, timeout: float | None) -> None:
@@ -121,7 +125,8 @@ class Builder:
         with storage.explained(target.url, field=FIELD):
             whole = ledgers.numbers(target.store, RECORDS)
             new = [part for part in order if part in whole and part not in self._records]
-            self._records.update(ledgers.read_records(target.store, target.url, new))
+            for number, record in ledgers.read_records(target.store, target.url, new).items():
+                self._add(number, record)
         return [part for part in order if part not in self._records]
 
     def _take(self, missing: Sequence[int]) -> tuple[int, Lease] | None:
@@ -142,13 +147,16 @@ class Builder:
         return None
 
     def _build(self, part: Part) -> None:
-        elsewhere = sum(
-            other.size for other in self._parts if other.number not in self._records and other.number != part.number
-        )
-        record = build_part(
-            part, self._reading, self._target, progress=lambda now: self._report(now), bytes_elsewhere=elsewhere
-        )
-        self._records[part.number] = record
+        elsewhere = self._bytes - self._bytes_done - part.size
+        record = build_part(part, self._reading, self._target, progress=self._report, bytes_elsewhere=elsewhere)
+        self._add(part.number, record)
+
+    def _add(self, number: int, record: Record) -> None:
+        part = self._parts[number]
+        skipped = sum(file["documents"] for file in record.skipped)
+        self._records[number] = record
+        self._whole += PartProgress(len(part.files), record.tokens, record.documents, skipped)
+        self._bytes_done += part.size
 
     def _finish(self, header: Header) -> None:
         """Writes the ledger, which is the same whichever builder writes it."""
@@ -162,23 +170,24 @@ class Builder:
             )
         with storage.explained(self._target.url, field=FIELD):
             self._target.store.write(LEDGER, ledger.to_json()).result()
-            for prefix in (ledgers.STATES, ledgers.LEASES):  # of builders that died just behind their records
-                self._target.store.delete_range(ledgers.keys_below(prefix)).result()
+            # Of builders that died just behind their records. One by one: in a local folder TensorStore's
+            # `delete_range` takes the lock file of a builder away that is writing a lease, and its write then fails.
+            for prefix in (ledgers.STATES, ledgers.LEASES):
+                for key in self._target.store.list(ledgers.keys_below(prefix)).result():
+                    self._target.store.write(key, None).result()
 
     def _report(self, current: PartProgress | None = None) -> None:
-        current = current or PartProgress()
-        records: Mapping[int, Record] = self._records
-        done = sum(self._parts[number].size for number in records)
+        sum_of_all = self._whole if current is None else self._whole + current
         now = BuildProgress(
-            files=sum(len(self._parts[number].files) for number in records) + current.files,
+            files=sum_of_all.files,
             of_files=len(self._files),
-            parts=len(records),
+            parts=len(self._records),
             of_parts=len(self._parts),
-            tokens=sum(record.tokens for record in records.values()) + current.tokens,
-            documents=sum(record.documents for record in records.values()) + current.documents,
-            skipped=sum(file["documents"] for record in records.values() for file in record.skipped) + current.skipped,
+            tokens=sum_of_all.tokens,
+            documents=sum_of_all.documents,
+            skipped=sum_of_all.skipped,
         )
-        self._progress(self._speed.added_to(now, done=done, left=sum(part.size for part in self._parts) - done))
+        self._progress(self._speed.added_to(now, done=self._bytes_done, left=self._bytes - self._bytes_done))
 
 
 class _Waiting:
