@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from batch_order import BatchOrder
 from lateen_api.spec import DataSpec
-from lateen_trainer.data.order import BatchOrder
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.sequences import count_sequences
 from lateen_trainer.data.tokenizer import ByteTokenizer

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from jax.experimental import multihost_utils
-from lateen_api.files import resolve_folder
 from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec
 
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.job_data import JobData, JobSource
+from lateen_trainer.data.job_data import JobData, JobSource, cache_dir_of
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import Tokenizer
 from lateen_trainer.errors import UserError
@@ -25,14 +24,13 @@ def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Repo
     first = None if window is None or spec.data.configs else max(window, spec.trainer.train_batch_size)
 
     def open_cache(source: JobSource) -> TokenCache:
-        is_train = source.split == "train"
         report.phase(Phase.TOKENIZING, source.label)
         return open_or_build_cache(
-            source.data, source.split, tokenizer, cache_dir_of(spec, run_dir),
+            source.data, source.split, tokenizer, cache_dir_of(spec.data, run_dir),
             where=source.where,
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{source.label}: {detail}"),
-            seed=spec.trainer.seed if is_train else None,
-            enough=None if first is None or not is_train else first * spec.model.seq_len + 1,
+            seed=source.stream_seed(spec.trainer.seed),
+            enough=None if first is None or source.split != "train" else first * spec.model.seq_len + 1,
         )  # fmt: skip
 
     data = JobData.open(spec.data, open_cache)
@@ -40,11 +38,6 @@ def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Repo
         report.reads(cache)
     report.skipped_documents(data.skipped_documents)
     return data
-
-
-def cache_dir_of(spec: JobSpec, run_dir: Path) -> str:
-    """`spec.data.cacheDir`, or its default."""
-    return resolve_folder(spec.data.cache_dir or "cache", run_dir)
 
 
 def check_same_data(caches: Iterable[TokenCache], peers: Peers) -> None:

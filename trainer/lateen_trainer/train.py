@@ -16,13 +16,13 @@ from lateen_api.plan import Plan, make_plan
 from lateen_api.progress import Phase
 from lateen_api.spec import LMTrainingJob
 
-from lateen_trainer.caches import cache_dir_of, check_same_data, open_caches
+from lateen_trainer.caches import check_same_data, open_caches
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.folder import State
 from lateen_trainer.checkpoint.made_by import made_by
 from lateen_trainer.data.background import BackgroundBuilder
-from lateen_trainer.data.job_data import JobData
+from lateen_trainer.data.job_data import JobData, cache_dir_of
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.data.unigram import unigram_entropy
 from lateen_trainer.errors import of_the_system
@@ -60,7 +60,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         check_destination(spec.export, run_dir)
     data = open_caches(spec, tokenizer, run_dir, report)
     check_same_data(data.train.values(), peers)
-    cache_dir = cache_dir_of(spec, run_dir)
+    cache_dir = cache_dir_of(spec.data, run_dir)
     # The caches of a mixture are whole.
     with BackgroundBuilder(spec.data, tokenizer.name, data.first, cache_dir, seed=spec.trainer.seed) as supply:
         _train_on(_Opened(job, environment, plan, tokenizer, checkpoints, data, supply), life, peers, report)

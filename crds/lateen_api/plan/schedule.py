@@ -33,7 +33,7 @@ def evaluation_count(spec: JobSpec) -> int:
 
 def has_validation(spec: JobSpec) -> bool:
     """Is there text to evaluate on?"""
-    return any(source.validation_urls or source.validation_split for source in (spec.data, *spec.data.configs.values()))
+    return any(source.has_validation for source in (spec.data, *spec.data.configs.values()))
 
 
 def check_schedule(spec: JobSpec) -> list[JobError]:

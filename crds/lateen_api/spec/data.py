@@ -44,6 +44,11 @@ class DataSourceSpec(Section):
     messages_key: str = Field(default="messages", min_length=1)
     """Field of a record that holds a conversation's messages, each with `role` and `content`. For `format: chat`."""
 
+    @property
+    def has_validation(self) -> bool:
+        """Is there something to evaluate on?"""
+        return bool(self.validation_urls or self.validation_split)
+
 
 class WeightStage(Section):
     """Weights of a mixture that hold from a step on."""

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from batch_order import BatchOrder
 from lateen_trainer.data.loader import Loader
-from lateen_trainer.data.order import BatchOrder
 from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import check_enough, sequence_source
 from lateen_trainer.data.skips import Skips

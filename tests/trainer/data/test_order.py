@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from batch_order import BatchOrder
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from lateen_trainer.data.order import BatchOrder, Permutation, SequenceOrder
+from lateen_trainer.data.order import Permutation, SequenceOrder
 
 POWERS = [2**exponent + offset for exponent in range(1, 13) for offset in (-1, 0, 1)]
 LARGE = [95_000_001, 100_000_007, 2**32 - 1, 2**32 + 1, 10**12 + 39, 2**53 + 1, 2**62]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from lateen_api.files import resolve_folder
 from lateen_api.load import load_job
 from lateen_api.spec import LMTrainingJob
 from rich.console import Console
@@ -46,10 +45,12 @@ def _of_job(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def run(job_file: Path, overrides: tuple[str, ...], run_dir: Path | None, **options: Any) -> None:
+        from lateen_trainer.data.job_data import cache_dir_of
+
         with exit_codes():
             job = load_job(job_file, overrides)
             folder = run_dir or Path("runs", job.metadata.name)
-            command(job, resolve_folder(job.spec.data.cache_dir or "cache", folder.absolute()), **options)
+            command(job, cache_dir_of(job.spec.data, folder.absolute()), **options)
 
     return run
 
@@ -70,7 +71,7 @@ def build(job: LMTrainingJob, cache_dir: str, split: str | None) -> None:
         with _bar(source.label) as show:
             cache = open_or_build_cache(
                 source.data, source.split, tokenizer, cache_dir,
-                where=source.where, progress=show, seed=_seed(job, source.split),
+                where=source.where, progress=show, seed=source.stream_seed(job.spec.trainer.seed),
             )  # fmt: skip
         click.echo(
             f"{cache.url}: {len(cache):,} tokens, {cache.ledger.documents:,} documents, "
@@ -91,7 +92,8 @@ def inspect(job: LMTrainingJob, cache_dir: str, output: str) -> None:
 
     tokenizer = load_tokenizer(job.spec.data.tokenizer)
     rows = [
-        about_cache(job.spec, source, tokenizer, cache_dir, seed=_seed(job, source.split)) for source in _sources(job)
+        about_cache(job.spec, source, tokenizer, cache_dir, seed=source.stream_seed(job.spec.trainer.seed))
+        for source in _sources(job)
     ]
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
@@ -115,7 +117,7 @@ def verify(job: LMTrainingJob, cache_dir: str) -> None:
     tokenizer = load_tokenizer(job.spec.data.tokenizer)
     damaged = 0
     for source in _sources(job):
-        found = check_parts(source, tokenizer, cache_dir, seed=_seed(job, source.split))
+        found = check_parts(source, tokenizer, cache_dir, seed=source.stream_seed(job.spec.trainer.seed))
         parts = 0
         for part, damage in found.parts:
             parts += 1
@@ -167,11 +169,6 @@ def _sources(job: LMTrainingJob, only: str | None = None) -> Iterator[Any]:
     for split in ("train", "validation"):
         if only is None or split == only:
             yield from job_sources(job.spec.data, split)
-
-
-def _seed(job: LMTrainingJob, split: str) -> int | None:
-    """Of the order of the parts in the stream."""
-    return job.spec.trainer.seed if split == "train" else None
 
 
 def _shown(value: Any) -> str:

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from lateen_api.files import resolve_folder
 from lateen_api.spec import DataSourceSpec, DataSpec, JobSpec
 
 from lateen_trainer.data.bad_documents import count_skipped
@@ -33,6 +35,10 @@ class JobSource:
     def where(self) -> str:
         """The job's field that has the source."""
         return field_of(self.name)
+
+    def stream_seed(self, seed: int) -> int | None:
+        """What permutes the parts in the stream, in a job with this `spec.trainer.seed`; None: they stay in order."""
+        return seed if self.split == "train" else None
 
     @property
     def label(self) -> str:
@@ -112,6 +118,11 @@ def mixture_of(spec: JobSpec) -> Mixture:
     return Mixture(list(trained_sources(spec.data)), stages, spec.trainer.seed)
 
 
+def cache_dir_of(data: DataSpec, run_dir: Path) -> str:
+    """The path or URL of `spec.data.cacheDir`, or of its default: a folder of the run."""
+    return resolve_folder(data.cache_dir or "cache", run_dir)
+
+
 def job_sources(data: DataSpec, split: Split) -> Iterator[JobSource]:
     """The sources of a split that the job needs."""
     for name in trained_sources(data) if split == "train" else evaluated_sources(data):
@@ -128,7 +139,7 @@ def trained_sources(data: DataSpec) -> Iterator[str]:
 def evaluated_sources(data: DataSpec) -> Iterator[str]:
     """The sources that have something to evaluate on."""
     for name, source in data.sources.items():
-        if source.validation_urls or source.validation_split:
+        if source.has_validation:
             yield name
 
 
