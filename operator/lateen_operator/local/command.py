@@ -39,7 +39,7 @@ from lateen_operator.local.prepare import (
 )
 from lateen_operator.local.result import from_older, is_complete, make_result, write_result
 from lateen_operator.local.running import Launch
-from lateen_operator.local.supervisor import TRAINER, Ending, Supervisor
+from lateen_operator.local.supervisor import TRAINER, RunOutcome, Supervisor
 from lateen_operator.local.terminal import TerminalDisplay
 from lateen_operator.local.view import Display
 
@@ -177,35 +177,35 @@ def _train(
         display=consoles.display(),
         earlier=ledger.read(folder),
     )
-    ending = supervisor.run()
-    result = make_result(job, folder, ending)
+    outcome = supervisor.run()
+    result = make_result(job, folder, outcome)
     try:
         write_result(job, folder, result)
     except OSError as error:
         # What was found out is told all the same.
-        _print_ending(options, consoles, job, folder, ending, result)
+        _print_outcome(options, consoles, job, folder, outcome, result)
         consoles.error(_told(error))
-        return ending.exit_code or os_errors.exit_code(error)
-    _print_ending(options, consoles, job, folder, ending, result)
-    return ending.exit_code
+        return outcome.exit_code or os_errors.exit_code(error)
+    _print_outcome(options, consoles, job, folder, outcome, result)
+    return outcome.exit_code
 
 
-def _print_ending(
+def _print_outcome(
     options: Options,
     consoles: Consoles,
     job: LMTrainingJob,
     folder: RunFolder,
-    ending: Ending,
+    outcome: RunOutcome,
     result: dict[str, Any],
 ) -> None:
     try:
-        match ending.decision:
+        match outcome.decision:
             case Finish():
                 report.print_complete(consoles.out, result, job, folder)
             case Fail() as given_up:
-                report.print_failed(consoles.err, given_up, ending.attempts, folder, options.again())
+                report.print_failed(consoles.err, given_up, outcome.attempts, folder, options.again())
             case _:
-                for line in report.stopped_text(ending.attempts, options.again()).splitlines():
+                for line in report.stopped_text(outcome.attempts, options.again()).splitlines():
                     consoles.out.print(Text(line), soft_wrap=True)
         sys.stdout.flush()
     except OSError:

@@ -27,7 +27,7 @@ LOOK_AGAIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunOutcome:
     """How `lateen run` ended."""
 
     attempts: tuple[Attempt, ...]
@@ -87,7 +87,7 @@ class Supervisor:
         self._began = self._clock()
         self._losses: LossCurve | None = None
 
-    def run(self) -> Ending:
+    def run(self) -> RunOutcome:
         """Until the job is complete, failed or stopped. No process is left behind, whatever is raised."""
         with Interrupts() as interrupts:
             try:
@@ -98,13 +98,13 @@ class Supervisor:
                     self._running.close()
                 self._display.close()
 
-    def _loop(self, interrupts: Interrupts) -> Ending:
+    def _loop(self, interrupts: Interrupts) -> RunOutcome:
         heard = 0
         while True:
             seen = self._observe(len(interrupts.requests))
             decision = reconcile(seen, self._clock(), timeouts=self._timeouts, first=len(self._earlier) + 1)
             if isinstance(decision, Finish | Fail | Suspend):
-                return Ending(self._ledger, decision, tuple(interrupts.requests))
+                return RunOutcome(self._ledger, decision, tuple(interrupts.requests))
             if len(interrupts.requests) > heard:
                 heard = len(interrupts.requests)
                 self._display.say(stopping(heard, self._recovery.grace_seconds))

@@ -4,28 +4,28 @@ from pathlib import Path
 
 import pytest
 from lateen_api.termination import ExitCode, TerminationMessage
-from lateen_trainer.processes.termination import Ending, summary, write_whole
+from lateen_trainer.processes.termination import Termination, summary, write_whole
 
 SAVED = TerminationMessage(ExitCode.SAVED, "SIGTERM arrived.", step=41, checkpoint="gs://runs/a/step-41")
 
 
 def test_the_outcome_is_the_termination_message(tmp_path: Path):
     path = tmp_path / "termination-log"
-    assert Ending(str(path)).decide(SAVED)
+    assert Termination(str(path)).decide(SAVED)
     assert TerminationMessage.from_json(path.read_text()) == SAVED
     assert [file.name for file in tmp_path.iterdir()] == ["termination-log"]
 
 
 def test_the_first_outcome_stands(tmp_path: Path):
-    ending = Ending(str(tmp_path / "log"))
-    ending.decide(SAVED)
-    assert not ending.decide(TerminationMessage(ExitCode.ERROR, "too late"))
-    assert ending.outcome == SAVED
+    termination = Termination(str(tmp_path / "log"))
+    termination.decide(SAVED)
+    assert not termination.decide(TerminationMessage(ExitCode.ERROR, "too late"))
+    assert termination.outcome == SAVED
     assert TerminationMessage.from_json((tmp_path / "log").read_text()) == SAVED
 
 
 def test_one_line_says_it_on_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    Ending(None).decide(SAVED, details="Traceback …\n")
+    Termination(None).decide(SAVED, details="Traceback …\n")
     assert capfd.readouterr().err == "Traceback …\n" + summary(SAVED) + "\n"
 
 
@@ -39,7 +39,7 @@ def test_the_line_has_code_step_checkpoint_and_message():
 def test_a_termination_log_that_cannot_be_written_is_said_and_not_fatal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    assert Ending(str(tmp_path / "missing" / "log")).decide(SAVED)
+    assert Termination(str(tmp_path / "missing" / "log")).decide(SAVED)
     assert "The outcome could not be written to" in capfd.readouterr().err
 
 

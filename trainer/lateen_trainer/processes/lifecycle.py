@@ -25,7 +25,7 @@ from lateen_trainer.processes.join import Peers, join
 from lateen_trainer.processes.numerics import pin_numerics
 from lateen_trainer.processes.process_monitor import LOSS_FOLLOWS, ProcessMonitor
 from lateen_trainer.processes.program_cache import keep_compiled_programs, write_from_every_process
-from lateen_trainer.processes.termination import Ending
+from lateen_trainer.processes.termination import Termination
 
 BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
 """What jax raises (as ValueError) when a collective on CPU loses a peer."""
@@ -65,8 +65,8 @@ class Lifecycle:
         """
         self._environment = environment
         self._ends_process = ends_process
-        self._ending = Ending(environment.termination_log)
-        self._monitor = ProcessMonitor(self._ending)
+        self._termination = Termination(environment.termination_log)
+        self._monitor = ProcessMonitor(self._termination)
         self._peers = Peers(environment.process_id, environment.process_count)
         self._saved = False
         self._broken: TrainerError | None = None
@@ -75,8 +75,8 @@ class Lifecycle:
     @property
     def exit_code(self) -> ExitCode:
         """How the block ended; to be read after it."""
-        assert self._ending.outcome is not None, "the exit code is known once the block has ended"
-        return self._ending.outcome.exit_code
+        assert self._termination.outcome is not None, "the exit code is known once the block has ended"
+        return self._termination.outcome.exit_code
 
     def __enter__(self) -> Self:
         self._monitor.start()
@@ -182,8 +182,8 @@ class Lifecycle:
             self._monitor.complete()
         elif outcome.exit_code in (ExitCode.ERROR, ExitCode.LOST_PEER) and several:
             # A collective fails when a peer is gone. The watching thread hears which one it is, and leaves.
-            self._ending.wait(LOSS_FOLLOWS)
-        if not self._ending.decide(outcome, details=details):
+            self._termination.wait(LOSS_FOLLOWS)
+        if not self._termination.decide(outcome, details=details):
             threading.Event().wait()  # the watching thread is leaving, with its own outcome
         if error is not None:
             self._monitor.tell_peers(outcome)

@@ -23,7 +23,7 @@ from lateen_trainer.processes.event_loop import Watch
 from lateen_trainer.processes.messages import Link
 from lateen_trainer.processes.peer_protocol import Events, PeerProtocol
 from lateen_trainer.processes.preemption_sync import PreemptionSync
-from lateen_trainer.processes.termination import STDERR, Ending, leave
+from lateen_trainer.processes.termination import STDERR, Termination, leave
 from lateen_trainer.processes.watchdog import Watchdog
 
 GRACE_BEFORE_JOIN = 15.0
@@ -44,13 +44,13 @@ class ProcessMonitor:
     """What the watching thread knows and decides. Methods without an underscore are for the main thread.
 
     Args:
-        ending: where the outcome is decided.
+        termination: where the outcome is decided.
     """
 
-    def __init__(self, ending: Ending):
+    def __init__(self, termination: Termination):
         self.agreement = PreemptionSync()
         self.guard = AbortGuard(self._aborting)
-        self._ending = ending
+        self._termination = termination
         self._watch = Watch(on_signal=self._signalled, on_tick=self._tick, on_error=self._failed)
         self._events = Events(self._lost, self._stopping, self._agreed, self._nothing_to_save, self._everyone_done)
         self._peers = self._make_peers({}, hub=True, heartbeat_timeout=math.inf)
@@ -222,18 +222,18 @@ class ProcessMonitor:
     def _end(self, exit_code: ExitCode, message: str, lost_process: int | None = None) -> None:
         """Ends the process, unless the main thread is doing so."""
         outcome = self.outcome(exit_code, message, lost_process)
-        if self._ending.decide(outcome):
+        if self._termination.decide(outcome):
             self._peers.leave(exit_code, message, lost_process)
             leave(exit_code)
 
     def _failed(self, error: BaseException) -> None:
         """Without the watching thread nothing bounds the process's life: that ends it."""
         log.error("The watching thread failed", exc_info=error)
-        if self._ending.decide(self.outcome(ExitCode.ERROR, f"The watching thread failed: {error!r}")):
+        if self._termination.decide(self.outcome(ExitCode.ERROR, f"The watching thread failed: {error!r}")):
             leave(ExitCode.ERROR)
 
     def _aborting(self) -> None:
         """Called in a thread that is about to abort(): waits for the reason, if there is another one."""
-        outcome = self._ending.wait(LOSS_FOLLOWS)
+        outcome = self._termination.wait(LOSS_FOLLOWS)
         if outcome is not None:
             leave(outcome.exit_code)

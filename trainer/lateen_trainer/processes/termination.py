@@ -17,7 +17,7 @@ from lateen_api.termination import MEANING, ExitCode, TerminationMessage
 STDERR = 2
 
 
-class Ending:
+class Termination:
     """Decides how the process ends. Several threads may want to; the first one has its way.
 
     Args:
