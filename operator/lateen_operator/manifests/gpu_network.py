@@ -2,8 +2,8 @@
 
 Sources, in GoogleCloudPlatform/container-engine-accelerators: gpudirect-tcpx/nccl-test-latest.yaml (0e5609b) and
 nccl-config.yaml (21ed661); gpudirect-tcpxo/nccl-test-latest.yaml (ced6fa7) and README.md, release of 6 February 2025
-(498c872); gpudirect-rdma/nccl-test.yaml (0920249) and nccl-test-a4.yaml (155bfa4). Variables of gIB are those that its
-script set_nccl_env.sh sets for A3 Ultra and A4.
+(498c872); gpudirect-rdma/nccl-test.yaml (0920249) and nccl-test-a4.yaml (155bfa4). Variables of gIB are from copies of
+its script set_nccl_env.sh in other projects' repositories: Google's own comes inside the plug-in's image.
 """
 
 import json
