@@ -24,7 +24,7 @@ class Precision:
     """Names of the types that a run computes with, as numpy spells them."""
 
     params: str
-    """Of parameters and optimizer state."""
+    """That parameters are kept in. What the optimizer keeps is float32."""
 
     compute: str
     """Of activations and matrix products."""

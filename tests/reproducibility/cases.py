@@ -26,7 +26,7 @@ class Numerics:
     """What a job computes with. Runs of one Numerics must agree; those of two need not."""
 
     dtype: str
-    """Of activations and products; parameters are float32."""
+    """Of activations and products."""
 
     tensor: int
     """Devices that share a layer."""
@@ -38,7 +38,7 @@ class Numerics:
     """`spec.optimizer.type`."""
 
     option: str = ""
-    """What `spec.trainer` has besides: `lora` or `ema`; empty: neither."""
+    """What `spec.trainer` has besides: `lora`, `ema` or parameters in bfloat16; empty: none of these."""
 
     data: str = "text"
     """What it is trained on: `job.DATA`."""
@@ -81,6 +81,8 @@ class Case:
         return f"{self.numerics}-{self.layout}-{self.scenario}"
 
 
+BFLOAT16_PARAMETERS = "bfloat16-parameters"
+
 DTYPES, TENSORS = ("float32", "bfloat16"), (1, 2)
 
 FIRST_NUMERICS = tuple(Numerics(dtype, tensor) for dtype in DTYPES for tensor in TENSORS)
@@ -95,6 +97,7 @@ OTHERS = (
     ("gpt2", "muon"),
     ("llama", "adamw", "lora"),
     ("gpt2", "adamw", "ema"),
+    ("gpt2", "adamw", BFLOAT16_PARAMETERS),
     ("gpt2", "adamw", "", "documents"),
     ("llama", "adamw", "", "mixture"),
     ("gpt2", "adamw", "", "window"),

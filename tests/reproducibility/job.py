@@ -5,7 +5,7 @@ from typing import Any
 
 from lateen_api.spec import LMTrainingJob
 
-from reproducibility.cases import Layout, Numerics
+from reproducibility.cases import BFLOAT16_PARAMETERS, Layout, Numerics
 
 STEPS = 12
 STEPS_PER_SAVE = 3
@@ -75,7 +75,7 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
         run: folder of the run; its checkpoints go below it.
         cache: folder of the tokens, for all runs.
     """
-    mp = "f32" if numerics.dtype == "float32" else f"p=f32,c={numerics.dtype}"
+    parameters = "bfloat16" if numerics.option == BFLOAT16_PARAMETERS else "float32"
     body: dict[str, Any] = {
         "apiVersion": "lateen.dev/v1alpha1",
         "kind": "LMTrainingJob",
@@ -85,7 +85,8 @@ def make_job(numerics: Numerics, layout: Layout, run: Path, cache: Path) -> LMTr
             "data": {"tokenizer": "bytes", "cacheDir": str(cache), **DATA[numerics.data]},
             "optimizer": {"weightDecay": 0.1, "maxGradNorm": 0.5, "warmup": 3, **OPTIMIZERS[numerics.optimizer]},
             "trainer": {
-                "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES, "mp": mp,
+                "numTrainSteps": STEPS, "trainBatchSize": 2 * LANES, "lanes": LANES,
+                "mp": f"p={parameters},c={numerics.dtype}",
                 "modelAxisSize": numerics.tensor, "stepsPerEval": 1000, "maxEvalBatches": 1,
                 **OPTIONS.get(numerics.option, {}),
             },

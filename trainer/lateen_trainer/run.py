@@ -56,6 +56,7 @@ class Run:
             curvature=CURVATURE.get(spec.optimizer.type),
             curvature_key=jax.random.fold_in(jax.random.key(spec.trainer.seed), 2),
             ema_decay=None if spec.trainer.ema is None else spec.trainer.ema.decay,
+            param_dtype=jnp.dtype(plan.param_dtype),
         )
         return Run(spec, plan, config, settings)
 
@@ -76,16 +77,19 @@ class Run:
 
     def init_state(self) -> TrainState:
         """A new state on the mesh."""
-        return init_state(self.make_model, self.settings.optimizer, self.settings.rules, has_ema=self.has_ema)
+        return init_state(self.make_model, self.settings.optimizer, self.settings.rules, **self._state_options)
 
     def state_shapes(self) -> TrainState:
         """Shapes and shardings of the state, without computing anything."""
-        return state_shapes(self.make_model, self.settings.optimizer, self.settings.rules, has_ema=self.has_ema)
+        return state_shapes(self.make_model, self.settings.optimizer, self.settings.rules, **self._state_options)
+
+    def state_of(self, base: LanguageModel) -> TrainState:
+        """A new state that begins with the parameters of `base`, to be traced by jit."""
+        return TrainState.init(lambda: self.adapted(base), self.settings.optimizer, **self._state_options)
 
     @property
-    def has_ema(self) -> bool:
-        """Is there a running mean of the weights?"""
-        return self.settings.ema_decay is not None
+    def _state_options(self) -> dict[str, Any]:
+        return {"has_ema": self.settings.ema_decay is not None, "param_dtype": self.settings.param_dtype}
 
     def evaluated(self, state: TrainState) -> Any:
         """The model to evaluate, sample from and export: the averaged weights, where the job has and uses them."""

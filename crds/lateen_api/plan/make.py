@@ -28,11 +28,15 @@ from lateen_api.plan.schedule import check_schedule, decay_steps, evaluation_cou
 from lateen_api.plan.transformer import parameter_count, training_flops_per_token
 from lateen_api.plan.units import bytes_
 from lateen_api.plan.vocabulary import ASSUMED_VOCAB_SIZE, known_vocab_size, padded_vocab_size
+from lateen_api.precision import Precision
 from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.unavailable import check_available
 
 TIGHT_MEMORY = 0.9
 """Estimate, in parts of a device's memory, from which there is a warning."""
+
+_SMALLEST_CHANGE = {"bfloat16": 256, "float16": 2048}
+"""Numbers of 8 and 11 significant bits: about the smallest part of a number by which the next one differs."""
 
 T = TypeVar("T")
 
@@ -126,7 +130,7 @@ def make_plan(
         optimizer=_planned_parameters(spec, vocab_size),
         evaluations=evaluation_count(spec),
         sources=planned_sources(spec),
-        warnings=[*warnings, *_warnings(spec, fleet, layout, precision.compute, planner.cpu_threads())],
+        warnings=[*warnings, *_warnings(spec, fleet, layout, precision, planner.cpu_threads())],
     )
 
 
@@ -175,7 +179,7 @@ def _vocabulary(spec: JobSpec, given: int | None) -> tuple[int, list[str], list[
     return ASSUMED_VOCAB_SIZE, [warning], []
 
 
-def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, cpu_threads: int | None) -> list[str]:
+def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, precision: Precision, cpu_threads: int | None) -> list[str]:
     warnings = exposed_secrets(spec)
     if spec.trainer.lora is not None and spec.trainer.initialize_from is None:
         warnings.append(
@@ -199,12 +203,18 @@ def _warnings(spec: JobSpec, fleet: Fleet, layout: Layout, compute_dtype: str, c
             "Equal bits on other numbers of hosts are not proven yet with spec.trainer.modelAxisSize above 2: "
             "expect them on the same number of hosts only."
         )
-    if layout.lanes is not None and compute_dtype == "float16":
+    if layout.lanes is not None and precision.compute == "float16":
         warnings.append(
             "Equal bits on other numbers of hosts are not proven yet in float16: expect them on the same number of "
             "hosts only. They are in spec.trainer.mp f32 and p=f32,c=bfloat16."
         )
-    if compute_dtype == "float16":
+    if precision.params != "float32":
+        warnings.append(
+            f"spec.trainer.mp keeps parameters in {precision.params}: changes below about 1/"
+            f"{_SMALLEST_CHANGE[precision.params]:,} of a weight are rounded away. p=f32,c={precision.compute} keeps "
+            "them in float32."
+        )
+    if precision.compute == "float16":
         warnings.append("spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer.")
     ranged = fleet.fewest != fleet.most
     if ranged and not fleet.fewest <= fleet.hosts <= fleet.most:

@@ -77,7 +77,7 @@ class MemoryModel:
         """Memory of a device that works on `microbatch` sequences at once, in elastic mode if there are lanes."""
         part, trained = self._parameters_of_a_part()
         parameters = part * BYTES[self.precision.params]
-        optimizer = self._optimizer_state() * BYTES[self.precision.params]
+        optimizer = self._optimizer_state() * _FLOAT32
         if lanes is None:
             sums = 1 if microbatch * self.mesh.data < self.batch_size else 0
         else:

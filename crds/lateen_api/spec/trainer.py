@@ -55,7 +55,8 @@ class TrainerSpec(Section):
     """The same in evaluation. -1: as in training."""
 
     mp: str = "f32"
-    """Mixed precision in jmp's notation: `f32`, or `p=f32,c=bfloat16` (p parameters, c computation)."""
+    """Mixed precision in jmp's notation: `f32`, or `p=f32,c=bfloat16` (p parameters, c computation). Gradients, their
+    sums and what the optimizer keeps are float32 in any case."""
 
     model_axis_size: int = Field(default=1, ge=1)
     """Devices over which each layer is split (tensor parallelism)."""

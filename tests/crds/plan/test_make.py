@@ -171,9 +171,20 @@ def test_lanes_in_fast_mode_get_a_warning():
 
 
 def test_float16_gets_a_warning():
-    assert make_plan(nano("trainer.mp=f16")).warnings[1:] == [
+    assert make_plan(nano("trainer.mp=p=f32,c=f16")).warnings[1:] == [
         "spec.trainer.mp computes in float16 without scaling the loss: bfloat16 is safer."
     ]
+
+
+def test_parameters_of_fewer_bits_get_a_warning_and_leave_the_optimizer_state_in_float32():
+    full, narrow = (make_plan(nano(f"trainer.mp=p={kind},c=bfloat16")) for kind in ("f32", "bfloat16"))
+
+    assert narrow.warnings == [
+        *full.warnings,
+        "spec.trainer.mp keeps parameters in bfloat16: changes below about 1/256 of a weight are rounded away. "
+        "p=f32,c=bfloat16 keeps them in float32.",
+    ]
+    assert (narrow.memory.parameters, narrow.memory.optimizer) == (full.memory.parameters // 2, full.memory.optimizer)
 
 
 def test_job_with_defaults_of_two_hosts_more_than_the_spec_has_no_warning():

@@ -88,7 +88,7 @@ def test_only_the_weights_are_taken_whatever_the_rest_is(other, checkpoints):
         assert (array.shape, array.dtype, array.sharding) == (shape.shape, shape.dtype, shape.sharding)
     for name, expected in drawn().items():
         np.testing.assert_array_equal(values(state.model)[name], expected + 20, err_msg=name)
-    if run.has_ema:
+    if run.settings.ema_decay is not None:
         jax.tree.map(np.testing.assert_array_equal, state.ema, state.model)
 
 

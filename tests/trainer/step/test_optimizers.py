@@ -26,7 +26,7 @@ from lateen_trainer.mesh import ShardingRules, make_mesh
 from lateen_trainer.models.gpt2 import Gpt2, Gpt2Config
 from lateen_trainer.optim import learning_rate_schedule, make_optimizer
 from lateen_trainer.step.placement import BatchPlacement
-from lateen_trainer.step.state import init_state
+from lateen_trainer.step.state import FLOAT32, init_state
 from lateen_trainer.step.train_step import StepSettings, make_train_step
 
 CONFIG = Gpt2Config(Gpt2Spec(seq_len=24, hidden_dim=48, num_layers=3, num_heads=4, resid_pdrop=0.1), vocab_size=97)
@@ -56,7 +56,15 @@ def make_gpt2() -> Gpt2:
     return Gpt2.init(CONFIG, key=jax.random.key(0))
 
 
-def train(kind: str, data: int, model: int = 1, dtype: str = "float32", *, gather_once: bool = True) -> Trained:
+def train(
+    kind: str,
+    data: int,
+    model: int = 1,
+    dtype: str = "float32",
+    *,
+    gather_once: bool = True,
+    param_dtype: jnp.dtype = FLOAT32,
+) -> Trained:
     rules = ShardingRules(make_mesh(data, model, jax.devices()[: data * model]), most_data=LANES // 2)
     optimizer = make_optimizer(SPECS[kind], 10, rules)
     settings = StepSettings(
@@ -70,8 +78,9 @@ def train(kind: str, data: int, model: int = 1, dtype: str = "float32", *, gathe
         curvature=ESTIMATORS.get(kind),  # pyright: ignore[reportArgumentType]
         curvature_key=jax.random.key(8),
         ema_decay=0.9,
+        param_dtype=param_dtype,
     )
-    state = init_state(make_gpt2, optimizer, rules, has_ema=True)
+    state = init_state(make_gpt2, optimizer, rules, has_ema=True, param_dtype=param_dtype)
     step, placement = make_train_step(settings), BatchPlacement(rules, BATCH, LANES // data)
     tokens = np.random.default_rng(0).integers(0, 97, (BATCH, 25), dtype=np.int32)
     losses = []
@@ -108,3 +117,13 @@ def test_layers_that_are_gathered_one_by_one_or_split_in_two_give_the_same_bits_
     """Those whose update is no matter of one number at a time."""
     assert train(kind, 1, gather_once=False) == train(kind, 4, gather_once=False)
     assert train(kind, 1, model=2) == train(kind, 4, model=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parameters_in_bfloat16_have_the_same_bits_at_every_width_too(dtype):
+    first, *others = (train("adamw", width, dtype=dtype, param_dtype=jnp.dtype("bfloat16")) for width in (1, 2, 8))
+
+    assert others == [first] * len(others)
+    assert first.losses[-1] < first.losses[0]

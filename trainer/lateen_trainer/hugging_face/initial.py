@@ -73,11 +73,8 @@ def read_initial(kind: str, url: str, leaves: list[Leaf], vocab_size: int) -> tu
 def _state_of(run: Run, model: Any) -> TrainState:
     """The state of a model that is there already, which becomes part of it."""
 
-    def init(model: Any) -> TrainState:
-        return TrainState.init(lambda: run.adapted(model), run.settings.optimizer, has_ema=run.has_ema)
-
-    shardings = run.settings.rules.shardings(jax.eval_shape(init, model))
-    return jax.jit(init, out_shardings=shardings, donate_argnums=0)(model)
+    shardings = run.settings.rules.shardings(jax.eval_shape(run.state_of, model))
+    return jax.jit(run.state_of, out_shardings=shardings, donate_argnums=0)(model)
 
 
 def _read_checkpoint(

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.models.layers import cast
 from lateen_trainer.models.lora import split_trained
+
+FLOAT32 = jnp.dtype("float32")
 
 MakeModel = Callable[[], Any]
 """Makes a new LanguageModel."""
@@ -22,17 +25,23 @@ class TrainState(eqx.Module):
     """All that a step reads and writes, and so all that a checkpoint holds."""
 
     step: jax.Array  # [] int32: steps trained
-    model: Any  # a LanguageModel with parameters in float32
-    opt_state: optax.OptState
+    model: Any  # a LanguageModel with parameters in the type of `spec.trainer.mp`
+    opt_state: optax.OptState  # in float32
     ema: Any = None
-    """The running mean of the weights that are trained, like these; None: there is none."""
+    """The running mean of the weights that are trained, in float32; None: there is none."""
 
     @staticmethod
-    def init(make_model: MakeModel, optimizer: optax.GradientTransformation, *, has_ema: bool = False) -> "TrainState":
+    def init(
+        make_model: MakeModel,
+        optimizer: optax.GradientTransformation,
+        *,
+        has_ema: bool = False,
+        param_dtype: jnp.dtype = FLOAT32,
+    ) -> "TrainState":
         model: Any = make_model()
         trained, _ = split_trained(model)
         ema = jax.tree.map(jnp.copy, trained) if has_ema else None
-        return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(trained), ema)
+        return TrainState(jnp.zeros((), jnp.int32), cast(model, param_dtype), optimizer.init(trained), ema)
 
 
 def state_shapes(
@@ -41,9 +50,10 @@ def state_shapes(
     rules: ShardingRules,
     *,
     has_ema: bool = False,
+    param_dtype: jnp.dtype = FLOAT32,
 ) -> TrainState:
     """Shapes and shardings of the state as ShapeDtypeStructs, without computing anything."""
-    shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer, has_ema=has_ema))
+    shapes = jax.eval_shape(lambda: TrainState.init(make_model, optimizer, has_ema=has_ema, param_dtype=param_dtype))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -57,11 +67,12 @@ def init_state(
     rules: ShardingRules,
     *,
     has_ema: bool = False,
+    param_dtype: jnp.dtype = FLOAT32,
 ) -> TrainState:
     """A new state, every device computing only its own shards. Values do not depend on the mesh."""
 
     def init() -> TrainState:
-        return TrainState.init(make_model, optimizer, has_ema=has_ema)
+        return TrainState.init(make_model, optimizer, has_ema=has_ema, param_dtype=param_dtype)
 
     shardings = rules.shardings(jax.eval_shape(init))
     return jax.jit(init, out_shardings=shardings, compiler_options=_FOR_RUNNING_ONCE)()

@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from lateen_trainer.data.batch import Batch
 from lateen_trainer.mesh import ShardingRules
+from lateen_trainer.models.layers import cast
 from lateen_trainer.models.lora import join_frozen, split_trained
 from lateen_trainer.rounding import prevent_fma
 from lateen_trainer.step.curvature import gauss_newton_bartlett, hutchinson
@@ -20,7 +21,7 @@ from lateen_trainer.step.elastic import lane_gradients, lane_losses, order_of_la
 from lateen_trainer.step.fsdp import Fsdp
 from lateen_trainer.step.gradients import batch_gradients, batch_loss
 from lateen_trainer.step.microbatch import count_targets
-from lateen_trainer.step.state import TrainState
+from lateen_trainer.step.state import FLOAT32, TrainState
 
 COUNTED_TOKENS = "counted_tokens"
 """The metric that says how many of a batch's tokens count, where not all do: `report.names` has all metrics."""
@@ -59,6 +60,9 @@ class StepSettings:
     ema_decay: float | None = None
     """Greatest decay of the running mean of the weights; None: there is none."""
 
+    param_dtype: jnp.dtype = FLOAT32
+    """Type that parameters are kept in between steps. A step changes them in float32, and rounds what it has."""
+
     def fsdp(self) -> Fsdp:
         """Gathers parameters and reduces gradients in the order of the mode."""
         order = order_of_lanes(gather_once=self.gather_once) if self.elastic else None
@@ -94,7 +98,8 @@ def make_train_step(settings: StepSettings):
 
     def train_step(state: TrainState, batch: Batch):
         key = None if settings.dropout_key is None else jax.random.fold_in(settings.dropout_key, state.step)
-        before, frozen = split_trained(state.model)
+        kept, frozen = split_trained(state.model)
+        before = cast(kept, FLOAT32)
         loss, gradients, grad_norm = sum_gradients(before, batch, key=key, frozen=frozen)
         # First of all, so that the optimizer's operations are not parted by a change of layout.
         gradients = jax.lax.with_sharding_constraint(gradients, settings.rules.shardings(gradients))
@@ -103,9 +108,9 @@ def make_train_step(settings: StepSettings):
             state.opt_state,
             before,
             grad_norm=grad_norm,
-            curvature=lambda: curvature(settings, sum_gradients, state, batch),
+            curvature=lambda: curvature(settings, sum_gradients, before, frozen, state.step, batch),
         )
-        after = optax.apply_updates(before, updates)
+        after = cast(optax.apply_updates(before, updates), settings.param_dtype)
         metrics = {
             "loss": loss,
             "grad_norm": grad_norm,
@@ -113,7 +118,7 @@ def make_train_step(settings: StepSettings):
         }
         if batch.is_partial:
             metrics[COUNTED_TOKENS] = jnp.float32(count_targets(batch))
-        ema = averaged(settings, state, after)
+        ema = averaged(settings, state, cast(after, FLOAT32))
         trained = TrainState(state.step + 1, join_frozen(after, frozen), opt_state, ema)
         if settings.skip_not_finite:
             finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -124,11 +129,12 @@ def make_train_step(settings: StepSettings):
     return jax.jit(train_step, donate_argnums=0, compiler_options=settings.compiler_options())
 
 
-def curvature(settings: StepSettings, sum_gradients: Callable[..., tuple], state: TrainState, batch: Batch):
+def curvature(
+    settings: StepSettings, sum_gradients: Callable[..., tuple], trained, frozen, step: jax.Array, batch: Batch
+):
     """An estimate of the Hessian's diagonal, divided like the parameters that are trained: `step.curvature`."""
     assert settings.curvature_key is not None, "an estimate of the curvature draws at random"
-    key = jax.random.fold_in(settings.curvature_key, state.step)
-    trained, frozen = split_trained(state.model)
+    key = jax.random.fold_in(settings.curvature_key, step)
     if settings.curvature == "gauss-newton-bartlett":
         estimate = gauss_newton_bartlett(partial(sum_gradients, frozen=frozen), trained, batch, key=key)
     else:
