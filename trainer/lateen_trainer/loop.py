@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-from lateen_api.hugging_face.checkpoint import ABOUT
 from lateen_api.progress import Phase
-from lateen_api.spec.section import duration_seconds
 
-from lateen_trainer.checkpoint.checkpoints import Checkpoints, SaveFigures
-from lateen_trainer.checkpoint.made_by import made_by
-from lateen_trainer.checkpoint.restore import OPTIMIZER_TYPE
-from lateen_trainer.checkpoint.retention import SavePolicy, is_permanent
-from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.loader import POLL_SECONDS, Loader
@@ -25,12 +18,12 @@ from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import SequenceSource
 from lateen_trainer.data.skips import Skips
 from lateen_trainer.errors import NotFiniteError
-from lateen_trainer.hugging_face.about import AboutRun
 from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
 from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.run import Run
+from lateen_trainer.saving import Saving
 from lateen_trainer.step.placement import BatchPlacement
 from lateen_trainer.step.state import TrainState
 from lateen_trainer.step.train_step import make_train_step
@@ -50,7 +43,6 @@ class Loop:
     the step that was handed to the device in the meantime has been trained in its place already, on the right batch.
 
     Args:
-        origin: what determines the order of the data; kept with every checkpoint.
         first: whether this is process 0, whose clock says when a checkpoint is due.
         sequences: of the training data.
         validation: sets to evaluate on, by name; empty: there is no evaluation.
@@ -58,7 +50,6 @@ class Loop:
         supply: completes the training data while training goes on; None: they are whole.
         least: of a number of each process, the least of all; all of them call it.
         last_loss: training loss of the last step before this loop, in nats per token; None: not known.
-        about: the run, as checkpoints keep it.
         exports: of the model, between steps; the last one is the caller's.
     """
 
@@ -67,29 +58,23 @@ class Loop:
         run: Run,
         life: Lifecycle,
         report: Reporter,
-        checkpoints: Checkpoints,
+        saving: Saving,
         sequences: RunSequences,
         validation: Mapping[str, SequenceSource],
-        origin: Mapping[str, str | int],
         *,
         first: bool,
         skips: Skips,
         supply: BackgroundBuilder | None = None,
         least: Callable[[int], int] = lambda number: number,
         last_loss: float | None = None,
-        about: AboutRun,
         exports: Exports,
     ):
         trainer, plan, rules = run.spec.trainer, run.plan, run.settings.rules
-        self._life, self._report, self._checkpoints, self._first = life, report, checkpoints, first
-        self._origin, self._about, self._exports = origin, about, exports
-        self._optimizer_type = run.spec.optimizer.type
+        self._life, self._report, self._saving, self._exports = life, report, saving, exports
+        self._first = first
         self._steps, self._steps_per_eval = trainer.num_train_steps, trainer.steps_per_eval
         self._train_step = make_train_step(run.settings)
         self._votes = Votes(rules)
-        self._policy = SavePolicy(
-            duration_seconds(run.spec.checkpoint.save_interval), tuple(run.spec.checkpoint.keep), time.time()
-        )
         self._make_loader = functools.partial(
             Loader,
             sequences,
@@ -98,15 +83,12 @@ class Loop:
         self._supply, self._least = supply, least
         self._recovery = run.spec.recovery
         self._evaluated = run.evaluated
-        self._made_by = made_by(plan)
         self._trained = 0
         self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
         self._evaluation = Evaluation(run, validation) if validation else None
         self._unread: _Unread | None = None
         self._read_at = time.perf_counter()
-        self._saved_step: int | None = None
-        self._reported_save: SaveFigures | None = None
         self._take_up(skips)
         self.last_loss = last_loss
         """Training loss of the last step that was read: nats per token."""
@@ -122,8 +104,7 @@ class Loop:
         """Leaves the batch of a step (from 1 on) out from now on; whoever goes on with this run does so too."""
         log.warning("%s: batch %d is left out", reason, self._skips.batch_of(step - 1))
         skips = self._skips.with_step(step - 1, reason)
-        # Before a checkpoint knows of it: none that was trained without a batch may be gone on from with it.
-        self._checkpoints.note_skipped(skips.reasons, self._origin)
+        self._saving.note_skipped(skips)
         self._take_up(skips)
 
     def _take_up(self, skips: Skips) -> None:
@@ -142,8 +123,8 @@ class Loop:
             NotFiniteError: a loss was NaN or infinite, and `recovery.onNaN` does not skip it (any more).
             NotSavedError: the last checkpoint could not be written.
         """
-        self._trained, self._saved_step = start, start if start > 0 else None
-        self._unread = None
+        self._trained, self._unread = start, None
+        self._saving.start_at(start)
         # Whoever saved this state was stopped before the evaluation of it, or may have been.
         stopped = start > 0 and self._is_evaluation_due and not self._evaluate(state)
         self._report.phase(Phase.COMPILING)
@@ -152,7 +133,7 @@ class Loop:
         while self._trained < self._steps and not stopped:
             state, stopped = self._run_in_order(state, compiled=compiled)
             compiled = True
-        self._save_for_good(state)
+        self._saving.save_for_good(self._trained, state, self._skips, self.last_loss)
         if self._trained < self._steps:
             return state, True
         return state, not self._evaluate(state)
@@ -184,11 +165,11 @@ class Loop:
                     self._life.begun()
                     noted[names.COMPILE_SECONDS] = time.perf_counter() - began
                     self._read_at = time.perf_counter()
-                vote = self._votes.cast(self._first and self._policy.due(self._trained + 1, time.time()))
+                vote = self._votes.cast(self._first and self._saving.is_due(self._trained + 1))
                 save_wanted = self._read() or save_wanted
                 self._unread = _Unread(metrics, vote, noted)
                 self._trained += 1
-                save_wanted = save_wanted or is_permanent(self._trained, self._policy.keep)
+                save_wanted = save_wanted or self._saving.is_permanent(self._trained)
                 eval_wanted = self._is_evaluation_due
                 export_wanted = self._exports.is_due(self._trained) and self._trained < self._steps
                 if save_wanted or eval_wanted or export_wanted:
@@ -236,7 +217,7 @@ class Loop:
         Returns:
             Whether a checkpoint is due, by process 0's clock.
         """
-        self._look_for_commit()
+        self._saving.report(self._trained)
         if self._unread is None:
             return False
         unread, self._unread = self._unread, None
@@ -258,7 +239,7 @@ class Loop:
         step = self._trained
         seen = f"the loss of step {step} is {numbers[names.LOSS]}, the norm of its gradient {numbers[names.GRAD_NORM]}"
         # What is being saved is from before it, and to be gone back to.
-        self._wait_for_save()
+        self._saving.wait(step)
         if self._recovery.on_nan == "skip" and self._skipped_in_a_row < self._recovery.max_failures:
             self._skipped_in_a_row += 1
             self._trained = step - 1
@@ -270,7 +251,7 @@ class Loop:
         tried = ""
         if self._skipped_in_a_row > 0:
             tried = f" on {self._skipped_in_a_row + 1} batches in a row (spec.recovery.maxFailures)"
-        last = self._checkpoints.last_committed_url
+        last = self._saving.last_committed_url
         raise NotFiniteError(
             f"{seen[0].upper()}{seen[1:]}: expected finite numbers, which did not come{tried}. Lower "
             "spec.optimizer.learningRate, lengthen spec.optimizer.warmup or use float32 (spec.trainer.mp). "
@@ -313,58 +294,9 @@ class Loop:
         self._read_at = time.perf_counter()
 
     def _save(self, state: TrainState) -> None:
-        """Begins a checkpoint; one that failed is reported, and training goes on."""
-        began = time.perf_counter()
-        self._report.phase(Phase.SAVING)
-        try:
-            self._checkpoints.save(self._trained, state, self._metadata())
-            self._saved_step = self._trained
-        except NotSavedError as error:
-            log.error("%s Training goes on; the next checkpoint is tried when it is due.", error)
-        self._policy = self._policy.saved(time.time())
-        self._report.noted(self._trained, {names.CHECKPOINT_BLOCKED_SECONDS: time.perf_counter() - began})
+        self._saving.save(self._trained, state, self._skips, self.last_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
-
-    def _save_for_good(self, state: TrainState) -> None:
-        """Sees to it that the state is committed before the run ends."""
-        self._report.phase(Phase.SAVING)
-        self._wait_for_save()
-        if self._saved_step != self._trained:
-            self._checkpoints.save(self._trained, state, self._metadata(), block=True)
-            self._saved_step = self._trained
-            self._look_for_commit()
-
-    def _wait_for_save(self) -> None:
-        try:
-            self._checkpoints.wait()
-        except NotSavedError as error:
-            log.error("%s", error)
-            self._saved_step = None
-        self._look_for_commit()
-
-    def _metadata(self) -> dict[str, Any]:
-        """What a checkpoint of now keeps besides the state."""
-        past = self._skips.before(self._trained)
-        skipped = {str(batch): reason for batch, reason in past.reasons.items()}
-        return {
-            **self._origin,
-            OPTIMIZER_TYPE: self._optimizer_type,
-            "skipped": skipped,
-            "trainLoss": self.last_loss,
-            "madeBy": self._made_by,
-            ABOUT: self._about.to_json(),
-        }
-
-    def _look_for_commit(self) -> None:
-        url, step = self._checkpoints.last_committed_url, self._checkpoints.last_committed
-        if url is not None and step is not None:
-            self._report.committed(url, step)
-        save = self._checkpoints.last_save
-        if save is not None and save != self._reported_save:
-            self._reported_save = save
-            figures = {names.CHECKPOINT_SECONDS: save.seconds, names.CHECKPOINT_BYTES: save.nbytes}
-            self._report.noted(self._trained, figures)
 
 
 @dataclass(frozen=True)

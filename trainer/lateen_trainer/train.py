@@ -39,6 +39,7 @@ from lateen_trainer.report.reporter import Reporter
 from lateen_trainer.resume import known_skips, restore_or_init
 from lateen_trainer.rollback import Rollbacks
 from lateen_trainer.run import Run
+from lateen_trainer.saving import Saving
 from lateen_trainer.storage import check_writable
 
 log = logging.getLogger(__name__)
@@ -116,9 +117,10 @@ def _train_on(opened: _Opened, life: Lifecycle, peers: Peers, report: Reporter) 
 
     about = AboutRun.of(job, plan, tokenizer.eos_id).with_imported(imported)
     exports = Exports(spec.export, run_dir, about, made_by(plan), _together(peers, report))
+    saving = Saving(run, report, checkpoints, origin, about)
     loop = Loop(
-        run, life, report, checkpoints, sequences, validation, origin,
-        first=peers.first, skips=skips, supply=opened.supply, last_loss=last_loss, about=about, exports=exports,
+        run, life, report, saving, sequences, validation,
+        first=peers.first, skips=skips, supply=opened.supply, last_loss=last_loss, exports=exports,
         **({} if peers.process_count == 1 else {"least": _least}),
     )  # fmt: skip
     rollbacks = Rollbacks(
