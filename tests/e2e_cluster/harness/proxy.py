@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -30,6 +31,18 @@ EXPIRED = {
 _REASONS = {403: "Forbidden", 409: "Conflict", 429: "TooManyRequests", 500: "InternalError"}
 
 
+@dataclass(frozen=True)
+class Write:
+    """A write that the API server has carried out."""
+
+    method: str
+    path: str
+    """With its query."""
+
+    content_type: str
+    body: bytes
+
+
 class Proxy:
     """Forwards everything, in a thread of its own.
 
@@ -50,6 +63,9 @@ class Proxy:
         self._expired = asyncio.Event()
         self.writes: list[str] = []
         """Methods and paths of the writes, in order; events aside."""
+
+        self.recorded: list[Write] = []
+        """All writes, events too, in the order of their answers."""
 
         self.forbidden: list[str] = []
         """What the API server itself said of requests that its caller had no right to, in order."""
@@ -204,6 +220,10 @@ class Proxy:
             if answer.status == 403:
                 body = await answer.read()
                 self.forbidden.append(body.decode(errors="replace"))
+            if request.method in _WRITES and answer.status < 400:
+                self.recorded.append(
+                    Write(request.method, request.raw_path, headers.get("Content-Type", ""), await request.read())
+                )
             if _is_write(request) and answer.status < 400:
                 body = await answer.read()
                 self._count(f"{request.method} {request.path}")
