@@ -116,7 +116,7 @@ class Bench:
 
     def states(self) -> dict[str, int]:
         found = re.findall(r'lateen_operator_jobs\{state="([^"]+)"\} (\S+)', self.operator.metrics())
-        return {state: int(float(number)) for state, number in found}
+        return {state: int(float(number)) for state, number in found if float(number)}
 
 
 def wait(what: str, is_there: Callable[[], bool], every: float = 0.5) -> None:
