@@ -109,7 +109,7 @@ docs: $(VENV)/.test ## Build the documentation's site into build/site; fails on 
 bench-import: $(VENV)/.test ## Start from a Llama of 1.1 B parameters on 2 and 4 processes: bytes read and memory
 	$(BIN)/python tests/benchmarks/bench_import.py
 
-lock: $(VENV)/.test ## Resolve the dependencies anew and write them with their hashes
+lock: $(VENV)/.test ## Resolve the dependencies and write them with their hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra operator --extra trainer --extra test --extra bench --extra docs $(LOCK_FLAGS) -o $(LOCKS)/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer.txt

@@ -1,6 +1,6 @@
 """What a trainer process is told through its environment: the contract from operator to pod.
 
-Whoever starts a process (the operator's JobSet, the local backend) writes these variables, the trainer reads them.
+What starts a process (the operator's JobSet, the local backend) writes these variables, the trainer reads them.
 The process number is computed here, so that both places number processes alike: slice first, host second.
 """
 
@@ -11,7 +11,7 @@ from typing import overload
 PREFIX = "LATEEN_"
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Asks glibc for memory in huge pages, for trainers that compute on CPUs; whoever starts one may have set it otherwise.
+"""Asks glibc for memory in huge pages, for trainers that compute on CPUs; what starts one may have set it otherwise.
 
 A step takes gigabytes from the system and gives them back, and in pages of 4 KiB faulting them in is a tenth of its
 time (docs/performance.md). Nothing changes where Linux has transparent huge pages switched off.

@@ -83,7 +83,7 @@ class Start:
 
     number: int
     hosts: int | None = None
-    """Hosts of it; None: whoever asked knows."""
+    """Hosts of it; None: the caller knows."""
 
     avoid: tuple[str, ...] = ()
     """Nodes that it should not run on while others can take its pods."""

@@ -21,7 +21,7 @@ def with_lanes(job: LMTrainingJob, lanes: int | None) -> LMTrainingJob:
 
 
 def fitted(compute: ComputeSpec, plan: Plan) -> ComputeSpec:
-    """The machines as planned. Ranges are made to hold their number, so that whoever plans the job again is not
+    """The machines as planned. Ranges are made to hold their number, so that a later plan of the job is not
     refused."""
     unit, number = ("slices", plan.slices) if plan.accelerator_kind == "tpu" else ("hosts", plan.hosts)
     update: dict[str, Any] = {unit: number}

@@ -54,7 +54,7 @@ class ProcessExit:
     the pod's DisruptionTarget condition."""
 
     asked: bool = False
-    """The process had been asked to terminate by whoever runs the attempt before it ended."""
+    """The process had been asked to terminate by what runs the attempt before it ended."""
 
     node: str | None = None
     """Node that it ran on."""

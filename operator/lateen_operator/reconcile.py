@@ -1,6 +1,6 @@
 """What to do next with a job: a pure function from what is observed to one decision.
 
-Whoever runs the job (the operator in a cluster, `lateen run` on this machine) observes, asks here, applies the
+What runs the job (the operator in a cluster, `lateen run` on this machine) observes, asks here, applies the
 answer, and asks again. A decision names one thing to do, so the whole life of a job can be read off this file.
 """
 
@@ -138,7 +138,7 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
         return _at_the_end(seen, Finish(), now)
     if seen.refusal is not None:
         return Refuse(seen.refusal)
-    # A changed job gets its restarts anew, and may run again although it failed as it was before.
+    # A changed job gets all its restarts again, and may run again although it failed as it was before.
     is_counted = (
         last and last.digest == target.digest and last.verdict and last.verdict.failure_class is not FailureClass.DONE
     )

@@ -1,4 +1,4 @@
-"""What whoever installs the operator decides: flags of `lateen operator`, or LATEEN_OPERATOR_* variables."""
+"""What is decided where the operator is installed: flags of `lateen operator`, or LATEEN_OPERATOR_* variables."""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version

@@ -107,7 +107,7 @@ def compare(name: str, cases: list[Case], rounds: int, *, apart: bool) -> None:
     """Prints the times of two cases and their ratio, the first to the second.
 
     Args:
-        apart: only one of them is in memory at a time, made anew for each turn.
+        apart: only one of them is in memory at a time, made again for each turn.
     """
     first, second = _apart(cases, rounds) if apart else _together(cases, rounds)
     ratios = [ours / theirs for ours, theirs in zip(first, second, strict=True)]

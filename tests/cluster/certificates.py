@@ -1,4 +1,4 @@
-"""A certificate authority and the key pairs that it signs, made anew for every cluster."""
+"""A certificate authority and the key pairs that it signs, made for each cluster."""
 
 import ipaddress
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 @contextmanager
 def own_namespace(cluster: Cluster) -> Iterator[str]:
-    """The same for whoever needs one for longer than a test."""
+    """The same for a test that needs one for longer than a test."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     try:

@@ -12,7 +12,7 @@ NAME = "lateen"
 """Of the cluster, as in kind.yaml."""
 CONFIGURATION = Path(__file__).with_name("kind.yaml")
 HOME = Path("/var/tmp/lateen-cluster")
-"""What kind.yaml mounts on the nodes lies below, and belongs to whoever started the cluster."""
+"""What kind.yaml mounts on the nodes lies below, and belongs to the user that started the cluster."""
 _RELEASES = "https://github.com/kubernetes-sigs"
 _CONTROL_PLANE = "control-plane"
 

@@ -26,7 +26,7 @@ class Part:
     folder: str
     programs: dict[str, str]
     optional: bool = False
-    """Not needed to start the cluster: built by whoever asks for it first."""
+    """Not needed to start the cluster: built when it is first asked for."""
 
     @property
     def module(self) -> Path:

@@ -97,7 +97,7 @@ def test_no_rights(cluster: Cluster, place: str, tmp_path: Path):
         "",
         f'You may not read the job nano in the namespace {place}: lmtrainingjobs.lateen.dev "nano" is forbidden: User '
         f'"system:serviceaccount:{place}:nobody" cannot get resource "lmtrainingjobs" in API group "lateen.dev" in the '
-        f'namespace "{place}". Ask whoever runs the cluster for the right to.\n',
+        f'namespace "{place}". Ask an administrator of the cluster for the right to.\n',
     )
 
 

@@ -127,7 +127,7 @@ def test_a_killed_node_and_its_return(train, cluster):
         training.wait_for_steps(1, attempt=len(training.ledger))
     finally:
         cluster.start_node(node)
-    # A kubelet that starts anew forgets what it does not know the use of.
+    # A kubelet that restarts forgets what it does not know the use of.
     cluster.set_capacity(node, SLOT, 1)
     training.wait_for_steps(attempt=4, seconds=180)
     check_cut_off(training, train, "NodeLost", "CapacityAway", "CapacityBack")

@@ -21,7 +21,7 @@ BINDINGS = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpo
 TOLD_WITHIN_SECONDS = 60.0
 GOES_ON_WITHIN_SECONDS = 20.0
 PODS_GO_ON_WITHIN_SECONDS = 120.0
-"""The Job controller's own back-off is up to a minute, and a quota's use is counted anew now and then."""
+"""The Job controller's own back-off is up to a minute, and a quota's use is counted again now and then."""
 
 
 def blocked(api: Api, namespace: str) -> tuple[str, str, str]:

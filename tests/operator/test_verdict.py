@@ -118,7 +118,7 @@ def test_of_two_bad_ends_in_one_second_the_one_that_was_lost_is_the_cause():
 
 
 def test_a_hang_of_several_processes_blames_nobody():
-    """Whoever notices it first may have waited for any of the others."""
+    """The process that notices it first may have waited for any of the others."""
     verdict = classify([end(1, 45, at=1.0, node="b"), lost(0, 1, "Process 1 left (hung).", at=1.1, node="a")])
     assert (verdict.failure_class, verdict.process, verdict.node) == (FailureClass.INFRASTRUCTURE, None, None)
     assert classify([end(0, 45, node="a")]).node == "a"

@@ -20,7 +20,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--only", default="", metavar="TEXT", help="Only cases with this in their name, float32-tp1-2x4 say.")
-@click.option("--again/--missing", default=True, help="All anew, or only those that have no result yet.")
+@click.option("--again/--missing", default=True, help="All again, or only those that have no result yet.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Folder for results.")
 def run(only: str, again: bool, work: Path) -> None:
     """Run cases. Exit code 1 if one is not equal."""

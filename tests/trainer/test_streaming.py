@@ -1,4 +1,4 @@
-"""Training that begins while the cache is built: the same losses to the bit as on a whole cache, whoever built it."""
+"""Training that begins while the cache is built: the same losses to the bit as on a whole cache, whatever built it."""
 
 import json
 import os

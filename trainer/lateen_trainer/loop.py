@@ -101,7 +101,7 @@ class Loop:
         return self._skips
 
     def leave_out(self, step: int, reason: str) -> None:
-        """Leaves the batch of a step (from 1 on) out from now on; whoever goes on with this run does so too."""
+        """Leaves the batch of a step (from 1 on) out from now on; later attempts of this run do so too."""
         log.warning("%s: batch %d is left out", reason, self._skips.batch_of(step - 1))
         skips = self._skips.with_step(step - 1, reason)
         self._saving.note_skipped(skips)
@@ -125,7 +125,7 @@ class Loop:
         """
         self._trained, self._unread = start, None
         self._saving.start_at(start)
-        # Whoever saved this state was stopped before the evaluation of it, or may have been.
+        # The attempt that saved this state was stopped before the evaluation of it, or may have been.
         stopped = start > 0 and self._is_evaluation_due and not self._evaluate(state)
         self._report.phase(Phase.COMPILING)
         self._read_at = time.perf_counter()

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Rollbacks:
     """Runs a loop, and rolls it back where the job asks for that.
 
-    A process that is killed in between loses nothing: before the batch is in the ledger, whoever goes on from the
-    checkpoint meets it again; afterwards, whoever does leaves it out.
+    A process that is killed in between loses nothing: before the batch is in the ledger, an attempt that goes on from
+    the checkpoint meets it again; afterwards, it leaves it out.
 
     Args:
         recovery: `maxFailures` bounds how often in a row training goes back to one checkpoint.

@@ -23,8 +23,8 @@ from lateen_trainer.errors import TrainerError, UserError
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _SCHEMES = ("file", "gs", "memory")
 _FIRST_TRIES = {"gcs_request_retries": {"max_retries": 4, "initial_delay": "500ms", "max_delay": "4s"}}
-"""Some seconds, where TensorStore would go on for a quarter of an hour. That suits a run that has begun, but whoever
-has no network or has mistyped the name of a bucket should hear of it at once."""
+"""Some seconds, where TensorStore would go on for a quarter of an hour. That suits a run that has begun, but who has no
+network, or has mistyped the name of a bucket, should hear of it at once."""
 RETRIES = {"gcs_request_retries": {"max_retries": 10, "initial_delay": "500ms", "max_delay": "16s"}}
 """For TensorStore's context of a run that has begun: an object store may be away for about a minute and a half."""
 

@@ -19,7 +19,7 @@ PAUSE = 0.5
 @functools.cache
 def check_bucket(bucket: str) -> None:
     """Returns if the object store answers and does not say that there is no such bucket. Whether one may read it is
-    left to whoever does: the request has no credentials.
+    left to the code that does: the request has no credentials.
 
     gcsfs goes on for half a minute where nothing answers. An emulator is asked where STORAGE_EMULATOR_HOST names one,
     as gcsfs does.

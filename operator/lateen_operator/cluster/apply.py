@@ -135,7 +135,7 @@ class Apply:
         except (NotFound, Conflict):
             if await is_there(self.client, JOB_SETS, key.namespace, current.name, current.uid):
                 raise
-            # Gone, and perhaps made anew by somebody: the watch tells.
+            # Gone, and perhaps created again: the watch reports it.
             self.store.drop(key, JOB_SETS, current)
             return
         self.store.put(JOB_SETS, answer)

@@ -139,7 +139,7 @@ class Accounting:
 
 
 def open_session(server: Server, metrics: Metrics, *around: ClientMiddlewareType) -> aiohttp.ClientSession:
-    """A session for requests to this server. Whoever opens it closes it.
+    """A session for requests to this server. The caller closes it.
 
     Args:
         server: to which the requests go.

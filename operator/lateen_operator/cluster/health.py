@@ -28,7 +28,7 @@ class Health:
     """Everything was listed once."""
 
     def problems(self) -> list[str]:
-        """Why the operator should be started anew; empty: it is well."""
+        """Why the operator should be restarted; empty: it is healthy."""
         found = [
             f"the watch of {path} has given no sign of life for {age:.0f} s (limit {STALE_SECONDS:.0f} s)"
             for path, age in self.watches.ages().items()

@@ -107,7 +107,7 @@ def pods_of(objects: JobObjects, attempt: Attempt, job_set: JobSetView | None) -
     """All pods of an attempt, those that are gone included, oldest first."""
     since = job_set.created_at if job_set else objects.job.created_at if objects.job else 0.0
     known: Iterable[PodView] = (*objects.gone.values(), *objects.pods.values())
-    # A job deleted and made anew has the names of the former one.
+    # A job deleted and made again has the names of the former one.
     of_attempt = [pod for pod in known if pod.attempt == attempt.number and pod.created_at >= since]
     return sorted(of_attempt, key=lambda pod: (pod.created_at, pod.version))
 

@@ -150,7 +150,7 @@ class PodView(View):
     def after(self, before: "PodView") -> "PodView":
         """This, knowing how the same pod was seen before.
 
-        Whoever shortens the grace of a deletion moves `deadline` to so long from now: nothing on the pod says any more
+        A client that shortens the grace of a deletion moves `deadline` to so long from now: nothing on the pod says
         when it was asked for first. A kubelet does that for every pod when it has ended, with a grace of 0.
         """
         if before.asked_at is None or self.deadline is None:

@@ -1,8 +1,8 @@
 """The queue that wakes jobs up: each key at most once in it, and at most one worker at a key.
 
 A key that is put while it waits is there once; one that is put while a worker has it comes again when the worker is
-done. A key put for later keeps the soonest of its times. Nothing about why it was woken is kept: whoever takes it
-looks at the whole job.
+done. A key put for later keeps the soonest of its times. Nothing about why it was woken is kept: a worker looks at
+the whole job.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class WorkQueue(Generic[Key]):
             self._news.set()
 
     async def get(self) -> Key:
-        """The next key; whoever takes it calls `done` or `put_backoff`."""
+        """The next key; the worker that takes it calls `done` or `put_backoff`."""
         while True:
             self._wake_due()
             if self._ready:

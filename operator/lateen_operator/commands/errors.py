@@ -55,9 +55,9 @@ def reason_of(error: Any) -> tuple[str, str]:
 def _refusal(error: Any, doing: str) -> str:
     reason, message = reason_of(error)
     if error.status == 401:
-        return "The API server does not accept your credentials. Log in to the cluster anew."
+        return "The API server does not accept your credentials. Log in to the cluster again."
     if error.status == 403:
-        return f"You may not {doing}: {message or error.reason}. Ask whoever runs the cluster for the right to."
+        return f"You may not {doing}: {message or error.reason}. Ask an administrator of the cluster for the right to."
     if error.status == 404 and not reason:
         return (
             "The cluster knows no LMTrainingJobs: its API server has not got the CustomResourceDefinition. Install it "

@@ -39,7 +39,7 @@ from lateen_operator.local.prepare import (
 )
 from lateen_operator.local.result import from_older, is_complete, make_result, write_result
 from lateen_operator.local.running import Launch
-from lateen_operator.local.supervisor import TRAINER, RunOutcome, Supervisor
+from lateen_operator.local.supervisor import TRAINER, RunResult, Supervisor
 from lateen_operator.local.terminal import TerminalDisplay
 from lateen_operator.local.view import Display
 
@@ -177,35 +177,35 @@ def _train(
         display=consoles.display(),
         earlier=ledger.read(folder),
     )
-    outcome = supervisor.run()
-    result = make_result(job, folder, outcome)
+    run_result = supervisor.run()
+    result = make_result(job, folder, run_result)
     try:
         write_result(job, folder, result)
     except OSError as error:
         # What was found out is told all the same.
-        _print_outcome(options, consoles, job, folder, outcome, result)
+        _print_result(options, consoles, job, folder, run_result, result)
         consoles.error(_told(error))
-        return outcome.exit_code or os_errors.exit_code(error)
-    _print_outcome(options, consoles, job, folder, outcome, result)
-    return outcome.exit_code
+        return run_result.exit_code or os_errors.exit_code(error)
+    _print_result(options, consoles, job, folder, run_result, result)
+    return run_result.exit_code
 
 
-def _print_outcome(
+def _print_result(
     options: Options,
     consoles: Consoles,
     job: LMTrainingJob,
     folder: RunFolder,
-    outcome: RunOutcome,
+    run_result: RunResult,
     result: dict[str, Any],
 ) -> None:
     try:
-        match outcome.decision:
+        match run_result.decision:
             case Finish():
                 report.print_complete(consoles.out, result, job, folder)
             case Fail() as given_up:
-                report.print_failed(consoles.err, given_up, outcome.attempts, folder, options.again())
+                report.print_failed(consoles.err, given_up, run_result.attempts, folder, options.again())
             case _:
-                for line in report.stopped_text(outcome.attempts, options.again()).splitlines():
+                for line in report.stopped_text(run_result.attempts, options.again()).splitlines():
                     consoles.out.print(Text(line), soft_wrap=True)
         sys.stdout.flush()
     except OSError:
@@ -224,7 +224,7 @@ def _say_complete(folder: RunFolder, consoles: Consoles) -> int:
         Text(
             f"{result.get('name')} is complete already: {wording.count(result.get('step', 0), 'step')}, validation "
             f"loss {wording.loss(result.get('validationLoss'))}; see {wording.shown(folder.result)}\n"
-            "to train it anew: --fresh"
+            "to train it again: --fresh"
         )
     )
     return ExitCode.DONE

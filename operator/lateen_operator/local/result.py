@@ -11,16 +11,16 @@ from lateen_operator.local.folder import RunFolder, read_json, write_json, write
 from lateen_operator.local.ledger import entries
 from lateen_operator.local.loss_chart import loss_chart
 from lateen_operator.local.losses import Points, read_metrics
-from lateen_operator.local.supervisor import RunOutcome
+from lateen_operator.local.supervisor import RunResult
 
 COMPLETE, STOPPED, FAILED = "Complete", "Stopped", "Failed"
 
 
-def make_result(job: LMTrainingJob, folder: RunFolder, outcome: RunOutcome) -> dict[str, Any]:
+def make_result(job: LMTrainingJob, folder: RunFolder, run_result: RunResult) -> dict[str, Any]:
     """How the run came out, as `result.json` holds it."""
     training, validation = (curve.points() for curve in read_metrics(folder.metrics))
-    summary = read_json(folder.summary) if isinstance(outcome.decision, Finish) else None
-    return _result(job, outcome, summary or {}, training, validation)
+    summary = read_json(folder.summary) if isinstance(run_result.decision, Finish) else None
+    return _result(job, run_result, summary or {}, training, validation)
 
 
 def write_result(job: LMTrainingJob, folder: RunFolder, result: dict[str, Any]) -> None:
@@ -51,9 +51,9 @@ def from_older(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _result(
-    job: LMTrainingJob, outcome: RunOutcome, summary: dict[str, Any], training: Points, validation: Points
+    job: LMTrainingJob, run_result: RunResult, summary: dict[str, Any], training: Points, validation: Points
 ) -> dict[str, Any]:
-    attempts, decision = outcome.attempts, outcome.decision
+    attempts, decision = run_result.attempts, run_result.decision
     last = attempts[-1] if attempts else None
     step = summary.get("step", (last.step if last else None) or 0)
     failure = decision.verdict if isinstance(decision, Fail) else None
@@ -61,7 +61,7 @@ def _result(
     return {
         "name": job.metadata.name,
         "state": COMPLETE if isinstance(decision, Finish) else FAILED if isinstance(decision, Fail) else STOPPED,
-        "exitCode": outcome.exit_code,
+        "exitCode": run_result.exit_code,
         "failureClass": failure and failure.failure_class.value,
         "reason": failure and failure.reason,
         "message": failure and failure.message,

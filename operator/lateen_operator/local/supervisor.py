@@ -27,7 +27,7 @@ LOOK_AGAIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class RunOutcome:
+class RunResult:
     """How `lateen run` ended."""
 
     attempts: tuple[Attempt, ...]
@@ -58,7 +58,7 @@ class Supervisor:
         launch: how processes are started.
         recovery: budgets and time limits.
         display: gets views and messages.
-        earlier: attempts of earlier invocations: numbers go on from there. Budgets are drawn anew, since
+        earlier: attempts of earlier invocations: numbers go on from there. They are not counted in the budgets, since
             somebody looked at the job in between.
         timeouts: bounds for processes that should leave.
     """
@@ -87,7 +87,7 @@ class Supervisor:
         self._began = self._clock()
         self._losses: LossCurve | None = None
 
-    def run(self) -> RunOutcome:
+    def run(self) -> RunResult:
         """Until the job is complete, failed or stopped. No process is left behind, whatever is raised."""
         with Interrupts() as interrupts:
             try:
@@ -98,13 +98,13 @@ class Supervisor:
                     self._running.close()
                 self._display.close()
 
-    def _loop(self, interrupts: Interrupts) -> RunOutcome:
+    def _loop(self, interrupts: Interrupts) -> RunResult:
         heard = 0
         while True:
             seen = self._observe(len(interrupts.requests))
             decision = reconcile(seen, self._clock(), timeouts=self._timeouts, first=len(self._earlier) + 1)
             if isinstance(decision, Finish | Fail | Suspend):
-                return RunOutcome(self._ledger, decision, tuple(interrupts.requests))
+                return RunResult(self._ledger, decision, tuple(interrupts.requests))
             if len(interrupts.requests) > heard:
                 heard = len(interrupts.requests)
                 self._display.say(stopping(heard, self._recovery.grace_seconds))

@@ -33,7 +33,7 @@ def capacity_probe(attempt: NewAttempt, index: int) -> dict[str, Any]:
     # A node that the job should avoid is no reason to grow either.
     owner, host = attempt.owner, pod_template(attempt, strictly=True)["spec"]
     trainer = next(container for container in host["containers"] if container["name"] == names.CONTAINER)
-    # A volume may be bound to some nodes, whoever uses it.
+    # A volume may be bound to some nodes, whatever pod uses it.
     volumes = [volume for volume in host["volumes"] if "persistentVolumeClaim" in volume]
     return {
         "apiVersion": "v1",

@@ -120,7 +120,7 @@ def _kill_node(scene: Scene) -> Hit:
 
     def come_back() -> None:
         scene.cluster.start_node(hit.node)
-        # A kubelet that starts anew forgets what it does not know the use of.
+        # A kubelet that restarts forgets what it does not know the use of.
         scene.cluster.set_capacity(hit.node, SLOT, 1)
 
     scene.cluster.kill_node(hit.node)
@@ -180,7 +180,7 @@ FAULTS: dict[str, Fault] = {
     "pod forced out": Fault(_delete_pod("--grace-period=0", "--force"), "Planned", frozenset({"PodDeleted"})),
     # The reason stands on the pod, and goes with it.
     "pod evicted": Fault(_evict, "Planned", frozenset({"EvictionByEvictionAPI"}), unseen=frozenset({"PodDeleted"})),
-    # A kubelet that starts anew in time finds the container dead, and says so in one of several ways; by then the
+    # A kubelet that restarts in time finds the container dead, and says so in one of several ways; by then the
     # peer has reported whom it lost.
     "node killed": Fault(
         _kill_node,

@@ -31,12 +31,12 @@ def refusal(reason: str, message: str) -> str:
             403,
             refusal("Forbidden", 'lmtrainingjobs.lateen.dev "nano" is forbidden: User "me" cannot get resource'),
             'You may not read the job nano in the namespace research: lmtrainingjobs.lateen.dev "nano" is forbidden: '
-            'User "me" cannot get resource. Ask whoever runs the cluster for the right to.',
+            'User "me" cannot get resource. Ask an administrator of the cluster for the right to.',
         ),
         (
             401,
             refusal("Unauthorized", "Unauthorized"),
-            "The API server does not accept your credentials. Log in to the cluster anew.",
+            "The API server does not accept your credentials. Log in to the cluster again.",
         ),
         (
             500,

@@ -224,7 +224,7 @@ class TestACompleteRun:
         assert again.returncode == 0
         assert again.stdout == (
             "tiny is complete already: 30 steps, validation loss 2.2500; see runs/tiny/result.json\n"
-            "to train it anew: --fresh\n"
+            "to train it again: --fresh\n"
         )
         assert len(lateen.result()["attempts"]) == 1
 

@@ -1,4 +1,4 @@
-"""Whole manifests, as they go to the API server. `LATEEN_WRITE_GOLDEN=1 pytest …` writes the files anew, to be read."""
+"""Whole manifests, as they go to the API server. `LATEEN_WRITE_GOLDEN=1 pytest …` writes the files, to be read."""
 
 import os
 from collections.abc import Callable

@@ -21,11 +21,11 @@ from lateen_trainer.errors import DataError, UserError
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-CUT = "It is cut off or corrupt ({size:,} bytes): expected a whole file. Copy it anew, or exclude it with a pattern "
+CUT = "It is cut off or corrupt ({size:,} bytes): expected a whole file. Copy it again, or exclude it with a pattern "
 CUT += "that starts with `!`."
 CUT_ZIP = CUT.replace("file", "zip archive")
 CUT_TABLE = (
-    "It is cut off or corrupt: expected one that pyarrow reads. Copy it anew, or exclude it with a pattern that "
+    "It is cut off or corrupt: expected one that pyarrow reads. Copy it again, or exclude it with a pattern that "
 )
 CUT_TABLE += "starts with `!`."
 NAME = "Name a column of text in spec.data.textKey"
@@ -286,7 +286,7 @@ CASES = {
     "cut.npy": (
         npy(np.zeros(100, np.uint16))[:-50],
         {},
-        "{path} holds 75 ids, but its header says 100: it is cut off or corrupt. Copy it anew.",
+        "{path} holds 75 ids, but its header says 100: it is cut off or corrupt. Copy it again.",
     ),
     "text.npy": (
         b"not an array at all",
@@ -304,7 +304,7 @@ CASES = {
         b"\1\0\2\0\3",
         {"dtype": "uint16"},
         "{path} has 5 bytes, which is no multiple of 2: expected ids of the type uint16. Correct spec.data.dtype, or "
-        "copy the file anew.",
+        "copy the file again.",
     ),
     "type.bin": (
         struct.pack("<4H", 1, 2, 3, 4),

@@ -151,7 +151,7 @@ def test_narrow_queries_are_rotated_by_tables_of_float32():
 
 
 def test_positions_may_differ_by_sequence():
-    """Those of packed documents, say, that begin anew with each document."""
+    """Those of packed documents, say, that begin again with each document."""
     HeadSize, Batch, Pos = Axis("head_size", 8), Axis("batch", 2), Axis("position", 6)
     positions = hax.named(jnp.array([[0, 1, 2, 0, 1, 2], [0, 1, 0, 1, 0, 1]]), (Batch, Pos))
     whole = rotary_tables(RopeSpec(), HeadSize, hax.arange(Pos), length=6, context=6).cos.array

@@ -30,7 +30,7 @@ def test_all_that_remain_leave_as_lost_peer(
     tmp_path: Path, processes: int, lost: int, what: Signals, within: float, message: str
 ):
     """In the middle of training, with collectives under way: each survivor ends by itself, in bounded time, with
-    the code that makes the operator restart the attempt, whoever was lost. jax alone aborts them or hangs."""
+    the code that makes the operator restart the attempt, whichever was lost. jax alone aborts them or hangs."""
     with Gang(tmp_path, processes, recovery=RECOVERY) as gang:
         gang.wait_for("step 5\n")
         gang.signal(lost, what)

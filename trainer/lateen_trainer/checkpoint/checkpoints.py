@@ -300,7 +300,7 @@ class Checkpoints:
         return max(filter(None, (self._known_step, self._last_committed)), default=self._known_step)
 
     def note_skipped(self, reasons: Mapping[int, str], metadata: Mapping[str, Any]) -> None:
-        """Remembers the batches that the run leaves out, for whoever goes on with it. When it returns, they stand in
+        """Remembers the batches that the run leaves out, for later attempts. When it returns, they stand in
         the folder.
 
         Args:

@@ -253,7 +253,7 @@ class CheckpointFolder:
         try:
             owner = unseal(data, OWNER) if data is not None else {}
         except DamagedError:
-            # Nobody can be told apart by it; the next attempt writes it anew.
+            # Nobody can be told apart by it; the next attempt writes it again.
             return
         if owner.get("token", token) != token:
             raise SupersededError(

@@ -74,7 +74,7 @@ class Restoring:
         return None
 
     def _check_nothing_lost(self, lost: Sequence[str], torn: Sequence[str]) -> None:
-        """A run whose only save was cut off may begin anew; one that had a checkpoint must not, unasked."""
+        """A run whose only save was cut off may begin again; one that had a checkpoint must not, unasked."""
         aside = self.folder.set_aside_ones()
         earlier = [f"{one.name} was found corrupt before" for one in aside if one.state is State.CORRUPT]
         committed = self.folder.last_commit()

@@ -69,7 +69,7 @@ def readable(file: SourceFile, member: str | None = None) -> Iterator[None]:
         said = str(error).rstrip(".") or type(error).__name__
         raise DataError(
             f"{where} cannot be unpacked: {said}. It is cut off or corrupt ({file.size:,} bytes): expected a "
-            "whole zip archive. Copy it anew, or exclude it with a pattern that starts with `!`."
+            "whole zip archive. Copy it again, or exclude it with a pattern that starts with `!`."
         ) from error
 
 

@@ -94,7 +94,7 @@ class Builder:
                 held.release()
 
     def _header(self, *, writes: bool) -> Header | None:
-        """What the cache is of, by whoever came first: files that were moved meanwhile keep their old names in it."""
+        """What the cache is of, by its first builder: files that were moved meanwhile keep their old names in it."""
         target, tokenizer = self._target, self._reading.tokenizer
         with storage.explained(target.url, field=FIELD):
             found = ledgers.read_header(target.store, target.url)

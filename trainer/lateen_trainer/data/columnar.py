@@ -154,5 +154,5 @@ def _explained(pa: Any, url: str, kind: str) -> Iterator[None]:
         said = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
         raise DataError(
             f"{url} is not a whole {kind} file: {said}. It is cut off or corrupt: expected one that pyarrow reads. "
-            "Copy it anew, or exclude it with a pattern that starts with `!`."
+            "Copy it again, or exclude it with a pattern that starts with `!`."
         ) from error

@@ -109,7 +109,7 @@ class _Reader:
             yield from self._pieces(decompressed(raw, compression), kind, file)
         except BrokenStream as error:
             advice = error.advice or (
-                f"It is cut off or corrupt ({file.size:,} bytes): expected a whole file. Copy it anew, or exclude it "
+                f"It is cut off or corrupt ({file.size:,} bytes): expected a whole file. Copy it again, or exclude it "
                 "with a pattern that starts with `!`."
             )
             raise DataError(f"{file.url} cannot be decompressed: {error}. {advice}") from error

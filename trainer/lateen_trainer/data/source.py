@@ -61,7 +61,7 @@ def _name(file: SourceFile) -> str:
 
 
 def to_json(files: Iterable[SourceFile]) -> list[dict[str, object]]:
-    """The files as the cache's ledger lists them: without secrets, since whoever may read the cache reads it."""
+    """The files as the cache's ledger lists them: without secrets, since all who may read the cache read it."""
     return [{"url": masked(file.url), "size": file.size, "stamp": file.stamp} for file in files]
 
 

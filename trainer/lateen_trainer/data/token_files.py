@@ -88,12 +88,12 @@ def _chunks(stream: IO[bytes], url: str, dtype: np.dtype, *, expected: int | Non
         size = (count * dtype.itemsize) + len(held) % dtype.itemsize
         raise DataError(
             f"{url} has {size:,} bytes, which is no multiple of {dtype.itemsize}: expected ids of the type "
-            f"{dtype.name}. Correct spec.data.dtype, or copy the file anew."
+            f"{dtype.name}. Correct spec.data.dtype, or copy the file again."
         )
     if expected is not None and (count != expected or len(held) % dtype.itemsize):
         raise DataError(
             f"{url} holds {'at least ' if count > expected else ''}{count:,} ids, but its header says {expected:,}: "
-            "it is cut off or corrupt. Copy it anew."
+            "it is cut off or corrupt. Copy it again."
         )
     if whole:
         yield np.frombuffer(held, dtype, whole)

@@ -56,8 +56,8 @@ def _algorithm(spec: OptimizerSpec, rules: ShardingRules) -> optax.GradientTrans
 def clip_to_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     """Scales gradients down to a global norm of `max_norm` (Pascanu et al., https://arxiv.org/abs/1211.5063).
 
-    Unlike `optax.clip_by_global_norm` it is told the norm, since whoever reduced the gradients knows in which order
-    to sum their squares.
+    Unlike `optax.clip_by_global_norm` it is given the norm, since the code that reduced the gradients knows in which
+    order to sum their squares.
     """
 
     def init(params):

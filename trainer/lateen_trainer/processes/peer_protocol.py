@@ -93,7 +93,7 @@ class PeerProtocol:
                 return
 
     def forgive(self, now: float) -> None:
-        """Starts all peers' time-outs anew: after this process itself was asleep (Ctrl-Z, a paused virtual
+        """Restarts all peers' time-outs: after this process itself was asleep (Ctrl-Z, a paused virtual
         machine), nobody's silence means anything."""
         self._heard = dict.fromkeys(self.links, now)
 

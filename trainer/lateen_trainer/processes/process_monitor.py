@@ -1,7 +1,7 @@
 """Ends the process where the training loop cannot: when a peer is lost, when the loop hangs, when the grace
 is over.
 
-The loop's own ends (all steps trained, an error, saved after SIGTERM) are `lifecycle`'s. Whoever is first
+The loop's own ends (all steps trained, an error, saved after SIGTERM) are `lifecycle`'s. The first of them
 decides.
 """
 
@@ -210,7 +210,7 @@ class ProcessMonitor:
 
     def _lost(self, message: str, code: ExitCode | None, process: int | None) -> None:
         if code is ExitCode.HANG:
-            # Whoever noticed it first may have waited for this process.
+            # The process that noticed it first may have waited for this process.
             faulthandler.dump_traceback(STDERR, all_threads=True)
         if self._grace_ends < math.inf:
             self._stop_unsaved(message.removesuffix("."))

@@ -1,6 +1,6 @@
 """How the processes of an attempt meet: process 0 listens at the coordinator's address, the others call it.
 
-Only when all are there does jax.distributed start, so whoever is missing can be named, a process of another
+Only when all are there does jax.distributed start, so a missing process can be named, a process of another
 attempt or job is turned away with a reason, and jax's own time-outs have nothing to wait for.
 """
 

@@ -53,7 +53,7 @@ class Watchdog:
         self.last = Beat(phase, step, now)
 
     def forgive(self, now: float) -> None:
-        """Starts the bound anew: the process itself was asleep."""
+        """Restarts the time-out: the process itself was asleep."""
         self.last = replace(self.last, at=now)
 
     def overdue(self, now: float) -> str | None:

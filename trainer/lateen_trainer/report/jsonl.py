@@ -32,7 +32,7 @@ class JsonLinesTracker:
         path: the file; its folder is made if it is missing.
         attempt: number of the attempt, written into each line.
         start_step: steps trained when this attempt starts. Lines of later steps, which an attempt wrote that was lost
-            before its next checkpoint, are removed: their steps are trained anew. So is an evaluation of the state
+            before its next checkpoint, are removed: their steps are trained again. So is an evaluation of the state
             that it starts from, which is repeated.
         on_error: called with an error of writing instead of raising it, so that the run can save its state before it
             ends. Lines that could not be written are tried again with the next one.

@@ -24,7 +24,7 @@ _SHOWN = 10
 
 
 class Reporter:
-    """Takes what the loop reports and passes it to whoever wants it.
+    """Takes what the loop reports and passes it to all that want it.
 
     Args:
         life: gets a sign of life with everything that moves.

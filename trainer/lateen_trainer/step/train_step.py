@@ -73,7 +73,7 @@ class StepSettings:
 
         It may leave out a conversion to a narrower type that is followed by one back. Whether one follows directly
         depends on the number of devices: with one, nothing is sent in between. For GPUs it chooses among kernels by
-        timing them, in each process anew, and some add by atomics.
+        timing them, which each process does for itself, and some add by atomics.
         """
         if not self.elastic:
             return {}
