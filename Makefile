@@ -116,6 +116,7 @@ lock: $(VENV)/.test ## Resolve the dependencies and write them with their hashes
 	$(BIN)/uv pip compile pyproject.toml --extra operator -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/operator.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra cuda -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-cuda.txt
 	$(BIN)/uv pip compile pyproject.toml --extra trainer --extra tpu -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/trainer-tpu.txt
+	$(BIN)/uv pip compile pyproject.toml --extra sbom -c $(LOCKS)/dev.txt $(LOCK_FLAGS) -o $(LOCKS)/sbom.txt
 LOCK_FLAGS = --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock'
 

@@ -9,6 +9,16 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/dependencies \
  && python3 -m pip --python /opt/dependencies/bin/python install --require-hashes -r /requirements/operator.txt
 
+# What is in the image and under which licences, in CycloneDX: /opt/sbom/python.cdx.json.
+FROM dependencies AS sbom
+COPY images/requirements/sbom.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/sbom-tool \
+ && python3 -m pip --python /opt/sbom-tool/bin/python install --require-hashes -r /requirements/sbom.txt \
+ && mkdir /opt/sbom \
+ && /opt/sbom-tool/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+        --output-file /opt/sbom/python.cdx.json /opt/dependencies/bin/python
+
 FROM dependencies AS lateen
 COPY pyproject.toml README.md LICENSE /source/
 COPY crds/lateen_api /source/crds/lateen_api
@@ -17,8 +27,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/dependencies/bin/python install --no-deps --target /opt/lateen /source
 
 FROM ${BASE}
-# Two layers: only the second, a small one, changes with the code.
+# Only the last layer, a small one, changes with the code.
 COPY --from=dependencies /opt/dependencies /opt/dependencies
+COPY --from=sbom /opt/sbom /opt/sbom
 COPY --from=lateen /opt/lateen /opt/lateen
 # The root file system may be read-only: bytecode is compiled above, and what insists on a home gets /tmp.
 ENV PATH=/opt/lateen/bin:/opt/dependencies/bin:/usr/local/bin:/usr/bin:/bin \

@@ -16,6 +16,7 @@ EXTRAS = {
     "trainer": ("trainer",),
     "trainer-cuda": ("trainer", "cuda"),
     "trainer-tpu": ("trainer", "tpu"),
+    "sbom": ("sbom",),
 }
 # What jax's own extras of these names install besides jax.
 DEVICE_PACKAGES = {

@@ -23,7 +23,14 @@ REPOSITORY = Path(__file__).parents[2]
 BUSYBOX = Layout(IMAGES / "busybox", SANDBOX_IMAGE)
 OPERATOR = Layout(IMAGES / "operator", "localhost/lateen-operator:dev")
 TRAINER = Layout(IMAGES / "trainer", "localhost/lateen-trainer:dev")
-_SHARED_INPUTS = ("pyproject.toml", "README.md", "LICENSE", "crds/lateen_api", ".dockerignore")
+_SHARED_INPUTS = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "crds/lateen_api",
+    "images/requirements/sbom.txt",
+    ".dockerignore",
+)
 """Files and folders that both images are made of."""
 _OWN_INPUTS = {
     "operator": ("images/operator.Dockerfile", "images/requirements/operator.txt", "operator/lateen_operator"),
