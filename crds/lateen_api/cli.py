@@ -19,6 +19,7 @@ COMMANDS = {
     "operator": ("lateen_operator.cluster.cli:operator", "Run the jobs of a cluster."),
     "crd": ("lateen_api.commands.crd:crd", "Print the CustomResourceDefinition."),
     "train": ("lateen_trainer.cli:train", "Be one trainer process (what runs in a pod)."),
+    "prepare-data": ("lateen_trainer.cli:prepare_data", "Tokenize a job's text (what runs in a pod of data.prepare)."),
     "export": ("lateen_trainer.hugging_face.cli:export", "Write a checkpoint as a folder that transformers loads."),
     "generate": ("lateen_trainer.inference.cli:generate", "Let a model continue a prompt."),
     "data": ("lateen_trainer.data.cli:data", "Build, inspect and verify the token caches of a job."),

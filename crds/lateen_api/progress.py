@@ -82,5 +82,8 @@ class Progress(BaseModel):
     data_wait_seconds: float = 0.0
     """Seconds of them that training waited for batches."""
 
+    data_ready: bool = False
+    """Of a pod of `spec.data.prepare`: what training begins with is tokenized."""
+
     detail: str | None = None
     """What the phase is at, for people: `3 of 14 files`."""

@@ -7,7 +7,7 @@ from lateen_api.status import Condition, ConditionType, JobStatus
 from lateen_operator.attempt_codec import timestamp
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.observation import Blocked, Observation
-from lateen_operator.reconcile import Decision, Kill, RecordEnd, Refuse, Suspend, Terminate
+from lateen_operator.reconcile import Decision, Kill, Prepare, RecordEnd, Refuse, Suspend, Terminate
 
 
 def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> tuple[str, str]:
@@ -21,6 +21,9 @@ def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> 
             return "Failed", f"{_sentence(verdict.message)} There is no further attempt: {why}."
         case Suspend():
             return "Suspended", "spec.suspend is true. Set it to false, or run `lateen resume`, to go on."
+        case Prepare() if seen.blocked is None:
+            how_far = seen.preparation.message if seen.preparation else None
+            return "PreparingData", how_far or "The pods that tokenize are created."
         case Start():
             return "Starting", "Its pods are created."
         case RecordEnd(verdict=verdict):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
+from lateen_api.status import AttemptStatus, Condition, ConditionType, DataStatus, JobStatus
 
 from lateen_operator.process_exit import FailureClass
 from lateen_operator.wording import hosts
@@ -39,10 +39,24 @@ class Event:
 def events(previous: JobStatus | None, status: JobStatus) -> list[Event]:
     """What happened between two statuses of a job, in order."""
     previous = previous or JobStatus()
-    told = _attempts(previous.attempts, status.attempts)
+    told = [*_data(previous.data, status.data), *_attempts(previous.attempts, status.attempts)]
     before = {condition.type: condition for condition in previous.conditions}
     for condition in status.conditions:
         told += _condition(before.get(condition.type), condition)
+    return told
+
+
+def _data(before: DataStatus | None, after: DataStatus | None) -> list[Event]:
+    if after is None:
+        return []
+    known = before if before is not None and before.digest == after.digest else None
+    told = []
+    if known is None and not after.ready:
+        told.append(Event("Normal", "PreparingData", "Pods of spec.data.prepare tokenize the text."))
+    if after.ready and not (known and known.ready):
+        told.append(Event("Normal", "DataReady", "What training begins with is tokenized."))
+    if after.whole and not (known and known.whole):
+        told.append(Event("Normal", "DataWhole", "All text is tokenized."))
     return told
 
 

@@ -51,6 +51,13 @@ def time_of(attempts: Sequence[Attempt], *, since: float, until: float, suspende
     return _rounded(parts)
 
 
+def with_preparation(parts: TimeStatus, seconds: float) -> TimeStatus:
+    """The parts, with so many of the seconds in which no attempt ran as time spent on data."""
+    moved = min(parts.waiting_for_machines, seconds)
+    data, waiting = parts.data + moved, parts.waiting_for_machines - moved
+    return parts.model_copy(update={"data": round(data, _DIGITS), "waiting_for_machines": round(waiting, _DIGITS)})
+
+
 def total(parts: TimeStatus) -> float:
     """All parts together: seconds."""
     return sum(parts.model_dump().values())

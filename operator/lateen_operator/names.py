@@ -50,6 +50,9 @@ EXCLUSIVE_TOPOLOGY = "alpha.jobset.sigs.k8s.io/exclusive-topology"
 WORKERS = "workers"
 """The JobSet's replicated job."""
 
+BUILDERS_ATTEMPT = 0
+"""Attempt that the objects of the token caches' builders belong to: before the first that trains."""
+
 CONTAINER = "trainer"
 """The container of a pod."""
 
@@ -68,6 +71,11 @@ _ATTEMPT = re.compile(r"(?P<job>.+)-a(?P<number>[1-9][0-9]*)")
 def attempt_name(job: str, number: int) -> str:
     """Name of an attempt's JobSet, ConfigMap and service: `nano-a3`."""
     return f"{job}-a{number}"
+
+
+def builders_name(job: str) -> str:
+    """Name of the JobSet and ConfigMap of the builders of a job's token caches: `nano-data`."""
+    return f"{job}-data"
 
 
 def attempt_number(name: str, job: str) -> int | None:

@@ -74,6 +74,32 @@ class Admission:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """Where pods of their own build the job's token caches (`spec.data.prepare`): how far they are."""
+
+    digest: str
+    """Of the job's text that they build for."""
+
+    ready: bool = False
+    """What training begins with is tokenized."""
+
+    whole: bool = False
+    """All text is tokenized."""
+
+    failure: Verdict | None = None
+    """Why they have given up."""
+
+    message: str | None = None
+    """How far they are, or what they wait for, for people."""
+
+    started_at: float | None = None
+    """When they were created; None: they are not yet."""
+
+    ready_at: float | None = None
+    """When training could begin."""
+
+
+@dataclass(frozen=True)
 class Target:
     """What the job asks for now."""
 
@@ -93,6 +119,9 @@ class Target:
 
     avoids_nodes: bool = True
     """Its pods can stay away from single nodes. Hosts of a TPU slice of several cannot: they stand or fall together."""
+
+    builders: str | None = None
+    """Digest of all that the builders of its token caches are made from; None: the trainers build them."""
 
     ttl: float | None = None
     """Seconds after its end at which the job is deleted; None: never."""
@@ -123,6 +152,9 @@ class Observation:
 
     eviction: str | None = None
     """Why the attempt's queue took its machines back, in the queue's own words."""
+
+    preparation: Preparation | None = None
+    """How far its token caches are; None: the trainers build them."""
 
     stop_requests: int = 0
     """How often it was asked to stop: Ctrl-C here, `spec.suspend` in a cluster."""

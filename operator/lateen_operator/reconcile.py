@@ -83,11 +83,16 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Wait until the builders of the token caches have what training begins with."""
+
+
+@dataclass(frozen=True)
 class Expire:
     """Delete the job: its time to live after the end is over."""
 
 
-Decision = Terminate | Kill | RecordEnd | Start | Wait | Finish | Fail | Suspend | Refuse | Expire
+Decision = Terminate | Kill | RecordEnd | Prepare | Start | Wait | Finish | Fail | Suspend | Refuse | Expire
 
 
 def reconcile(seen: Observation, now: float, *, timeouts: Timeouts | None = None, first: int = 1) -> Decision:
@@ -151,10 +156,22 @@ def _between_attempts(seen: Observation, now: float, first: int) -> Decision:
     if seen.stop_requests:
         return Suspend()
     if isinstance(action, Start):
-        return Start(
+        return _unprepared(seen, now) or Start(
             action.number, next_hosts(attempts, target), nodes_to_avoid(attempts, now) if target.avoids_nodes else ()
         )
     return action
+
+
+def _unprepared(seen: Observation, now: float) -> Decision | None:
+    """What there is to do before an attempt, where pods of their own build the token caches; None: nothing."""
+    preparation = seen.preparation
+    if preparation is None or preparation.whole:
+        return None
+    if preparation.failure is not None:
+        return _at_the_end(
+            seen, Fail(preparation.failure, "training needs the text that spec.data.prepare builds"), now
+        )
+    return None if preparation.ready else Prepare()
 
 
 def _has_more_steps(seen: Observation) -> bool:
@@ -163,7 +180,7 @@ def _has_more_steps(seen: Observation) -> bool:
 
 
 def _at_the_end(seen: Observation, ending: Finish | Fail, now: float) -> Decision:
-    ttl, ended_at = seen.target.ttl, seen.attempts[-1].ended_at
+    ttl, ended_at = seen.target.ttl, seen.attempts[-1].ended_at if seen.attempts else None
     if ttl is not None and ended_at is not None and now >= ended_at + ttl:
         return Expire()
     return ending
@@ -189,7 +206,7 @@ def _while_running(seen: Observation, now: float, timeouts: Timeouts) -> Decisio
     done = [end.at for end in seen.ends if end.process == 0]
     if done:
         return _tell_then_kill(seen, now, tell_at=min(done) + timeouts.stragglers, grace=timeouts.margin)
-    return _change(seen) or _starting(seen, now) or _watch(seen, now)
+    return _change(seen) or _starved(seen) or _starting(seen, now) or _watch(seen, now)
 
 
 def _tell_then_kill(
@@ -214,6 +231,13 @@ def _change(seen: Observation) -> Decision | None:
     if larger is not None:
         return Terminate(_resize("CapacityBack", f"there are machines for {hosts(larger)} again", larger))
     return None
+
+
+def _starved(seen: Observation) -> Decision | None:
+    """The attempt waits for text that nobody builds any more."""
+    failure = seen.preparation.failure if seen.preparation else None
+    is_waiting = seen.progress is not None and seen.progress.phase in (Phase.TOKENIZING, Phase.WAITING_FOR_DATA)
+    return Terminate(failure) if failure is not None and is_waiting else None
 
 
 def _starting(seen: Observation, now: float) -> Decision | None:

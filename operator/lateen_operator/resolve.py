@@ -30,6 +30,7 @@ DIGEST_LENGTH = 16
 
 _FOLLOWED = {
     "suspend": True,
+    "data": {"prepare"},
     "ttl_after_finished": True,
     "compute": {"hosts", "min_hosts", "max_hosts", "slices", "min_slices", "max_slices", "resize_after"},
     "recovery": {"max_failures", "max_preemptions", "max_infrastructure_failures", "start_deadline"},
@@ -112,6 +113,7 @@ def resolve(body: Mapping[str, Any], *, lanes: int | None = None) -> Resolved:
         steps=spec.trainer.num_train_steps,
         digest=digest(job),
         avoids_nodes=avoids_nodes(plan),
+        builders=builders_digest(job),
         ttl=_seconds(spec.ttl_after_finished),
     )
     return Resolved(written, _fitted(written, plan), plan, target, digest(job))
@@ -138,6 +140,15 @@ def digest(job: LMTrainingJob) -> str:
     # A section of which all that was written is followed live is as good as one that was not written.
     sections = {name: value for name, value in written.items() if value != {}}
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def builders_digest(job: LMTrainingJob) -> str | None:
+    """Digest of all that the builders of the token caches are made from; None: the trainers build them."""
+    prepare = job.spec.data.prepare
+    if prepare is None:
+        return None
+    text = f"{digest(job)} {prepare.model_dump_json(exclude_defaults=True)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def lanes_of(resolved_json: str) -> int | None:

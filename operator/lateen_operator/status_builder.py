@@ -13,6 +13,7 @@ from lateen_api.status import (
     AvoidedNodeStatus,
     BudgetStatus,
     CheckpointStatus,
+    DataStatus,
     JobStatus,
     PlanStatus,
     ProgressStatus,
@@ -22,7 +23,7 @@ from lateen_api.status import (
 from lateen_operator.attempt_codec import ledger_to_status, timestamp
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, of_last_text, spent
 from lateen_operator.conditions import conditions_of, state_of
-from lateen_operator.goodput import goodput, sum_of, time_of, total
+from lateen_operator.goodput import goodput, sum_of, time_of, total, with_preparation
 from lateen_operator.node_exclusion import avoided_nodes
 from lateen_operator.observation import Observation
 from lateen_operator.process_exit import FailureClass
@@ -61,6 +62,7 @@ def build_status(
         observed_generation=generation,
         conditions=conditions_of(seen, decision, open_attempt, state, previous, generation, now),
         plan=plan or previous.plan,
+        data=_data(seen, now),
         progress=_progress(seen.progress, attempts, previous, seen.target.steps),
         lanes=_lanes(seen, decision, previous, plan),
         hosts=open_attempt.hosts if open_attempt else 0,
@@ -116,6 +118,21 @@ def _with_recovery_time(attempts: tuple[Attempt, ...], seen: Observation) -> tup
         took = max(0.0, seen.progress.since - before.ended_at)
         former[index] = replace(before, seconds_to_next_step=round(took, 3))
     return (*former, present)
+
+
+def _data(seen: Observation, now: float) -> DataStatus | None:
+    preparation = seen.preparation
+    if preparation is None or (preparation.started_at is None and not preparation.ready):
+        return None
+    ready_at = preparation.ready_at or now
+    return DataStatus(
+        digest=preparation.digest,
+        ready=preparation.ready,
+        whole=preparation.whole,
+        message=preparation.message,
+        started=timestamp(preparation.started_at or ready_at),
+        ready_time=timestamp(ready_at) if preparation.ready else None,
+    )
 
 
 def _progress(
@@ -245,7 +262,18 @@ def _time(
     if dropped:
         since = created_at + total(before)
         before = sum_of([before, time_of(dropped, since=since, until=kept[0].started_at)])
-    is_over = isinstance(decision, Finish | Fail) and attempts[-1].ended_at is not None
+    is_over = isinstance(decision, Finish | Fail) and bool(attempts) and attempts[-1].ended_at is not None
     until = attempts[-1].ended_at if is_over else now
     rest = time_of(kept, since=created_at + total(before), until=until or now, suspended=isinstance(decision, Suspend))
-    return sum_of([before, rest]), before if total(before) > 0 else None
+    first = attempts[0].started_at if attempts and not previous.time_before else None
+    time = with_preparation(sum_of([before, rest]), _seconds_of_preparation(seen, first, now))
+    return time, before if total(before) > 0 else None
+
+
+def _seconds_of_preparation(seen: Observation, until: float | None, now: float) -> float:
+    """Seconds before the first attempt in which nothing was waited for but text."""
+    preparation = seen.preparation
+    if preparation is None or preparation.started_at is None:
+        return 0.0
+    ends = [at for at in (preparation.ready_at, until) if at is not None]
+    return max(0.0, min(ends, default=now) - preparation.started_at)

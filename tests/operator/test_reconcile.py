@@ -10,9 +10,9 @@ from lateen_api.spec import RecoverySpec
 from lateen_api.termination import ExitCode, TerminationMessage
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.node_exclusion import avoided_nodes, nodes_to_avoid
-from lateen_operator.observation import Observation, Process, Target
+from lateen_operator.observation import Observation, Preparation, Process, Target
 from lateen_operator.process_exit import NODE_LOST, FailureClass, ProcessExit
-from lateen_operator.reconcile import Expire, Kill, RecordEnd, Refuse, Suspend, Terminate, Timeouts, reconcile
+from lateen_operator.reconcile import Expire, Kill, Prepare, RecordEnd, Refuse, Suspend, Terminate, Timeouts, reconcile
 from lateen_operator.resize import probes_wanted
 from lateen_operator.status_builder import build_status
 from lateen_operator.verdict import Verdict, classify
@@ -428,3 +428,42 @@ def test_a_resize_is_told_in_good_grammar(had: int, wanted: int, message: str) -
     assert isinstance(decision, Terminate)
     assert decision.cause is not None
     assert decision.cause.message == message
+
+
+class TestTextThatPodsOfTheirOwnTokenize:
+    failure = Verdict(FailureClass.DATA, ExitCode.BAD_DATA, "a.txt is broken", reason="DataPreparationFailed")
+
+    def test_is_waited_for_before_the_first_attempt(self):
+        assert at(0.0, between(preparation=Preparation("d"))) == Prepare()
+
+    def test_lets_training_begin_when_its_beginning_is_there(self):
+        assert at(0.0, between(preparation=Preparation("d", ready=True))) == Start(1, 2)
+
+    def test_that_is_whole_is_not_waited_for_by_a_later_attempt(self):
+        whole = Preparation("d", ready=True, whole=True)
+        assert at(100.0, between(closed(-9), preparation=whole)) == Start(2, 2)
+
+    def test_fails_the_job_where_it_cannot_be_tokenized(self):
+        decision = at(0.0, between(preparation=Preparation("d", failure=self.failure)))
+        assert isinstance(decision, Fail)
+        assert decision.verdict == self.failure
+
+    def test_fails_the_job_also_when_training_could_begin(self):
+        broken = Preparation("d", ready=True, failure=self.failure)
+        assert isinstance(at(100.0, between(closed(-9), preparation=broken)), Fail)
+
+    def test_does_not_keep_a_job_from_being_suspended(self):
+        seen = between(preparation=Preparation("d", failure=self.failure), stop_requests=1)
+        assert at(0.0, seen) == Suspend()
+
+    @pytest.mark.parametrize(
+        ("phase", "decision"), [(Phase.WAITING_FOR_DATA, Terminate(failure)), (Phase.TRAINING, QUIET)]
+    )
+    def test_that_cannot_be_tokenized_ends_an_attempt_that_waits_for_it(self, phase, decision):
+        progress = TRAINING.model_copy(update={"phase": phase})
+        broken = Preparation("d", ready=True, failure=self.failure)
+        assert at(1.0, replace(TWO, progress=progress, preparation=broken)) == decision
+
+    def test_is_waited_for_while_the_job_keeps_its_time_to_live(self):
+        seen = between(preparation=Preparation("d", failure=self.failure))
+        assert isinstance(at(1e9, replace(seen, target=replace(TARGET, ttl=1.0))), Fail)

@@ -3,19 +3,24 @@
 import json
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from lateen_api.load import apply_overrides
 from lateen_api.progress import Phase
-from lateen_api.spec import DataSpec
+from lateen_api.spec import DataSpec, LMTrainingJob
 from lateen_api.termination import ExitCode
 from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
+from lateen_trainer.prepare_data import build_caches
 from lateen_trainer.report.reporter import Reporter
 from small_runs import SmallRuns
 
@@ -123,6 +128,37 @@ def test_losses_do_not_depend_on_how_many_built_the_cache(bench):
     assert bench.ledgers("shared") == bench.ledgers("whole")
     bench.run("shared-run", f"data.cacheDir={bench.folder}/shared")
     assert bench.losses("shared-run") == bench.losses("reference")
+
+
+def test_trainers_that_leave_tokenizing_to_other_pods_wait_for_these(bench, monkeypatch):
+    """Here the other pod is a thread. The beginning is reported when two windows are there, long before the end."""
+    cache = f"data.cacheDir={bench.folder}/prepared"
+    settings = (cache, "data.prepare={hosts: 1}")
+    ready = threading.Event()
+    parts_at_first: list[int] = []
+
+    class Pod:
+        def data_ready(self) -> None:
+            parts_at_first.append(len(list((bench.folder / "prepared").rglob("parts/*.json"))))
+            ready.set()
+            time.sleep(2)
+
+        def phase(self, phase: Phase, detail: str | None = None) -> None: ...
+
+        def reads(self, source: object) -> None: ...
+
+        def skipped_documents(self, count: int) -> None: ...
+
+    with ThreadPoolExecutor(1) as pool:
+        spec = LMTrainingJob.model_validate(apply_overrides(bench.job, settings)).spec
+        built = pool.submit(build_caches, spec, bench.folder, cast(Reporter, Pod()))
+        assert ready.wait(30)
+        assert parts_at_first == [1]
+        outcome = bench.run("with-pods", *settings)
+        built.result()
+    assert outcome.exit_code is ExitCode.DONE
+    assert bench.losses("with-pods") == bench.losses("reference")
+    assert bench.ledgers("prepared") == bench.ledgers("whole")
 
 
 def test_a_source_that_breaks_the_build_in_the_background_ends_the_run_with_its_message(bench, tmp_path):

@@ -17,9 +17,20 @@ from lateen_trainer.processes import Peers
 from lateen_trainer.report.reporter import Reporter
 
 
-def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter) -> JobData:
+def open_caches(
+    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter, *, is_builder: bool | None = None
+) -> JobData:
     """The tokens of training and validation, tokenised first if need be: all of them, or what the first window of the
-    training data needs. Those of a mixture are tokenised as a whole."""
+    training data needs. Those of a mixture are tokenised as a whole.
+
+    Args:
+        spec: of the job.
+        tokenizer: of the job.
+        run_dir: folder of the run.
+        report: gets the progress.
+        is_builder: whether this process tokenizes; None: unless other pods do (`spec.data.prepare`).
+    """
+    is_builder = spec.data.prepare is None if is_builder is None else is_builder
     window = spec.data.shuffle.window
     first = None if window is None or spec.data.configs else max(window, spec.trainer.train_batch_size)
 
@@ -30,6 +41,7 @@ def open_caches(spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Repo
             where=source.where,
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{source.label}: {detail}"),
             seed=source.stream_seed(spec.trainer.seed),
+            is_builder=is_builder,
             enough=None if first is None or source.split != "train" else first * spec.model.seq_len + 1,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -31,20 +32,51 @@ def train(job_file: Path | None, overrides: tuple[str, ...]) -> None:
     Who it is among the processes of an attempt is in LATEEN_* variables. `lateen run` starts as many of these
     as a job needs, and again when one dies.
     """
+    _log_to_stderr()
+    given = {} if job_file is None else {PREFIX + "JOB_FILE": str(job_file)}
+    # Not sys.exit: jax's own shutdown would wait for peers that are gone.
+    leave(run_process(_environment(given), overrides))
+
+
+def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # What gcsfs logs with a traceback it raises as well, and our message says what to do.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     logging.getLogger("fsspec").setLevel(logging.WARNING)
-    given = {} if job_file is None else {PREFIX + "JOB_FILE": str(job_file)}
+
+
+def _environment(given: Mapping[str, str]) -> ProcessEnvironment:
     try:
-        environment = ProcessEnvironment.from_environ({**os.environ, **given})
+        return ProcessEnvironment.from_environ({**os.environ, **given})
     except ProcessEnvironmentError as error:
         click.echo(error, err=True)
         sys.exit(ExitCode.USER_ERROR)
-    # Not sys.exit: jax's own shutdown would wait for peers that are gone.
-    leave(run_process(environment, overrides))
+
+
+@click.command("prepare-data")
+def prepare_data() -> None:
+    """Tokenize the text of the job in the file that LATEEN_JOB_FILE names, beside others that do the same.
+
+    What runs in a pod of spec.data.prepare. It serves /progress, and ends with code 0 when all caches are whole.
+    """
+    _log_to_stderr()
+    leave(run_builder(_environment({})))
+
+
+def run_builder(environment: ProcessEnvironment) -> ExitCode:
+    """Builds the token caches of a job; how it ended."""
+    with Lifecycle(environment, done="All text is tokenized.", ends_process=True) as life:
+        from lateen_trainer.prepare_data import build_caches
+        from lateen_trainer.report.reporter import Reporter
+
+        job = load_job(environment.job_file)
+        with Reporter(
+            life, environment, steps=0, job=job.metadata.name, namespace=job.metadata.namespace or "", began=BEGAN
+        ) as report:
+            build_caches(job.spec, Path(environment.run_dir), report)
+    return life.exit_code
 
 
 def run_process(environment: ProcessEnvironment, overrides: tuple[str, ...] = ()) -> ExitCode:

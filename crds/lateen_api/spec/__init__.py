@@ -6,7 +6,7 @@ Attributes are snake_case in Python and camelCase in YAML (`seq_len` ↔ `seqLen
 
 from lateen_api.spec.checkpoint import CheckpointSpec, KeepRule
 from lateen_api.spec.compute import ComputeSpec
-from lateen_api.spec.data import DataSourceSpec, DataSpec, WeightStage
+from lateen_api.spec.data import DataSourceSpec, DataSpec, PrepareSpec, WeightStage
 from lateen_api.spec.export import ExportSpec
 from lateen_api.spec.job import (
     API_VERSION,
@@ -80,6 +80,7 @@ __all__ = [
     "OptimizerSection",
     "OptimizerSpec",
     "ParameterGroup",
+    "PrepareSpec",
     "Qwen2Spec",
     "Qwen3Spec",
     "RecoverySpec",

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from lateen_api.quantities import Quantity
 from lateen_api.spec.section import Section
 
 
@@ -70,6 +71,22 @@ class ShuffleSpec(Section):
     ones they are shuffled too."""
 
 
+class PrepareSpec(Section):
+    """CPU pods that tokenize before and beside training, so that accelerators do not wait for text."""
+
+    hosts: int = Field(default=1, ge=1, le=1024)
+    """Pods that tokenize side by side."""
+
+    cpu: Quantity | None = None
+    """CPU request and limit of such a pod, as a Kubernetes quantity."""
+
+    memory: Quantity | None = None
+    """Memory request and limit of such a pod, as a Kubernetes quantity."""
+
+    spot: bool = False
+    """Use spot capacity for these pods. What a pod had tokenized when it was lost is kept by whole parts."""
+
+
 class DataSpec(DataSourceSpec):
     """Where text comes from and how it becomes tokens."""
 
@@ -107,6 +124,10 @@ class DataSpec(DataSourceSpec):
     """How documents become sequences: `concatenate` cuts one stream of all tokens, `documents` keeps each document by
     itself: attention, positions and loss stay within it, and short documents share a sequence. Longer ones than
     `seqLen` are cut."""
+
+    prepare: PrepareSpec | None = None
+    """Let CPU pods tokenize. Training begins when they have tokenized the first window (`shuffle.window`), or all text,
+    and does not tokenize itself. null: the trainers tokenize. `lateen run` does not use it."""
 
     @property
     def weight_stages(self) -> list[WeightStage]:

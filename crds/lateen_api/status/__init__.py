@@ -5,6 +5,7 @@ Everything in it can be rebuilt from the cluster and the checkpoint path; nothin
 
 from lateen_api.status.attempt import ATTEMPTS_KEPT, MESSAGE_KEPT, AttemptStatus, AvoidedNodeStatus, BudgetStatus
 from lateen_api.status.condition import CONDITION_MEANING, Condition, ConditionType
+from lateen_api.status.data import DataStatus
 from lateen_api.status.job import STATES, JobStatus
 from lateen_api.status.part import Timestamp
 from lateen_api.status.plan import HOST_COUNTS_KEPT, WARNINGS_KEPT, PlanStatus
@@ -23,6 +24,7 @@ __all__ = [
     "CheckpointStatus",
     "Condition",
     "ConditionType",
+    "DataStatus",
     "JobStatus",
     "PlanStatus",
     "ProgressStatus",

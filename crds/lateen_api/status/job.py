@@ -5,6 +5,7 @@ from pydantic import Field
 from lateen_api.progress import Phase
 from lateen_api.status.attempt import ATTEMPTS_KEPT, AttemptStatus, AvoidedNodeStatus, BudgetStatus
 from lateen_api.status.condition import Condition
+from lateen_api.status.data import DataStatus
 from lateen_api.status.part import StatusPart
 from lateen_api.status.plan import PlanStatus
 from lateen_api.status.progress import CheckpointStatus, ProgressStatus, TimeStatus
@@ -12,6 +13,7 @@ from lateen_api.status.progress import CheckpointStatus, ProgressStatus, TimeSta
 STATES = (
     "Refused",
     "Blocked",
+    "PreparingData",
     "Queued",
     *(phase.value for phase in Phase if phase is not Phase.DONE),
     "Stopping",
@@ -41,6 +43,9 @@ class JobStatus(StatusPart):
 
     plan: PlanStatus | None = None
     """The plan in short."""
+
+    data: DataStatus | None = None
+    """The token caches, where pods of their own build them (`spec.data.prepare`)."""
 
     progress: ProgressStatus | None = None
     """How far the training is."""

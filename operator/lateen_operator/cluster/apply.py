@@ -65,8 +65,8 @@ class Apply:
             checkpoint_step=checkpoint_step,
         )
         await self.ensure_network_policy(key, owner)
-        await self._create_config_map(attempt, self.ledger_json(key))
-        await self._create(owner, JOB_SETS, job_set(attempt))
+        await self.create_config_map(owner, config_map(attempt, self.ledger_json(key)))
+        await self.create(owner, JOB_SETS, job_set(attempt))
 
     async def stop(self, key: Key, attempt: int, cause: Verdict | None, now: float) -> None:
         """Has all pods of an attempt asked to terminate, and killed when their grace is over; notes why, for good."""
@@ -98,7 +98,7 @@ class Apply:
             ApiError: the API server does not do it.
         """
         objects = self.store.get(key)
-        current = max(objects.own(objects.job_sets.values()), key=lambda view: view.attempt, default=None)
+        current = max(objects.attempt_job_sets, key=lambda view: view.attempt, default=None)
         news = news_to_keep(objects, status) if current is not None and current.deadline is None else None
         if current is None or news is None:
             return
@@ -115,12 +115,12 @@ class Apply:
         objects = self.store.get(key)
         is_missing = objects.job is not None and not objects.own(objects.network_policies.values())
         if self.settings.network_policies and is_missing:
-            await self._create(owner, NETWORK_POLICIES, network_policy(owner, self.settings))
+            await self.create(owner, NETWORK_POLICIES, network_policy(owner, self.settings))
 
     async def restore_config_map(self, key: Key, owner: Owner, resolved: Resolved, number: int, hosts: int) -> None:
         """Creates the ConfigMap of an attempt that runs, after somebody deleted it: pods yet to start need it."""
         attempt = NewAttempt(owner, number, resolved.at_hosts(hosts), self.settings)
-        await self._create(owner, CONFIG_MAPS, config_map(attempt, self.ledger_json(key)))
+        await self.create(owner, CONFIG_MAPS, config_map(attempt, self.ledger_json(key)))
 
     def ledger_json(self, key: Key) -> str:
         """Ledger and budgets as an attempt's ConfigMap keeps them."""
@@ -140,18 +140,29 @@ class Apply:
             return
         self.store.put(JOB_SETS, answer)
 
-    async def _create_config_map(self, attempt: NewAttempt, ledger: str) -> None:
-        wanted = config_map(attempt, ledger)
-        existing = await self._create(attempt.owner, CONFIG_MAPS, wanted)
+    async def create_config_map(self, owner: Owner, wanted: Mapping[str, Any]) -> None:
+        """Creates a ConfigMap, in place of one of the job's own with other data.
+
+        Raises:
+            NameTaken: there is another's object in the way.
+            ApiError: the API server does not do it.
+        """
+        existing = await self.create(owner, CONFIG_MAPS, wanted)
         if existing.get("data") == wanted["data"]:
             return
         # Left by an operator that ended before it created the JobSet, and the job was changed since. Immutable.
         metadata = existing["metadata"]
         await self.client.delete(CONFIG_MAPS, metadata["namespace"], metadata["name"], metadata["uid"])
         self.store.remove(CONFIG_MAPS, existing)
-        await self._create(attempt.owner, CONFIG_MAPS, wanted)
+        await self.create(owner, CONFIG_MAPS, wanted)
 
-    async def _create(self, owner: Owner, resource: Resource, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, owner: Owner, resource: Resource, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Creates an object, or takes note of the job's own one of this name.
+
+        Raises:
+            NameTaken: there is another's object in the way.
+            ApiError: the API server does not do it.
+        """
         try:
             stored = await self.client.create(resource, wanted)
         except Conflict as error:

@@ -7,13 +7,14 @@ that the cluster does not hold, but for what saves work (plans) or writes (when 
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lateen_operator.attempts import Attempt, Start, Wait
 from lateen_operator.cluster.admission import Admissions
 from lateen_operator.cluster.apply import Apply
+from lateen_operator.cluster.builders import Builders
 from lateen_operator.cluster.capacity_probes import CapacityProbes
 from lateen_operator.cluster.cleanup import Cleanup
 from lateen_operator.cluster.client import ApiError, Client, NotFound
@@ -24,16 +25,17 @@ from lateen_operator.cluster.metrics import Metrics
 from lateen_operator.cluster.observe import job_set_of, observe, pods_of
 from lateen_operator.cluster.planned import Planned, Plans
 from lateen_operator.cluster.poller import Poller, Trainer
+from lateen_operator.cluster.preparation import builder_pods
 from lateen_operator.cluster.refusals import RETRIED_WITHIN_SECONDS, NameTaken, blocked_by
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, Resource
 from lateen_operator.cluster.status_writer import StatusWriter
 from lateen_operator.cluster.uncreated import Uncreated
-from lateen_operator.cluster.views import View
+from lateen_operator.cluster.views import PodView, View
 from lateen_operator.cluster.work_queue import BACKOFF_LONGEST_SECONDS, WorkQueue
 from lateen_operator.manifests.owner import Owner
-from lateen_operator.names import attempt_name
+from lateen_operator.names import BUILDERS_ATTEMPT, attempt_name
 from lateen_operator.observation import Observation
-from lateen_operator.reconcile import Decision, Expire, Kill, RecordEnd, Terminate, reconcile
+from lateen_operator.reconcile import Decision, Expire, Kill, Prepare, RecordEnd, Terminate, reconcile
 from lateen_operator.resolve import Resolved
 
 _RECONCILIATIONS_AT_ONCE = 8
@@ -61,9 +63,11 @@ class Controller:
     """Seconds since the epoch."""
 
     cleanup: Cleanup = field(init=False)
+    builders: Builders = field(init=False)
 
     def __post_init__(self) -> None:
         self.cleanup = Cleanup(self.metrics, self.clock)
+        self.builders = Builders(self.client, self.store, self.apply)
 
     async def run(self, workers: int) -> None:
         """Works on the queue until it is cancelled."""
@@ -128,8 +132,8 @@ class Controller:
         if not isinstance(decision, Start):
             # What was seen does not know of the attempt yet.
             # First: a running trainer is asked how it is, whatever cannot be tidied.
-            self._poll(key, seen)
-            postponed = min(postponed, await self._clean_up(key, owner, planned, seen))
+            self._poll(key, seen, decision)
+            postponed = min(postponed, await self._clean_up(key, owner, planned, seen, decision))
             if self.cleanup.blocked(key) != uncleaned:
                 return 0.0
         return min(postponed, _requeue_after(seen, decision, now))
@@ -171,7 +175,7 @@ class Controller:
         self.store.put(JOB_SETS, found)
         return job_set_of(self.store.get(key), attempt.number) is None
 
-    async def _clean_up(self, key: Key, owner: Owner, planned: Planned, seen: Observation) -> float:
+    async def _clean_up(self, key: Key, owner: Owner, planned: Planned, seen: Observation, decision: Decision) -> float:
         """Deletes what serves no purpose any more, and creates what is missing. A step that fails keeps none of the
         others from being done. Returns the seconds until those that failed are tried again; infinity: none did."""
         objects = self.store.get(key)
@@ -199,16 +203,27 @@ class Controller:
             if resolved is not None and attempt.digest == resolved.digest and misses_config_map(objects, seen):
                 steps["restore ConfigMap"] = partial(restore_config_map, resolved, attempt)
             self.store.forget_gone(key, attempt.number)
+        steps["keep the pods that tokenize"] = partial(self.builders.keep, key, owner, resolved, seen, decision)
         steps["keep capacity probes"] = partial(self.capacity_probes.keep, key, owner, resolved, seen, self.clock())
         return await self.cleanup.run(key, steps)
 
-    def _poll(self, key: Key, seen: Observation) -> None:
+    def _poll_builder(self, key: Key, pods: Sequence[PodView]) -> None:
+        """Polls one of the builders: each of them knows how far all are."""
+        running = [pod for pod in pods if pod.running and pod.gone_at is None and pod.deadline is None]
+        first = min(running, key=lambda pod: pod.host_index, default=None)
+        if first is not None:
+            self.poller.watch(key, Trainer(BUILDERS_ATTEMPT, first.name, first.ip))
+
+    def _poll(self, key: Key, seen: Observation, decision: Decision) -> None:
         attempt = seen.attempt
         first = seen.processes[0] if seen.processes else None
+        objects = self.store.get(key)
+        if attempt is None and isinstance(decision, Prepare) and objects.builders is not None:
+            self._poll_builder(key, builder_pods(objects, objects.builders))
+            return
         if attempt is None or first is None or first.number != 0 or first.end is not None:
             self.poller.forget(key)
             return
-        objects = self.store.get(key)
         pods = [
             pod
             for pod in pods_of(objects, attempt, job_set_of(objects, attempt.number))

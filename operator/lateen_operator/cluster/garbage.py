@@ -11,7 +11,7 @@ def useless_job_sets(objects: JobObjects, seen: Observation) -> list[JobSetView]
 
     The newest that is over stays: with it stay the logs of its pods.
     """
-    own = objects.own(objects.job_sets.values())
+    own = objects.attempt_job_sets
     newest = max((one.attempt for one in own), default=0)
     open_number = seen.attempt.number if seen.attempt else None
     return [
@@ -23,8 +23,8 @@ def useless_job_sets(objects: JobObjects, seen: Observation) -> list[JobSetView]
 
 def useless_config_maps(objects: JobObjects) -> list[ConfigMapView]:
     """ConfigMaps of attempts before the newest JobSet's."""
-    newest = max((one.attempt for one in objects.own(objects.job_sets.values())), default=0)
-    return [one for one in objects.own(objects.config_maps.values()) if one.deadline is None and one.attempt < newest]
+    newest = max((one.attempt for one in objects.attempt_job_sets), default=0)
+    return [one for one in objects.attempt_config_maps if one.deadline is None and one.attempt < newest]
 
 
 def misses_config_map(objects: JobObjects, seen: Observation) -> bool:
@@ -32,7 +32,7 @@ def misses_config_map(objects: JobObjects, seen: Observation) -> bool:
     attempt = seen.attempt
     if attempt is None or seen.terminating_since is not None or job_set_of(objects, attempt.number) is None:
         return False
-    return all(one.attempt != attempt.number for one in objects.own(objects.config_maps.values()))
+    return all(one.attempt != attempt.number for one in objects.attempt_config_maps)
 
 
 def useless_probes(objects: JobObjects, wanted: int) -> list[PodView]:

@@ -14,7 +14,7 @@ from lateen_api.spec.job import KIND
 from lateen_operator.cluster.parse_objects import view_config_map, view_job, view_job_set, view_other, view_pod
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, NETWORK_POLICIES, PODS, Resource
 from lateen_operator.cluster.views import ConfigMapView, JobSetView, JobView, PodView, View
-from lateen_operator.names import JOB_LABEL
+from lateen_operator.names import BUILDERS_ATTEMPT, JOB_LABEL
 
 _Any = TypeVar("_Any", bound=View)
 
@@ -68,6 +68,26 @@ class JobObjects:
     def own(self, things: Iterable[_Any]) -> list[_Any]:
         """Those that belong to the job as it is now, and not to a former one of its name."""
         return [thing for thing in things if self.job is not None and thing.owner == self.job.uid]
+
+    @property
+    def attempt_job_sets(self) -> list[JobSetView]:
+        """The job's own JobSets of attempts."""
+        return [one for one in self.own(self.job_sets.values()) if one.attempt != BUILDERS_ATTEMPT]
+
+    @property
+    def attempt_config_maps(self) -> list[ConfigMapView]:
+        """The job's own ConfigMaps of attempts."""
+        return [one for one in self.own(self.config_maps.values()) if one.attempt != BUILDERS_ATTEMPT]
+
+    @property
+    def builders(self) -> JobSetView | None:
+        """The JobSet of the builders of the token caches."""
+        return next((one for one in self.own(self.job_sets.values()) if one.attempt == BUILDERS_ATTEMPT), None)
+
+    @property
+    def builder_config_maps(self) -> list[ConfigMapView]:
+        """The ConfigMap of the builders of the token caches."""
+        return [one for one in self.own(self.config_maps.values()) if one.attempt == BUILDERS_ATTEMPT]
 
     @property
     def is_empty(self) -> bool:

@@ -69,8 +69,8 @@ def told_status(objects: JobObjects) -> JobStatus:
 def kept_status(objects: JobObjects) -> JobStatus:
     """Ledger, budgets and true conditions without the status: as of the newest attempt's start from its ConfigMap, and
     what happened since from its JobSet."""
-    config_map = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
-    job_set = max(objects.own(objects.job_sets.values()), key=lambda view: view.attempt, default=None)
+    config_map = max(objects.attempt_config_maps, key=lambda view: view.attempt, default=None)
+    job_set = max(objects.attempt_job_sets, key=lambda view: view.attempt, default=None)
     started = _status(config_map.ledger) if config_map else JobStatus()
     noted = _status(job_set.ledger) if job_set else JobStatus()
     # An operator that ended between the two left a ConfigMap that is newer than the JobSet.
@@ -94,7 +94,7 @@ def news_to_keep(objects: JobObjects, status: JobStatus) -> JobStatus | None:
     holds = [condition for condition in status.conditions if condition.type in TOLD and condition.status == "True"]
     if is_known and {c.type for c in holds} == {c.type for c in kept.conditions}:
         return None
-    started = max(objects.own(objects.config_maps.values()), key=lambda view: view.attempt, default=None)
+    started = max(objects.attempt_config_maps, key=lambda view: view.attempt, default=None)
     before = {entry.number: entry for entry in _status(started.ledger).attempts} if started else {}
     changed = [entry for entry in status.attempts if _end(entry) != _end(before.get(entry.number))]
     return JobStatus(attempts=changed, budgets=status.budgets, conditions=holds, time_before=status.time_before)
@@ -119,7 +119,7 @@ def ledger_of(objects: JobObjects) -> Ledger:
     written = [from_status(entry) for entry in status.attempts]
     known = {attempt.number: attempt for attempt in written}
     oldest = min(known, default=0)
-    for job_set in sorted(objects.own(objects.job_sets.values()), key=lambda view: view.attempt):
+    for job_set in sorted(objects.attempt_job_sets, key=lambda view: view.attempt):
         # One that is older than the ledger is no news: the ledger keeps the newest attempts only.
         if job_set.attempt not in known and job_set.attempt >= oldest:
             known[job_set.attempt] = _found(job_set)

@@ -14,6 +14,7 @@ from lateen_api.termination import ExitCode
 from lateen_operator.attempts import Attempt
 from lateen_operator.cluster.informer_cache import JobObjects
 from lateen_operator.cluster.ledger import ledger_of
+from lateen_operator.cluster.preparation import preparation_of
 from lateen_operator.cluster.process_exits import ended, overdue_at, process_exits, unseen_exit
 from lateen_operator.cluster.termination import Termination
 from lateen_operator.cluster.views import JobSetView, PodView
@@ -44,6 +45,7 @@ def observe(
         attempts=ledger.attempts,
         forgotten=ledger.forgotten,
         refusal=refusal,
+        preparation=preparation_of(objects, target, answers),
         stop_requests=int(objects.job is not None and objects.job.suspended),
     )
     attempt = seen.attempt
@@ -84,7 +86,7 @@ def observe(
 
 def job_set_of(objects: JobObjects, attempt: int) -> JobSetView | None:
     """The JobSet of an attempt; None: there is none (any more)."""
-    return next((one for one in objects.own(objects.job_sets.values()) if one.attempt == attempt), None)
+    return next((one for one in objects.attempt_job_sets if one.attempt == attempt), None)
 
 
 def probes_of(objects: JobObjects) -> list[PodView]:

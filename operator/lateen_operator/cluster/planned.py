@@ -87,6 +87,6 @@ def _lanes(objects: JobObjects) -> int | None:
     has those of the one before it."""
     if objects.job is not None and objects.job.lanes is not None:
         return objects.job.lanes
-    config_maps = objects.own(objects.config_maps.values())
+    config_maps = objects.attempt_config_maps
     oldest = min(config_maps, key=lambda one: one.attempt, default=None)
     return oldest.lanes if oldest else None

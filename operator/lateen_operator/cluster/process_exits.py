@@ -140,7 +140,7 @@ def _signalled(over: Iterable[PodExit], terminating_since: float | None) -> int 
         for end in over
         if end.pod.exit_code == ExitCode.SAVED and (terminating_since is None or end.at < terminating_since)
     )
-    return first_signalled(_termination_message(end.pod.message) for end in left)
+    return first_signalled(termination_message(end.pod.message) for end in left)
 
 
 def _always_or_never(follows: bool) -> float | None:
@@ -213,7 +213,7 @@ def _end(
         process=number,
         exit_code=_KILLED if pod.exit_code is None else pod.exit_code,
         at=end.at,
-        termination=_termination_message(pod.message),
+        termination=termination_message(pod.message),
         reason=reason,
         asked=reason is None and (told or followed),
         node=pod.node,
@@ -232,7 +232,7 @@ def _was_killed_in_its_grace(end: PodExit) -> bool:
     return in_grace and end.reported and pod.exit_code == _KILLED
 
 
-def _termination_message(message: str | None) -> TerminationMessage | None:
+def termination_message(message: str | None) -> TerminationMessage | None:
     """The termination message; None: it is none of a trainer's (a killed process leaves none, or half of one)."""
     if not message:
         return None

@@ -9,7 +9,7 @@ from lateen_api.status import JobStatus
 PROGRESS_SECONDS = 5.0
 WAITING_SECONDS = 1.0
 
-_PROGRESS = frozenset({"progress", "attempts", "time", "goodput", "lastCheckpoint"})
+_PROGRESS = frozenset({"progress", "data", "attempts", "time", "goodput", "lastCheckpoint"})
 _TIME = frozenset({"time", "goodput"})
 
 

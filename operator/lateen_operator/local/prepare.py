@@ -87,14 +87,18 @@ def prepare(
     update = {
         "compute": compute,
         "data": spec.data.model_copy(
-            update={"cache_dir": resolve_folder(spec.data.cache_dir or str(folder.cache), folder.path)}
+            # There are no pods here that tokenize: the trainers do.
+            update={
+                "cache_dir": resolve_folder(spec.data.cache_dir or str(folder.cache), folder.path),
+                "prepare": None,
+            }
         ),
         "checkpoint": spec.checkpoint.model_copy(update={"path": checkpoints}),
         "export": spec.export.model_copy(update={"hugging_face": _export_folder(spec.export.hugging_face, folder)}),
         "trainer": spec.trainer.model_copy(update={"lanes": plan.lanes or spec.trainer.lanes}),
     }
     resolved = job.model_copy(update={"spec": spec.model_copy(update=update), "status": None})
-    return Prepared(resolved, plan, environ_by_host, _warnings(plan, cores))
+    return Prepared(resolved, plan, environ_by_host, _warnings(job, plan, cores))
 
 
 def check_same_run(stored: dict[str, Any] | None, prepared: Prepared, folder: RunFolder) -> None:
@@ -166,12 +170,16 @@ def _lanes_of(stored: dict[str, Any] | None) -> int | None:
     return ((stored or {}).get("spec", {}).get("trainer") or {}).get("lanes")
 
 
-def _warnings(plan: Plan, cores: int) -> list[str]:
+def _warnings(job: LMTrainingJob, plan: Plan, cores: int) -> list[str]:
+    warnings = []
+    if job.spec.data.prepare is not None:
+        warnings.append("spec.data.prepare is not used on this machine: the trainers tokenize.")
     if plan.accelerator_kind != "cpu" or plan.processes <= cores:
-        return []
+        return warnings
     return [
+        *warnings,
         f"{plan.processes} processes share {wording.count(cores, 'core')}: fewer --hosts train faster. "
-        "The losses are right all the same."
+        "The losses are right all the same.",
     ]
 
 

@@ -50,7 +50,7 @@ def _pod_spec(attempt: NewAttempt) -> dict[str, Any]:
         **scheduling(spec, attempt.resolved.plan),
         "securityContext": pod_security(fixed_user=attempt.settings.fixed_user),
         "containers": [_trainer(attempt)],
-        "volumes": [*_own_volumes(attempt.name), *copy.deepcopy(compute.volumes)],
+        "volumes": [*own_volumes(attempt.name), *copy.deepcopy(compute.volumes)],
     }
 
 
@@ -87,7 +87,7 @@ def _trainer(attempt: NewAttempt) -> dict[str, Any]:
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "File",
         "volumeMounts": [
-            *({"name": name, "mountPath": path, **_read_only(name)} for name, path in OWN_FOLDERS.items()),
+            *own_mounts(),
             *copy.deepcopy(compute.volume_mounts),
         ],
     }
@@ -124,13 +124,23 @@ def container_security() -> dict[str, Any]:
     }
 
 
-def _own_volumes(attempt_name: str) -> list[dict[str, Any]]:
+def own_mounts() -> list[dict[str, Any]]:
+    """Where a pod sees its `own_volumes`."""
+    return [{"name": name, "mountPath": path, **_read_only(name)} for name, path in OWN_FOLDERS.items()]
+
+
+def own_volumes(config_map: str) -> list[dict[str, Any]]:
+    """The volumes that every pod of a job has.
+
+    Args:
+        config_map: name of the one that holds the job.
+    """
     job, run, tmp, memory = OWN_FOLDERS
     return [
         # The ledger in the same ConfigMap is none of the trainer's business.
         {
             "name": job,
-            "configMap": {"name": attempt_name, "items": [{"key": names.JOB_KEY, "path": names.JOB_KEY}]},
+            "configMap": {"name": config_map, "items": [{"key": names.JOB_KEY, "path": names.JOB_KEY}]},
         },
         {"name": run, "emptyDir": {}},
         {"name": tmp, "emptyDir": {}},

@@ -21,6 +21,7 @@ GKE = "cloud.google.com/"
 NODE_POOL_LABEL = GKE + "gke-nodepool"
 TPU = "google.com/tpu"
 GPU = "nvidia.com/gpu"
+_SPOT_TAINT = {"key": GKE + "gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
 HEAVIEST_PREFERENCE = 100
 """The largest weight that Kubernetes takes."""
 
@@ -41,6 +42,11 @@ def scheduling(spec: JobSpec, plan: Plan) -> dict[str, Any]:
             *(copy.deepcopy(toleration) for toleration in compute.tolerations),
         ],
     }
+
+
+def spot_scheduling() -> dict[str, Any]:
+    """The part of a pod's spec that puts it on spot nodes."""
+    return {"nodeSelector": {GKE + "gke-spot": "true"}, "tolerations": [dict(_SPOT_TAINT)]}
 
 
 def resources(spec: JobSpec, plan: Plan) -> dict[str, Any]:
@@ -161,5 +167,5 @@ def _taints(compute: ComputeSpec, accelerator: Accelerator) -> list[dict[str, An
         # Its hosts have Arm cores.
         tolerations.append({"key": "kubernetes.io/arch", "operator": "Equal", "value": "arm64", "effect": "NoSchedule"})
     if compute.spot:
-        tolerations.append({"key": GKE + "gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"})
+        tolerations.append(dict(_SPOT_TAINT))
     return tolerations

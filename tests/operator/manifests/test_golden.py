@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from lateen_operator.manifests.builders import NewBuilders, builders_job_set
 from lateen_operator.manifests.capacity_probe import capacity_probe
 from lateen_operator.manifests.config_map import config_map
 from lateen_operator.manifests.job_set import job_set
@@ -26,6 +27,13 @@ OVERRIDE = """compute.podTemplate={
       [{name: trainer, env: [{name: HOME, value: /shared/home}], securityContext: {capabilities: {add: [IPC_LOCK]}}}],
     volumes: [{name: scratch, ephemeral: {volumeClaimTemplate: {spec: {storageClassName: local}}}}]}}"""
 
+
+def builders(*settings: str) -> NewBuilders:
+    """The builders of the token caches of a small job."""
+    made = attempt(SMALL, TPU, *settings)
+    return NewBuilders(made.owner, made.resolved, SETTINGS)
+
+
 MANIFESTS: dict[str, Callable[[], dict[str, Any]]] = {
     "config-map": lambda: config_map(attempt(NANO), "[]"),
     "job-set-cpu": lambda: job_set(attempt(NANO)),
@@ -40,6 +48,10 @@ MANIFESTS: dict[str, Callable[[], dict[str, Any]]] = {
     "job-set-gpu-rdma-a3-ultra": lambda: job_set(attempt(SMALL, A3_ULTRA)),
     "job-set-gpu-rdma-a4": lambda: job_set(attempt(SMALL, A4)),
     "job-set-override": lambda: job_set(attempt(NANO, OVERRIDE)),
+    "job-set-builders": lambda: builders_job_set(
+        builders("data.prepare={hosts: 4, cpu: 8, memory: 16Gi}", "compute.secrets=[hub]", "compute.serviceAccount=me")
+    ),
+    "job-set-builders-spot": lambda: builders_job_set(builders("data.prepare={spot: true}")),
     "network-policy": lambda: network_policy(attempt(NANO).owner, SETTINGS),
     "capacity-probe-cpu": lambda: capacity_probe(attempt(NANO, hosts=4, avoid=("node-1",)), 1),
     "capacity-probe-tpu": lambda: capacity_probe(attempt(SMALL, TPU), 0),

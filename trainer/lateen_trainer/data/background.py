@@ -35,6 +35,8 @@ class BackgroundBuilder:
     """
 
     def __init__(self, spec: DataSpec, tokenizer: str, cache: TokenCache, cache_dir: str, *, seed: int):
+        # Other pods complete it.
+        self._is_builder = spec.prepare is None
         self._arguments: dict[str, Any] = {
             "spec": spec.model_dump(mode="json", by_alias=True),
             "split": cache.split,
@@ -79,7 +81,7 @@ class BackgroundBuilder:
         self._start()
 
     def __enter__(self) -> Self:
-        if not self._cache.is_whole:
+        if self._is_builder and not self._cache.is_whole:
             self._start()
         return self
 

@@ -56,15 +56,19 @@ class Lifecycle:
     grace make the watching thread write the outcome and leave at once, wherever the main thread is.
     """
 
-    def __init__(self, environment: ProcessEnvironment, *, ends_process: bool = False):
+    def __init__(
+        self, environment: ProcessEnvironment, *, done: str = "All steps are trained.", ends_process: bool = False
+    ):
         """
         Args:
             environment: who this process is.
+            done: what the termination message says when the block has ended well.
             ends_process: nothing but `leave` comes after the block. A signal that arrives in between is ignored then,
                 else it would be what the process ended by.
         """
         self._environment = environment
         self._ends_process = ends_process
+        self._done = done
         self._termination = Termination(environment.termination_log)
         self._monitor = ProcessMonitor(self._termination)
         self._peers = Peers(environment.process_id, environment.process_count)
@@ -205,7 +209,7 @@ class Lifecycle:
                     ExitCode.SAVED, f"SIGTERM arrived; the step was finished and its state saved.{self._remark}"
                 ), ""
             case None:
-                return make(ExitCode.DONE, f"All steps are trained.{self._remark}"), ""
+                return make(ExitCode.DONE, f"{self._done}{self._remark}"), ""
             case TrainerError() if self._broken is not None:
                 return make(self._broken.exit_code, f"{self._broken} {error}"), ""
             case LostPeerError():

@@ -94,6 +94,11 @@ class ProgressState:
                 mfu=self._utilisation(speed),
             )
 
+    def data_ready(self) -> None:
+        """What training begins with is tokenized."""
+        with self._lock:
+            self._change(data_ready=True)
+
     def evaluated(self, validation_loss: float) -> None:
         """An evaluation ended: nats per token."""
         with self._lock:

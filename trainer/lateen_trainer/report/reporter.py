@@ -134,6 +134,10 @@ class Reporter:
         self._progress.enter(phase, detail)
         self._life.beat(phase, self._step)
 
+    def data_ready(self) -> None:
+        """What training begins with is tokenized."""
+        self._progress.data_ready()
+
     def is_in(self, phase: Phase) -> bool:
         """Whether this is the phase that was reported last."""
         return self._progress.snapshot().phase is phase
