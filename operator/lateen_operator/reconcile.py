@@ -168,9 +168,7 @@ def _unprepared(seen: Observation, now: float) -> Decision | None:
     if preparation is None or preparation.whole:
         return None
     if preparation.failure is not None:
-        return _at_the_end(
-            seen, Fail(preparation.failure, "training needs the text that spec.data.prepare builds"), now
-        )
+        return _at_the_end(seen, Fail(preparation.failure, "training needs the text"), now)
     return None if preparation.ready else Prepare()
 
 

@@ -170,3 +170,13 @@ def test_what_an_attempt_is_built_from_changes_the_digest(change: str):
 def test_defaults_that_are_written_out_do_not_change_the_digest():
     written = json.loads(read_job(body(NANO)).model_dump_json(by_alias=True))
     assert digest(read_job(written)) == digest(read_job(body(NANO)))
+
+
+def test_builders_of_the_caches_are_made_from_the_job_and_from_prepare():
+    prepared = resolved(NANO, "data.prepare={hosts: 2}")
+    assert prepared.digest == resolved(NANO).digest
+    assert resolved(NANO).target.builders is None
+    assert prepared.target.builders == resolved(NANO, "data.prepare={hosts: 2}", "compute.hosts=1").target.builders
+    more_pods = resolved(NANO, "data.prepare={hosts: 4}")
+    other_text = resolved(NANO, "data.prepare={hosts: 2}", "data.textKey=words")
+    assert len({job.target.builders for job in (prepared, more_pods, other_text)}) == 3

@@ -55,6 +55,12 @@ class TestResolved:
                 str(folder.path / "mine"),
             )
 
+    def test_trainers_tokenize_also_where_pods_would_in_a_cluster(self, folder):
+        data = {"tokenizer": "bytes", "trainUrls": ["corpus.txt"], "prepare": {"hosts": 2}}
+        here = prepared(make_job(data=data), folder)
+        assert here.job.spec.data.prepare is None
+        assert here.warnings == ["spec.data.prepare is not used on this machine: the trainers tokenize."]
+
     def test_cores_are_shared_by_the_hosts(self, folder):
         for hosts, devices in ((1, 4), (2, 2), (4, 1), (8, 1)):
             compute = prepared(make_job(trainer={"reproducibility": "fast"}), folder, hosts=hosts).job.spec.compute
