@@ -21,14 +21,18 @@ HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "content-length", "ke
 
 
 @contextlib.contextmanager
-def object_store(bucket: str) -> Iterator[str]:
-    """Address of an object store with one bucket."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
+def object_store(bucket: str, host: str = "127.0.0.1") -> Iterator[str]:
+    """Address of an object store with one bucket.
+
+    Args:
+        host: address of this machine at which it listens.
+    """
+    with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://{host}:{port}"
     # Addresses of resumable uploads are made of it.
     command = [program("fake-gcs-server"), "-backend", "memory", "-scheme", "http", "-log-level", "error"]
-    process = subprocess.Popen([*map(str, command), "-host", "127.0.0.1", "-port", str(port)])
+    process = subprocess.Popen([*map(str, command), "-host", host, "-port", str(port)])
     try:
         wait_until(lambda: answers(f"{address}/_internal/healthcheck"), "fake-gcs-server", 30)
         body = json.dumps({"name": bucket}).encode()
