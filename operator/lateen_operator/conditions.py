@@ -23,7 +23,7 @@ def state_of(seen: Observation, decision: Decision, attempt: Attempt | None) -> 
             return "Suspended", "spec.suspend is true. Set it to false, or run `lateen resume`, to go on."
         case Prepare() if seen.blocked is None:
             how_far = seen.preparation.message if seen.preparation else None
-            return "PreparingData", how_far or "The pods that tokenize are created."
+            return "PreparingData", how_far or "the pods that tokenize are created"
         case Start():
             return "Starting", "Its pods are created."
         case RecordEnd(verdict=verdict):

@@ -265,7 +265,7 @@ def _time(
     is_over = isinstance(decision, Finish | Fail) and bool(attempts) and attempts[-1].ended_at is not None
     until = attempts[-1].ended_at if is_over else now
     rest = time_of(kept, since=created_at + total(before), until=until or now, suspended=isinstance(decision, Suspend))
-    first = attempts[0].started_at if attempts and not previous.time_before else None
+    first = attempts[0].started_at if attempts else None
     time = with_preparation(sum_of([before, rest]), _seconds_of_preparation(seen, first, now))
     return time, before if total(before) > 0 else None
 

@@ -49,7 +49,7 @@ def preparation_of(objects: JobObjects, target: Target, answers: ProgressHistory
         ready=known.ready or whole or (said is not None and said.data_ready),
         whole=whole,
         failure=_failure(job_set, pods) if job_set.ended == "Failed" and not whole else None,
-        message=None if whole else (said and said.detail) or _waiting_for(job_set, pods) or known.message,
+        message=None if whole else (said and said.detail) or _waiting_for(pods) or known.message,
         started_at=job_set.created_at if known.started_at is None else known.started_at,
     )
 
@@ -120,12 +120,10 @@ def _failure(job_set: JobSetView, pods: Sequence[PodView]) -> Verdict:
     return replace(verdict, message=message, process=None, reason="DataPreparationFailed")
 
 
-def _waiting_for(job_set: JobSetView, pods: Sequence[PodView]) -> str | None:
+def _waiting_for(pods: Sequence[PodView]) -> str | None:
     """Why none of them works yet."""
     alive = [pod for pod in pods if pod.exit_code is None and pod.gone_at is None]
     if any(pod.running for pod in alive):
         return None
     reason = next((pod.waiting_for for pod in alive if pod.waiting_for), None)
-    if reason is None:
-        return f"{count(job_set.hosts, 'pod')} that tokenize are created"
-    return f"{count(len(alive), 'pod')} that tokenize wait: {reason}"
+    return "the pods that tokenize are created" if reason is None else f"the pods that tokenize wait: {reason}"

@@ -11,7 +11,7 @@ from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS
 from lateen_operator.process_exit import FailureClass
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.resolve import resolve
-from watched_objects import KEY, T0, job, job_set, pod
+from watched_objects import KEY, T0, at, job, job_set, pod
 
 DATA = SPEC["data"] | {"prepare": {"hosts": 2}}
 PREPARED = SPEC | {"data": DATA}
@@ -83,7 +83,7 @@ def test_pods_that_wait_for_a_machine_say_so() -> None:
     made = world(builders(), pod(0, attempt=0, placed=False))
     made.look()
     assert data_of(made).message == (
-        "1 pod that tokenize wait: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
+        "the pods that tokenize wait: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
     )
 
 
@@ -177,6 +177,15 @@ def test_the_time_until_training_can_begin_is_spent_on_data() -> None:
     assert made.status.time is not None
     # The builders were created 10 s after the job, and it is 100 s old.
     assert (made.status.time.data, made.status.time.waiting_for_machines) == (90, 10)
+
+
+def test_builders_of_a_changed_job_that_trained_before_take_no_time_from_others() -> None:
+    made = world(builders("another", conditions={"Completed": 60}), pod(0, attempt=0))
+    attempt = {"number": 1, "hosts": 2, "started": at(5), "ended": at(8), "failureClass": "Requested", "message": "-"}
+    made.change(JOBS, KEY.name, {"status": {"attempts": [attempt]}})
+    made.look()
+    assert made.status.time is not None
+    assert made.status.time.data == 0
 
 
 def test_builders_of_another_job_of_this_name_do_not_count() -> None:
