@@ -13,9 +13,12 @@ PYTEST = $(BIN)/python -m pytest -q
 # Levanter pins versions of its own: an environment of its own, from a list of `name==version`.
 LEVANTER_HOME ?= $(HOME)/.cache/lateen/levanter
 LEVANTER_PINS ?= ../shared/bench/levanter-pins.txt
+# So do the data libraries that bench-data compares with.
+DATA_PEERS_HOME ?= $(HOME)/.cache/lateen/data-peers
+DATA_PEERS_PINS  = tests/benchmarks/data-peers.txt
 
 .PHONY: help run setup test test-without-cluster cluster-programs lint test-unit test-trainer test-e2e test-cluster docs \
-	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-operator bench-train \
+	chaos cluster cluster-down images reproducibility bench-elastic bench-reduction bench-data bench-corpus bench-operator bench-train \
 	bench-checkpoint bench-import bench-optimizers crd lock clean
 
 help: ## Show the targets
@@ -79,8 +82,11 @@ bench-elastic: $(VENV)/.test ## The elastic step beside the fast one
 bench-reduction: $(VENV)/.test ## Ways of adding gradients, equal on every layout
 	$(BIN)/python tests/benchmarks/bench_reduction.py
 
-bench-data: $(VENV)/.test ## Tokenizing and reading beside the tokenizers library and a memory map
-	$(BIN)/python tests/benchmarks/bench_data.py
+bench-data: $(VENV)/.test $(DATA_PEERS_HOME)/.installed ## Tokenizing and reading beside datasets, Arrow and Grain; memory of readers
+	$(BIN)/python tests/benchmarks/bench_data.py --peers $(DATA_PEERS_HOME)/bin/python $(OPTIONS)
+
+bench-corpus: $(VENV)/.test ## 1 GB of text: time to the first step, equal losses however the cache is built
+	$(BIN)/python tests/benchmarks/bench_corpus.py $(OPTIONS)
 
 bench-operator: $(VENV)/.test ## The operator with a thousand jobs, on the cluster (OPTIONS="--jobs 100")
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_operator.py $(OPTIONS)
@@ -137,6 +143,11 @@ $(VENV)/.test: $(LOCKS)/dev.txt pyproject.toml | $(VENV)
 $(LEVANTER_HOME)/.installed: $(LEVANTER_PINS)
 	$(PYTHON) -m venv --clear $(LEVANTER_HOME)
 	$(LEVANTER_HOME)/bin/pip install --quiet --no-deps -r $<
+	touch $@
+
+$(DATA_PEERS_HOME)/.installed: $(DATA_PEERS_PINS)
+	$(PYTHON) -m venv --clear $(DATA_PEERS_HOME)
+	$(DATA_PEERS_HOME)/bin/pip install --quiet --only-binary :all: --no-deps -r $<
 	touch $@
 
 $(VENV):

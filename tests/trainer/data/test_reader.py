@@ -1,5 +1,8 @@
 """Reading runs of tokens, and noticing what has become of them on disk."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +126,23 @@ def test_verify_finds_tokens_that_are_others_in_whole_chunks(cache):
     second.write_bytes(first.read_bytes())
     with pytest.raises(DataError, match="00000/tokens holds other tokens than were written"):
         cache.verify()
+
+
+def test_memory_that_was_given_back_is_read_again(cache):
+    reader = MappedArray(
+        Path(cache.url, TOKENS), length=len(cache), dtype=np.dtype(cache.ledger.dtype), layout=cache.ledger.layout
+    )
+    before, after = np.empty(1500, np.int32), np.empty(1500, np.int32)
+    reader.fetch(before, 700)
+    reader.release()
+    reader.release()
+    reader.fetch(after, 700)
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_reader_needs_no_more_memory_for_a_larger_cache(tmp_path):
+    """600 MB of tokens, of which 2,000 batches touch all: mapped pages count as memory of the process."""
+    script = Path(__file__).parents[2] / "benchmarks" / "sparse_cache.py"
+    command = [sys.executable, str(script), str(tmp_path / "cache"), str(3 * 10**8)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
+    assert found["grown"] < 100 << 20

@@ -25,6 +25,13 @@ from lateen_trainer.errors import DataError
 _OUT = {TOKENS: np.dtype(np.int32), COUNTED: np.dtype(np.uint8)}
 _RECORDS_AT_ONCE = 64
 
+_TOUCHED_BY_ROW = 1 << 17
+"""Bytes, at most, that a short row maps into memory: Linux maps 16 pages around the one that is touched, and the chunk
+before the row may be checked."""
+
+_TOUCHED_BYTES = 1 << 26
+"""Memory for what is mapped of local arrays: without a limit it would be as large as the cache."""
+
 
 @dataclass(frozen=True)
 class StreamPart:
@@ -83,6 +90,7 @@ class TokenCache:
         self._header: Header | None = None
         self._readers: dict[tuple[str, int], ArrayReader] = {}
         self._lock = threading.Lock()
+        self._touched = 0
         self.bytes_read = 0
         """Of the arrays, by this process."""
         self.read_retries = 0
@@ -236,6 +244,7 @@ class TokenCache:
             fetched = self._reader(name, part).fetch(items, start, batch)
         if fetched is not None:
             fetched()
+        self._release_after(items.nbytes)
 
     def _rows(self, name: str, starts: np.ndarray, length: int) -> np.ndarray:
         rows = np.empty((len(starts), length), _OUT[name])
@@ -253,9 +262,20 @@ class TokenCache:
                 wait()
 
         retried(read, url=self.url, field=FIELD, on_retry=self._count_retry)
+        size = rows.size * dtype_of(name, self._dtype).itemsize
         with self._lock:
-            self.bytes_read += rows.size * dtype_of(name, self._dtype).itemsize
+            self.bytes_read += size
+        self._release_after(size + len(starts) * _TOUCHED_BY_ROW)
         return rows
+
+    def _release_after(self, touched: int) -> None:
+        """Gives memory back once reading has touched enough, `touched` bytes with the last read."""
+        with self._lock:
+            self._touched += touched
+            if self._touched >= _TOUCHED_BYTES:
+                self._touched = 0
+                for reader in list(self._readers.values()):
+                    reader.release()
 
     def _count_retry(self) -> None:
         self.read_retries += 1

@@ -1,5 +1,7 @@
 """Reading runs of an array of a part: mapped from local shards, or fetched by TensorStore."""
 
+import mmap
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +34,10 @@ class ArrayReader(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Gives back what memory the runs that were read have taken; reading goes on as before."""
+        ...
+
 
 class StoredArray:
     """Fetches chunks by TensorStore, which checks their CRC: works for all places, costs a request a row."""
@@ -52,6 +58,9 @@ class StoredArray:
                 raise
 
         return wait
+
+    def release(self) -> None:
+        """Nothing: TensorStore's pool has a limit of its own."""
 
 
 def open_stored(kvstore: dict[str, Any], path: str, context: ts.Context, *, length: int, where: str) -> StoredArray:
@@ -90,27 +99,38 @@ class MappedArray:
         self._folder = folder
         self._dtype = dtype
         self._layout = layout
+        self._chunk, self._chunks_per_shard = layout.chunk, layout.chunks_per_shard
         chunks = -(-length // layout.chunk)
+        self._maps: list[mmap.mmap] = []
         self._shards: list[np.ndarray] = []
-        self._offsets: list[int] = []
+        self._offsets = array("q")
+        self._is_touched = False
         for number in range(-(-length // layout.shard)):
             count = min(layout.chunks_per_shard, chunks - number * layout.chunks_per_shard)
             shard, offsets = self._map(number, count)
             self._shards.append(shard)
-            self._offsets += offsets
+            self._offsets.extend(offsets)
         self._checked = bytearray(chunks)
 
     def fetch(self, row: np.ndarray, start: int, batch: ts.Batch | None = None) -> None:
         """Fills `row` with the items from `start` on, chunk by chunk."""
-        done, length, size = 0, len(row), self._layout.chunk
+        self._is_touched = True
+        done, length, size = 0, len(row), self._chunk
         while done < length:
             chunk, within = divmod(start + done, size)
             if not self._checked[chunk]:
                 self._check(chunk)
             count = min(size - within, length - done)
             offset = self._offsets[chunk] + within
-            row[done : done + count] = self._shards[chunk // self._layout.chunks_per_shard][offset : offset + count]
+            row[done : done + count] = self._shards[chunk // self._chunks_per_shard][offset : offset + count]
             done += count
+
+    def release(self) -> None:
+        """Takes the pages that were touched out of this process's memory; the system's page cache keeps them."""
+        if self._is_touched:
+            self._is_touched = False
+            for mapping in self._maps:
+                mapping.madvise(mmap.MADV_DONTNEED)
 
     def _path(self, shard: int) -> Path:
         return self._folder / "c" / str(shard)
@@ -123,9 +143,11 @@ class MappedArray:
             size = path.stat().st_size
             if size <= index_bytes or size % self._dtype.itemsize:
                 raise corrupt_cache(str(path), f"it is {size} bytes long")
-            shard = np.asarray(np.memmap(path, self._dtype, mode="r"))
+            with path.open("rb") as file:
+                self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except OSError as error:
             raise corrupt_cache(str(path), f"it cannot be read: {error.strerror}") from error
+        shard = np.frombuffer(self._maps[-1], self._dtype)
         index = shard.view(np.uint8)[-index_bytes:].tobytes()
         entries, crc = index[:-CRC_BYTES], index[-CRC_BYTES:]
         if google_crc32c.value(entries) != int.from_bytes(crc, "little"):
