@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/sbom-tool \
  && python3 -m pip --python /opt/sbom-tool/bin/python install --require-hashes -r /requirements/sbom.txt \
  && mkdir /opt/sbom \
- && /opt/sbom-tool/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+ && /opt/sbom-tool/bin/cyclonedx-py environment --gather-license-texts --output-reproducible --output-format JSON \
         --output-file /opt/sbom/python.cdx.json /opt/dependencies/bin/python
 
 FROM dependencies AS lateen
