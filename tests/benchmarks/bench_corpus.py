@@ -160,7 +160,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         digests.add(digest_of(folder, name))
         say(f"{name}: losses {'equal' if losses == streamed else 'DIFFER'} in all {len(losses)} steps")
         shutil.rmtree(folder / f"cache-{name}")
-    say(f"digests: {'equal' if len(digests) == 1 else 'DIFFER'}")
+    if digests:
+        say(f"digests: {'equal' if len(digests) == 1 else 'DIFFER'}")
 
 
 def main() -> None:

@@ -241,3 +241,23 @@ def test_narrow_inputs_are_computed_in_their_type_and_summed_in_float32():
     assert out.dtype == jnp.bfloat16
     axes = ("batch", "heads", "group", "position", "head_size")
     np.testing.assert_allclose(out.rearrange(axes).array.astype(np.float32), expected, atol=0.06)
+
+
+@pytest.mark.parametrize("group", [None, GROUP], ids=["heads", "grouped heads"])
+def test_derivatives_in_bfloat16_are_those_of_float32_rounded(group):
+    """Two sequences and two heads of keys: the products that XLA's CPU backend once compiled and could not run."""
+    shape = (2, 2, 48, 16)
+    rng = np.random.default_rng(1)
+    of_queries = shape if group is None else (2, 2, group, 48, 16)
+    q, k, v = (jnp.asarray(rng.normal(size=s), jnp.bfloat16) for s in (of_queries, shape, shape))
+
+    def loss(q, k, v):
+        return jnp.sum(blockwise_causal_attention(q, k, v).astype(jnp.float32) ** 2)
+
+    narrow = jax.jit(jax.grad(loss, (0, 1, 2)))(q, k, v)
+    full = jax.jit(jax.grad(loss, (0, 1, 2)))(*(x.astype(jnp.float32) for x in (q, k, v)))
+
+    for ours, theirs in zip(narrow, full, strict=True):
+        assert ours.dtype == jnp.bfloat16
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(ours.astype(np.float32) / scale, theirs / scale, atol=0.02)

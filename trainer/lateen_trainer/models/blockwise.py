@@ -103,7 +103,7 @@ def _bwd(window, residuals, g):
         dscores = dscores.astype(q.dtype)
         dv.append(_product(f"{scores_axes},{heads}qd->bhkd", weights.astype(q.dtype), gradients))
         dk.append(_product(f"{scores_axes},{heads}qd->bhkd", dscores, queries))
-        part = _product(f"bhkd,{scores_axes}->bhd{heads[2:]}q", keys, dscores)
+        part = _queries_gradient(keys, dscores)
         dq = _added(dq, part, start, length)
     # Added up first and transposed then: in one loop XLA would read all parts across their rows.
     dq = jax.lax.optimization_barrier(dq)
@@ -121,6 +121,22 @@ def _bwd(window, residuals, g):
 _attention.defvjp(_fwd, _bwd)
 
 _product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
+def _queries_gradient(keys: jax.Array, dscores: jax.Array) -> jax.Array:
+    """What a block of keys adds to the gradient of its queries: [batch, heads, head size, (group,) query].
+
+    A group's queries are one axis of the product: with two, XLA's CPU backend (jaxlib 0.10.2) compiles a product of
+    bfloat16 that it cannot run ("Unsupported element type for DotThunk::Execute").
+
+    Args:
+        keys: [batch, heads, key, head size].
+        dscores: [batch, heads, key, (group,) query].
+    """
+    queries = dscores.shape[3:]
+    merged = dscores.reshape(*dscores.shape[:3], -1)
+    part = _product("bhkd,bhkq->bhdq", keys, merged)
+    return part.reshape(*part.shape[:3], *queries)
 
 
 def _added(total: jax.Array | None, part: jax.Array, start: int, length: int) -> jax.Array:
