@@ -5,18 +5,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
+from late_builder import LateBuilder, parts_of
 from lateen_api.load import apply_overrides
 from lateen_api.progress import Phase
 from lateen_api.spec import DataSpec, LMTrainingJob
 from lateen_api.termination import ExitCode
-from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
@@ -55,13 +54,9 @@ class Bench(SmallRuns):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_parts() -> Iterator[None]:
-    """Parts of some sequences, where others have millions."""
-    defaults = open_or_build_cache.__kwdefaults__
-    assert defaults is not None
-    before, defaults["layout"] = defaults["layout"], PARTS
-    yield
-    defaults["layout"] = before
+def small_parts():
+    with parts_of(PARTS):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +66,6 @@ def bench(tmp_path_factory) -> Bench:
     bench.build(bench.folder / "whole", seed=0)
     assert bench.run("reference", f"data.cacheDir={bench.folder}/whole").exit_code is ExitCode.DONE
     return bench
-
-
-class LateBuilder(BackgroundBuilder):
-    """Does not begin before it is waited for."""
-
-    def __enter__(self) -> "LateBuilder":
-        return self
-
-    def check(self) -> None:
-        if self._process is None:
-            self._start()
-        super().check()
 
 
 def test_losses_on_a_cache_that_is_being_built_are_those_on_a_whole_one(bench, monkeypatch):

@@ -9,7 +9,7 @@ from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec
 
 from lateen_trainer.data.cache import TokenCache
-from lateen_trainer.data.job_data import JobData, JobSource, cache_dir_of
+from lateen_trainer.data.job_data import JobData, JobSource, cache_dir_of, needed_first
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import Tokenizer
 from lateen_trainer.errors import UserError
@@ -20,8 +20,8 @@ from lateen_trainer.report.reporter import Reporter
 def open_caches(
     spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter, *, is_builder: bool | None = None
 ) -> JobData:
-    """The tokens of training and validation, tokenised first if need be: all of them, or what the first window of the
-    training data needs. Those of a mixture are tokenised as a whole.
+    """The tokens of training and validation, tokenised first if need be: all of them, or of the training data what
+    the first batch needs.
 
     Args:
         spec: of the job.
@@ -31,10 +31,10 @@ def open_caches(
         is_builder: whether this process tokenizes; None: unless other pods do (`spec.data.prepare`).
     """
     is_builder = spec.data.prepare is None if is_builder is None else is_builder
-    window = spec.data.shuffle.window
-    first = None if window is None or spec.data.configs else max(window, spec.trainer.train_batch_size)
+    first = needed_first(spec)
 
     def open_cache(source: JobSource) -> TokenCache:
+        sequences = first[source.name] if source.split == "train" else None
         report.phase(Phase.TOKENIZING, source.label)
         return open_or_build_cache(
             source.data, source.split, tokenizer, cache_dir_of(spec.data, run_dir),
@@ -42,7 +42,7 @@ def open_caches(
             progress=lambda detail: report.phase(Phase.TOKENIZING, f"{source.label}: {detail}"),
             seed=source.stream_seed(spec.trainer.seed),
             is_builder=is_builder,
-            enough=None if first is None or source.split != "train" else first * spec.model.seq_len + 1,
+            enough=None if sequences is None else sequences * spec.model.seq_len + min(1, sequences),
         )  # fmt: skip
 
     data = JobData.open(spec.data, open_cache)

@@ -205,7 +205,7 @@ class Loop:
                 return True
             if self._supply is not None:
                 self._supply.check()
-                self._report.phase(Phase.WAITING_FOR_DATA, self._supply.detail)
+                self._report.phase(Phase.WAITING_FOR_DATA, self._supply.detail(loader.waits_for))
             # Before the first step there is nothing to save: SIGTERM ends the process.
             if begun and self._life.should_stop():
                 return False

@@ -62,8 +62,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
     data = open_caches(spec, tokenizer, run_dir, report)
     check_same_data(data.train.values(), peers)
     cache_dir = cache_dir_of(spec.data, run_dir)
-    # The caches of a mixture are whole.
-    with BackgroundBuilder(spec.data, tokenizer.name, data.first, cache_dir, seed=spec.trainer.seed) as supply:
+    with BackgroundBuilder(spec, tokenizer.name, data.train, cache_dir) as supply:
         _train_on(_Opened(job, environment, plan, tokenizer, checkpoints, data, supply), life, peers, report)
 
 

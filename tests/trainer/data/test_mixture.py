@@ -105,6 +105,19 @@ def test_sources_are_spread_over_a_block():
     assert 400 < (sources[: BLOCK // 2] == 0).sum() < 624
 
 
+def test_as_far_as_sources_reach_a_run_can_read():
+    order = Mixture("abc", [Stage(0, {"a": 5, "b": 3, "c": 1}), Stage(1000, {"b": 1, "c": 1})], seed=3, block=64)
+    sources, positions = order.locate(np.arange(2000))
+    for available in ([None, None, None], [0, 9, 9], [300, 100, None], [10**6, 400, 300], [None, None, 0], [556, 0, 0]):
+        lacking = [
+            have is not None and at >= have
+            for have, at in zip(np.array(available, object)[sources], positions, strict=True)
+        ]
+        expected = lacking.index(True) if True in lacking else 2000
+        assert order.reach(available, 2000) == expected
+        assert order.reach(available, 50) == min(50, expected)
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [

@@ -1,10 +1,10 @@
-"""A process of its own that completes a cache while its parent trains on the beginning of it.
+"""A process of its own that completes the caches of a run while its parent trains on the beginning of them.
 
 It has the lowest priority, so that the training step is not slowed, and ends with its parent: whatever becomes of that,
 the pipe between them is closed.
 
 Standard input: one line of JSON (`BackgroundBuilder` writes it), and then nothing until it ends. Standard output: lines
-of JSON, `{"progress": …}` or, at the end, `{"error": …, "code": …}`.
+of JSON, `{"source": …, "progress": …}` or, at the end, `{"error": …, "code": …}`.
 """
 
 import json
@@ -13,14 +13,19 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 from lateen_api.errors import JobError
-from lateen_api.spec import DataSpec
+from lateen_api.spec import JobSpec
 
+from lateen_trainer import storage
+from lateen_trainer.data.build_as_needed import build_as_needed
 from lateen_trainer.data.build_progress import BuildProgress
+from lateen_trainer.data.job_data import job_sources
 from lateen_trainer.data.layout import Layout
-from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.data.prepare import FoundCache, find_cache
 from lateen_trainer.data.tokenizer import load_tokenizer
+from lateen_trainer.data.writer import FIELD
 from lateen_trainer.errors import DataError, TrainerError, of_the_system
 
 _NICE = 19
@@ -42,36 +47,42 @@ def main() -> None:
 
     reported = 0.0
 
-    def progress(now: BuildProgress) -> None:
+    def progress(source: str, now: BuildProgress) -> None:
         nonlocal reported
         if orphaned.is_set():
             raise _Orphaned
         # It is called for each document.
         if time.monotonic() - reported >= _SECONDS_BETWEEN_REPORTS:
             reported = time.monotonic()
-            _say(progress=str(now))
+            _say(source=source, progress=str(now))
 
     try:
-        cache = open_or_build_cache(
-            DataSpec.model_validate(arguments["spec"]),
-            arguments["split"],
-            load_tokenizer(arguments["tokenizer"]),
-            arguments["cache_dir"],
-            progress=progress,
-            seed=arguments["seed"],
-            layout=Layout(**arguments["layout"]),
-        )
-        if cache.fingerprint != arguments["fingerprint"]:
-            raise DataError(
-                f"The files of spec.data.{arguments['split']}Urls changed while they were tokenized: expected source "
-                "files that stay as they are. Start again; the cache is then built of what is there."
-            )
+        spec = JobSpec.model_validate(arguments["spec"])
+        storage.check_writable(arguments["cache_dir"], field=FIELD)
+        build_as_needed(spec, _find_caches(spec, arguments), progress=progress)
     except _Orphaned:
         return
     except (TrainerError, JobError) as error:
         _fail(error)
     except OSError as error:
         _fail(of_the_system(error))
+
+
+def _find_caches(spec: JobSpec, arguments: dict[str, Any]) -> dict[str, FoundCache]:
+    """The caches of the training data by source, which are those that the parent has opened."""
+    tokenizer, layout = load_tokenizer(arguments["tokenizer"]), Layout(**arguments["layout"])
+    found = {}
+    for source in job_sources(spec.data, "train"):
+        seed = source.stream_seed(spec.trainer.seed)
+        cache_dir, where = arguments["cache_dir"], source.where
+        one = find_cache(source.data, "train", tokenizer, cache_dir, where=where, seed=seed, layout=layout)
+        if one.cache.fingerprint != arguments["fingerprints"][source.name]:
+            raise DataError(
+                f"The files of {one.reading.field} changed after the start of the run: expected source files that "
+                "stay as they are. Start again; the cache is then built of what is there."
+            )
+        found[source.name] = one
+    return found
 
 
 def _watch(orphaned: threading.Event) -> None:

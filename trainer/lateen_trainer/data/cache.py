@@ -68,6 +68,7 @@ class TokenCache:
         order: numbers of the parts in the order of the stream.
         layout: of the arrays.
         dtype: of the tokens on disk.
+        has_counted: there is an array that says which tokens count in the loss.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class TokenCache:
         order: Sequence[int],
         layout: Layout,
         dtype: np.dtype,
+        has_counted: bool = False,
     ):
         self.url, self.fingerprint, self.split, self.order = url, fingerprint, split, tuple(order)
+        self.has_counted = has_counted
         self._store, self._context, self.layout, self._dtype = store, context, layout, dtype
         self._parts: list[StreamPart] = []
         self._begins: list[int] = []

@@ -89,22 +89,16 @@ class JobData:
         """The sequences that the job trains on.
 
         Raises:
-            UserError: a source has too few tokens.
+            UserError: a source whose cache is whole has too few tokens.
         """
         sources = {name: _source(spec, name, cache) for name, cache in self.train.items()}
-        seed, window, batch = spec.trainer.seed, spec.data.shuffle.window, spec.trainer.train_batch_size
-        if not spec.data.configs:
-            if self.first.is_whole:
-                check_enough(sources[""], batch)
-            return RunSequences(sources, seed, window)
-        counts = {name: check_enough(source) for name, source in sources.items()}
-        mixture = mixture_of(spec)
-        for name, wanted in mixture.counts(spec.trainer.num_train_steps * batch).items():
-            log.info(
-                "Source %s: the run reads %s sequences, and it has %s (%.2f epochs)",
-                name, f"{wanted:,}", f"{counts[name]:,}", wanted / counts[name],
-            )  # fmt: skip
-        return RunSequences(sources, seed, window, mixture)
+        batch, mixture = spec.trainer.train_batch_size, mixture_of(spec) if spec.data.configs else None
+        least = batch if mixture is None else 1
+        counts = {name: check_enough(source, least) for name, source in sources.items() if source.cache.is_whole}
+        if mixture is not None:
+            for name, wanted in mixture.counts(spec.trainer.num_train_steps * batch).items():
+                _log_epochs(name, wanted, counts.get(name))
+        return RunSequences(sources, spec.trainer.seed, spec.data.shuffle.window, mixture, least)
 
     def validation_sources(self, spec: JobSpec) -> dict[str, SequenceSource]:
         """The sources to evaluate on, by name."""
@@ -118,14 +112,27 @@ def mixture_of(spec: JobSpec) -> Mixture:
     return Mixture(list(trained_sources(spec.data)), stages, spec.trainer.seed)
 
 
+def needed_first(spec: JobSpec) -> dict[str, int | None]:
+    """Sequences at the beginning of each source that the first batch needs: whole windows of them; None: all."""
+    window, batch = spec.data.shuffle.window, spec.trainer.train_batch_size
+    if window is None:
+        return dict.fromkeys(trained_sources(spec.data))
+    counts = mixture_of(spec).counts(batch) if spec.data.configs else {"": batch}
+    return {name: -(-count // window) * window for name, count in counts.items()}
+
+
 def cache_dir_of(data: DataSpec, run_dir: Path) -> str:
     """The path or URL of `spec.data.cacheDir`, or of its default: a folder of the run."""
     return resolve_folder(data.cache_dir or "cache", run_dir)
 
 
 def job_sources(data: DataSpec, split: Split) -> Iterator[JobSource]:
-    """The sources of a split that the job needs."""
-    for name in trained_sources(data) if split == "train" else evaluated_sources(data):
+    """The sources of a split that the job needs; those to train on in the order in which stages begin with them."""
+    if split == "train":
+        names = sorted(trained_sources(data), key=lambda name: _first_stage(data, name))
+    else:
+        names = list(evaluated_sources(data))
+    for name in names:
         yield JobSource(name, split, _alone(data, name))
 
 
@@ -134,6 +141,12 @@ def trained_sources(data: DataSpec) -> Iterator[str]:
     for name in data.sources:
         if not data.configs or any(stage.weights.get(name, 0) > 0 for stage in data.weight_stages):
             yield name
+
+
+def _first_stage(data: DataSpec, name: str) -> int:
+    """Number of the first stage that a trained source gives sequences in."""
+    stages = data.weight_stages if data.configs else []
+    return next((number for number, stage in enumerate(stages) if stage.weights.get(name, 0) > 0), 0)
 
 
 def evaluated_sources(data: DataSpec) -> Iterator[str]:
@@ -146,6 +159,16 @@ def evaluated_sources(data: DataSpec) -> Iterator[str]:
 def field_of(name: str) -> str:
     """The job's field that has a source."""
     return f"spec.data.configs.{name}" if name else "spec.data"
+
+
+def _log_epochs(name: str, wanted: int, sequences: int | None) -> None:
+    if sequences is None:
+        log.info("Source %s: the run reads %s sequences", name, f"{wanted:,}")
+        return
+    log.info(
+        "Source %s: the run reads %s sequences, and it has %s (%.2f epochs)",
+        name, f"{wanted:,}", f"{sequences:,}", wanted / sequences,
+    )  # fmt: skip
 
 
 def _source(spec: JobSpec, name: str, cache: TokenCache) -> SequenceSource:

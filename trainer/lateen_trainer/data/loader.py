@@ -49,11 +49,14 @@ class Loader:
 
         It does not depend on the rows: a window can be read when all of it is there.
         """
-        ready = self._sequences.look()
-        if ready is None:
-            return stop
-        batches = ready // self._batch_size
+        wanted = self._skips.batch_of(stop - 1) + 1
+        batches = self._sequences.look(wanted * self._batch_size) // self._batch_size
         return min(stop, batches - sum(batch < batches for batch in self._skips.batches))
+
+    @property
+    def waits_for(self) -> str | None:
+        """The source whose text the last look has found missing."""
+        return self._sequences.waits_for
 
     def prefetch(self, start: int, stop: int, *, rows: Rows = slice(None), depth: int = 2) -> "Prefetcher":
         """The batches of the steps from `start` to before `stop`, read ahead by a thread, which waits for those that

@@ -13,6 +13,7 @@ one off from the rounded share. No step needs a walk over the blocks before it.
 
 import functools
 import itertools
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -86,6 +87,20 @@ class Mixture:
         stage = int(np.searchsorted(self._starts, sequences, side="right")) - 1
         counts = self._begins[stage] + self._stages[stage].counts(sequences - int(self._starts[stage]))
         return dict(zip(self.names, counts.tolist(), strict=True))
+
+    def reach(self, available: Sequence[int | None], stop: int) -> int:
+        """How many sequences of the run, from the first one on, can be read.
+
+        Args:
+            available: how many sequences of each source can be read, by its number; None: all that it is asked for.
+            stop: the most that the result is.
+        """
+
+        def lacks(sequences: int) -> bool:
+            counts = self.counts(sequences).values()
+            return any(have is not None and count > have for count, have in zip(counts, available, strict=True))
+
+        return bisect_left(range(1, stop + 1), True, key=lacks)
 
 
 def _shares(names: Sequence[str], weights: Mapping[str, float]) -> list[Fraction]:

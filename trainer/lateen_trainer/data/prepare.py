@@ -148,8 +148,9 @@ def find_cache(
     target = Target(url, store, context, fingerprint, split, layout, dtype, has_counted)
     order = stream_order(len(parts), seed)
     cache = TokenCache(
-        url, store, context, fingerprint=fingerprint, split=split, order=order, layout=layout, dtype=dtype
-    )
+        url, store, context,
+        fingerprint=fingerprint, split=split, order=order, layout=layout, dtype=dtype, has_counted=has_counted,
+    )  # fmt: skip
     return FoundCache(files, parts, reading, target, cache)
 
 

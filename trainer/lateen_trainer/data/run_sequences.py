@@ -4,6 +4,7 @@ With one source, sequence k of the run is what the source's order has at positio
 whose turn it is, and how many of the source's own came before.
 """
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from lateen_trainer.data.batch import Batch
 from lateen_trainer.data.mixture import Mixture
 from lateen_trainer.data.order import SequenceOrder
-from lateen_trainer.data.sequence_sources import SequenceSource
+from lateen_trainer.data.sequence_sources import SequenceSource, check_enough
 
 
 class RunSequences:
@@ -21,7 +22,8 @@ class RunSequences:
         sources: by name; the only one of a run without a mixture has none.
         seed: of the sources' orders.
         window: sequences of a source that are shuffled together; None: all.
-        mixture: of several sources, whose caches must be whole; None: there is one.
+        mixture: of several sources; None: there is one.
+        least: sequences that a source has at least.
     """
 
     def __init__(
@@ -30,21 +32,53 @@ class RunSequences:
         seed: int,
         window: int | None = None,
         mixture: Mixture | None = None,
+        least: int = 1,
     ):
         self._names = tuple(sources) if mixture is None else mixture.names
         self._sources, self._mixture = sources, mixture
-        self._seed, self._window = seed, window
+        self._seed, self._window, self._least = seed, window, least
         self._orders: dict[str, SequenceOrder] = {}
-        self._has_counted = any(source.cache.header.has_counted for source in sources.values())
+        self._has_counted = any(source.cache.has_counted for source in sources.values())
+        self._reach = functools.lru_cache(maxsize=4)(self._compute_reach)
+        self.waits_for: str | None = None
+        """The source whose text the last look has found missing."""
 
-    def look(self) -> int | None:
-        """Sequences of the run from the first one on that can be read; None: any of them. Looks for new parts of the
-        caches."""
-        if all(source.cache.is_whole or source.cache.look() for source in self._sources.values()):
+    def look(self, stop: int) -> int:
+        """How many sequences of the run, from the first one on, can be read, up to `stop`.
+
+        Looks for new parts of the cache that the next sequence comes from, and of no other: of many sources one at a
+        time is what the run waits for.
+
+        Raises:
+            DataError: the cache is damaged.
+            TrainerError: the storage cannot be read.
+            UserError: the cache is whole now, and has too few sequences.
+        """
+        while (ready := self._reach(self._available(), stop)) < stop:
+            name = self._names[int(self._locate(np.array([ready]))[0][0])]
+            source = self._sources[name]
+            before = source.cache.tokens_ready
+            if source.cache.look():
+                check_enough(source, self._least)
+            elif source.cache.tokens_ready == before:
+                self.waits_for = name
+                return ready
+        self.waits_for = None
+        return stop
+
+    def _available(self) -> tuple[int | None, ...]:
+        """Sequences of each source that can be read, which are those of whole windows; None: any."""
+        return tuple(map(self._available_of, (self._sources[name] for name in self._names)))
+
+    def _available_of(self, source: SequenceSource) -> int | None:
+        if source.cache.is_whole:
             return None
-        if self._window is None or self._mixture is not None:
-            return 0
-        return self._sources[self._names[0]].ready // self._window * self._window
+        return 0 if self._window is None else source.ready // self._window * self._window
+
+    def _compute_reach(self, available: tuple[int | None, ...], stop: int) -> int:
+        if self._mixture is not None:
+            return self._mixture.reach(available, stop)
+        return stop if available[0] is None else min(stop, available[0])
 
     def read(self, numbers: np.ndarray) -> Batch:
         """The sequences `numbers` of the run as arrays [numbers, S + 1].

@@ -67,7 +67,7 @@ class StreamSequences:
     def read(self, indices: np.ndarray) -> Batch:
         """The sequences `indices` as arrays [indices, S + 1]."""
         starts, length = indices * self.seq_len, self.seq_len + 1
-        counted = self.cache.counted(starts, length) if self.cache.header.has_counted else None
+        counted = self.cache.counted(starts, length) if self.cache.has_counted else None
         return Batch(self.cache.rows(starts, length), counted=counted)
 
 
@@ -102,7 +102,7 @@ class DocumentSequences:
             raise IndexError(f"sequences {min(indices)} to {max(indices)} of {self.cache.url}: {self.ready} are there")
         shape = (len(indices), self.seq_len + 1)
         tokens, segments = np.empty(shape, np.int32), np.empty(shape, np.int32)
-        counted = np.empty(shape, np.uint8) if self.cache.header.has_counted else None
+        counted = np.empty(shape, np.uint8) if self.cache.has_counted else None
         parts = np.array([bisect_right(self._ends, index) for index in indices.tolist()], np.int64)
         for part in np.unique(parts).tolist():
             chosen = parts == part

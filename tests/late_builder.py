@@ -1,0 +1,32 @@
+"""Caches of small parts, and builders that begin late: training has to wait for its text."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lateen_trainer.data.background import BackgroundBuilder
+from lateen_trainer.data.layout import Layout
+from lateen_trainer.data.prepare import open_or_build_cache
+
+
+class LateBuilder(BackgroundBuilder):
+    """Does not begin before it is waited for."""
+
+    def __enter__(self) -> "LateBuilder":
+        return self
+
+    def check(self) -> None:
+        if self._process is None:
+            self._start()
+        super().check()
+
+
+@contextmanager
+def parts_of(layout: Layout) -> Iterator[None]:
+    """Parts of some sequences, where others have millions."""
+    defaults = open_or_build_cache.__kwdefaults__
+    assert defaults is not None
+    before, defaults["layout"] = defaults["layout"], layout
+    try:
+        yield
+    finally:
+        defaults["layout"] = before
