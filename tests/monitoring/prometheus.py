@@ -64,11 +64,19 @@ class Prometheus:
         """The series of a range query; times in seconds since the epoch."""
         return self._get("query_range", query=expr, start=start, end=end, step=step)["result"]
 
+    def label_names(self) -> list[str]:
+        """Of all series."""
+        return self._get("labels")
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Alert rules with their health, state and alerts."""
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
     def targets_up(self) -> int:
         """Targets that were scraped well."""
         return len(self.query("up == 1"))
 
-    def _get(self, what: str, **parameters: object) -> dict[str, Any]:
+    def _get(self, what: str, **parameters: object) -> Any:
         url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
@@ -77,25 +85,30 @@ class Prometheus:
             raise AssertionError(f"{parameters}: {json.load(error)['error']}") from error
 
 
+def static(name: str, *addresses: str) -> dict[str, Any]:
+    """The scrape configuration of a job of these targets (host:port), with no labels but Prometheus' own."""
+    return {"job_name": name, "static_configs": [{"targets": list(addresses)}]}
+
+
 @contextlib.contextmanager
 def prometheus(
-    folder: Path, port: int, targets: dict[str, Sequence[str]], *, rules: Path, interval: str = "200ms"
+    folder: Path, port: int, scrape_configs: Sequence[dict[str, Any]], *, rules: Path, interval: str = "200ms"
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `targets` (job -> host:port) with no labels but its own.
+    """A Prometheus that scrapes.
 
     Args:
-        folder: for its data, empty.
+        folder: for its data; made if it is not there.
         port: to listen on.
+        scrape_configs: as in its configuration.
         rules: file of alert rules.
         interval: between two scrapes, and two evaluations.
     """
     configuration = {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(rules)],
-        "scrape_configs": [
-            {"job_name": name, "static_configs": [{"targets": list(addresses)}]} for name, addresses in targets.items()
-        ],
+        "scrape_configs": list(scrape_configs),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(

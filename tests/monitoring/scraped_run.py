@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.local.ports import free_ports
 from monitoring.operator_metrics import serving
-from monitoring.prometheus import Prometheus, program, prometheus
+from monitoring.prometheus import Prometheus, program, prometheus, static
 
 CHARTS = Path(__file__).parents[2] / "charts" / "lateen"
 DASHBOARDS = sorted((CHARTS / "dashboards").glob("*.json"))
@@ -70,6 +70,70 @@ class Scraped:
         return expr
 
 
+@dataclass(frozen=True)
+class Exporters:
+    """Local ports of the metrics of an operator, and of the two processes of a run."""
+
+    operator: int
+    trainers: Sequence[int]
+    run: subprocess.Popen[bytes]
+    log: Path
+
+    def scrape_configs(self) -> list[dict[str, Any]]:
+        """With no labels but Prometheus' own."""
+        trainers = [f"127.0.0.1:{port}" for port in self.trainers]
+        return [static("lateen-trainer", *trainers), static("lateen-operator", f"127.0.0.1:{self.operator}")]
+
+
+@contextlib.contextmanager
+def exporters(folder: Path) -> Iterator[Exporters]:
+    """A run of two processes, and an operator's metrics.
+
+    Args:
+        folder: of the run, empty.
+    """
+    program("prometheus")
+    (folder / "job.yaml").write_text(JOB)
+    [operator] = free_ports(1, random.Random())
+    with (folder / "log").open("w") as log:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "lateen_api.cli", "run", "job.yaml", "--hosts", "2"],
+            cwd=folder, stdout=log, stderr=log, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )  # fmt: skip
+        try:
+            trainers = _metrics_ports(run)
+            with serving(operator, Key(NAMESPACE, NAME)):
+                yield Exporters(operator, trainers, run, folder / "log")
+        finally:
+            run.send_signal(signal.SIGTERM)
+            run.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def scraped(
+    folder: Path, exporters: Exporters, configurations: Mapping[str, Sequence[dict[str, Any]]], seconds: float,
+    *, interval: str = "200ms",
+) -> Iterator[dict[str, Scraped]]:  # fmt: skip
+    """What Prometheuses scraped of a run, each with scrape configurations of its own, in so many seconds of training.
+
+    Args:
+        folder: for their data.
+        configurations: scrape configurations by name.
+        interval: between two scrapes, where they do not say; and between two evaluations.
+    """
+    ports = free_ports(len(configurations), random.Random())
+    rules = CHARTS / "alerts" / "lateen.yaml"
+    with contextlib.ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(prometheus(folder / name, port, configs, rules=rules, interval=interval))
+            for (name, configs), port in zip(configurations.items(), ports, strict=True)
+        }
+        start = time.time()
+        _wait_for_step(next(iter(servers.values())), exporters.run, exporters.log)
+        time.sleep(seconds)
+        yield {name: Scraped(server, start, time.time()) for name, server in servers.items()}
+
+
 @contextlib.contextmanager
 def scraped_run(folder: Path, seconds: float, *, interval: str = "200ms") -> Iterator[Scraped]:
     """A run of two processes, seen for so many seconds of training.
@@ -78,33 +142,11 @@ def scraped_run(folder: Path, seconds: float, *, interval: str = "200ms") -> Ite
         folder: of the run, empty.
         interval: between two scrapes.
     """
-    program("prometheus")
-    (folder / "job.yaml").write_text(JOB)
-    (folder / "prometheus").mkdir()
-    port, operator = free_ports(2, random.Random())
-    with (folder / "log").open("w") as log:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "lateen_api.cli", "run", "job.yaml", "--hosts", "2"],
-            cwd=folder, stdout=log, stderr=log, env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
-        try:
-            trainers = [f"127.0.0.1:{port}" for port in _metrics_ports(run)]
-            targets: dict[str, Sequence[str]] = {
-                "lateen-trainer": trainers,
-                "lateen-operator": [f"127.0.0.1:{operator}"],
-            }
-            rules = CHARTS / "alerts" / "lateen.yaml"
-            with (
-                serving(operator, Key(NAMESPACE, NAME)),
-                prometheus(folder / "prometheus", port, targets, rules=rules, interval=interval) as server,
-            ):
-                start = time.time()
-                _wait_for_step(server, run, folder / "log")
-                time.sleep(seconds)
-                yield Scraped(server, start, time.time())
-        finally:
-            run.send_signal(signal.SIGTERM)
-            run.wait(timeout=60)
+    with (
+        exporters(folder) as found,
+        scraped(folder, found, {"prometheus": found.scrape_configs()}, seconds, interval=interval) as servers,
+    ):
+        yield servers["prometheus"]
 
 
 def _metrics_ports(run: subprocess.Popen[bytes], *, seconds: float = 120) -> list[int]:
