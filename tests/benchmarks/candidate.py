@@ -1,6 +1,9 @@
 """A candidate of a benchmark: a process of its own that makes one step when it is told to."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,7 +40,14 @@ class Candidate:
         self.last: dict[str, Any] = {}
         """What it said of its last step."""
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=dict(environ)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=dict(environ),
+            # A group of its own, with the processes that it starts.
+            start_new_session=True,
         )
 
     def step(self, *, count: bool = True) -> None:
@@ -61,6 +71,7 @@ class Candidate:
         self.step()
 
     def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
+        """Ends the process, and those that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
