@@ -11,7 +11,7 @@ from lateen_api.progress import Phase
 from lateen_api.status import TimeStatus
 
 from lateen_operator.attempts import Attempt, steps_lost
-from lateen_operator.process_exit import STOPPED, FailureClass
+from lateen_operator.process_exit import STOPPED, SUSPENDED_BY_QUEUE, FailureClass
 
 _DIGITS = 3
 _PART_OF_PHASE: Mapping[Phase, str] = {
@@ -92,8 +92,10 @@ def _between(before: Attempt | None) -> str:
     """What the time after an attempt (None: before the first) goes into."""
     if before is None:
         return "waiting_for_machines"
-    verdict = before.verdict
-    return "suspended" if verdict is not None and verdict.reason == STOPPED else "recovering"
+    reason = "" if before.verdict is None else before.verdict.reason
+    if reason == STOPPED:
+        return "suspended"
+    return "waiting_for_machines" if reason == SUSPENDED_BY_QUEUE else "recovering"
 
 
 def _is_cut_off(attempt: Attempt) -> bool:

@@ -9,7 +9,7 @@ from lateen_api.progress import Phase
 from lateen_api.status import TimeStatus
 from lateen_operator.attempts import Attempt
 from lateen_operator.goodput import goodput, sum_of, time_of, total
-from lateen_operator.process_exit import STOPPED, FailureClass
+from lateen_operator.process_exit import STOPPED, SUSPENDED_BY_QUEUE, FailureClass
 from lateen_operator.verdict import Verdict
 
 KILLED = Verdict(FailureClass.INFRASTRUCTURE, 137, "process 1 was killed by SIGKILL", reason="SIGKILL")
@@ -50,6 +50,13 @@ def test_what_an_attempt_does_since_it_was_heard_last_is_what_it_did_then():
     runs = replace(ATTEMPT, verdict=None, ended_at=None)
     spent = time_of([runs], since=100.0, until=210.0)
     assert (spent.training, spent.recovering, spent.lost_steps) == (54 + 20, 0, 0)
+
+
+def test_a_job_that_its_queue_has_suspended_loses_nothing():
+    queued = replace(ATTEMPT, verdict=replace(RESTS, reason=SUSPENDED_BY_QUEUE), checkpoint_step=60)
+    spent = time_of([queued], since=100.0, until=5000.0)
+    assert (spent.waiting_for_machines, spent.recovering) == (10 + 4800, 10)
+    assert goodput(spent) == goodput(time_of([queued], since=100.0, until=200.0))
 
 
 def test_a_job_that_rests_loses_nothing():
