@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+from lateen_api.progress import Phase
 from lateen_trainer.data.background import BackgroundBuilder
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.prepare import open_or_build_cache
+from lateen_trainer.report.reporter import Reporter
 
 
 class LateBuilder(BackgroundBuilder):
@@ -30,3 +33,17 @@ def parts_of(layout: Layout) -> Iterator[None]:
         yield
     finally:
         defaults["layout"] = before
+
+
+def details_of_waits(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What runs report while they wait for text, from now on."""
+    details: list[str | None] = []
+    phase = Reporter.phase
+
+    def noted(report: Reporter, what: Phase, detail: str | None = None) -> None:
+        if what is Phase.WAITING_FOR_DATA:
+            details.append(detail)
+        phase(report, what, detail)
+
+    monkeypatch.setattr(Reporter, "phase", noted)
+    return details

@@ -5,11 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from locks import LOCKS, locked
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ROOT / "images/requirements"
 EXTRAS = {
     "dev": ("operator", "trainer", "test", "bench", "docs"),
     "operator": ("operator",),
@@ -23,17 +23,6 @@ DEVICE_PACKAGES = {
     "trainer-cuda": ("jax-cuda13-plugin", "jax-cuda13-pjrt", "nvidia-cudnn-cu13", "nvidia-nccl-cu13"),
     "trainer-tpu": ("libtpu",),
 }
-
-
-def locked(name: str) -> dict[str, list[tuple[str, Requirement]]]:
-    """(version, whole requirement) of each package of a lock, one for each range of Pythons."""
-    found: dict[str, list[tuple[str, Requirement]]] = {}
-    for line in (LOCKS / f"{name}.txt").read_text().splitlines():
-        if re.match(r"[A-Za-z0-9]", line):
-            requirement = Requirement(line.removesuffix("\\").strip())
-            version = str(requirement.specifier).removeprefix("==")
-            found.setdefault(canonicalize_name(requirement.name), []).append((version, requirement))
-    return found
 
 
 def test_the_trainers_image_has_a_lock_for_every_accelerator():

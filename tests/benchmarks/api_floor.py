@@ -84,31 +84,25 @@ class BareClient:
 
     def carry_out(self, writes: Sequence[Write], namespace: str, names: Sequence[str]) -> None:
         """Returns when the writes have been carried out for all jobs, in their order for each."""
-
-        def of_job(name: str) -> None:
-            for write in writes:
-                self._send(write, namespace, name)
-
         with ThreadPoolExecutor(self._connections) as pool:
-            list(pool.map(of_job, names))
+            list(pool.map(lambda name: self._carry_out_for(writes, namespace, name), names))
 
     def create_job_sets(self, jobs: Sequence[dict[str, Any]], applying: int) -> None:
         """Applies jobs over so many connections, and carries out what makes a JobSet of each as soon as it is there."""
         names = [job["metadata"]["name"] for job in jobs]
         namespace = jobs[0]["metadata"]["namespace"]
-
-        def of_job(name: str) -> None:
-            for write in self._recorded.until_job_set:
-                self._send(write, namespace, name)
-
         with ThreadPoolExecutor(applying) as users, ThreadPoolExecutor(self._connections) as workers:
             started = [users.submit(self.create, job) for job in jobs]
             pending = []
             for name, applied in zip(names, started, strict=True):
                 applied.result()
-                pending.append(workers.submit(of_job, name))
+                pending.append(workers.submit(self._carry_out_for, self._recorded.until_job_set, namespace, name))
             for one in pending:
                 one.result()
+
+    def _carry_out_for(self, writes: Sequence[Write], namespace: str, name: str) -> None:
+        for write in writes:
+            self._send(write, namespace, name)
 
     def _send(self, write: Write, namespace: str, name: str) -> None:
         recorded = self._recorded

@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 import pytest
-from late_builder import LateBuilder, parts_of
+from late_builder import LateBuilder, details_of_waits, parts_of
 from lateen_api.load import apply_overrides
 from lateen_api.progress import Phase
 from lateen_api.spec import DataSpec, LMTrainingJob
@@ -70,19 +70,11 @@ def bench(tmp_path_factory) -> Bench:
 
 def test_losses_on_a_cache_that_is_being_built_are_those_on_a_whole_one(bench, monkeypatch):
     monkeypatch.setattr("lateen_trainer.train.BackgroundBuilder", LateBuilder)
-    phases: list[tuple[Phase, str | None]] = []
-    phase = Reporter.phase
-
-    def noted(report: Reporter, what: Phase, detail: str | None = None) -> None:
-        phases.append((what, detail))
-        phase(report, what, detail)
-
-    monkeypatch.setattr(Reporter, "phase", noted)
+    waits = details_of_waits(monkeypatch)
     outcome = bench.run("streaming", f"data.cacheDir={bench.folder}/streamed")
 
     assert outcome.exit_code is ExitCode.DONE
     assert bench.losses("streaming") == bench.losses("reference")
-    waits = [detail for what, detail in phases if what is Phase.WAITING_FOR_DATA]
     assert waits and all(detail and ("files tokenized" in detail or "parts are there" in detail) for detail in waits)
     assert outcome.phase_seconds and outcome.phase_seconds[Phase.WAITING_FOR_DATA] > 0
     assert bench.summary("streaming")["unigramEntropy"] == bench.summary("reference")["unigramEntropy"]
