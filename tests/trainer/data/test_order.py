@@ -174,8 +174,6 @@ def test_the_order_of_whole_windows_is_known_before_the_number_of_sequences():
     known, unknown = SequenceOrder(10_500, 8, 1000), SequenceOrder(None, 8, 1000)
     positions = np.arange(10_000)
     assert np.array_equal(known.indices(positions), unknown.indices(positions))
-    assert [unknown.needed(np.array([position])) for position in (0, 999, 1000, 9_999)] == [1000, 1000, 2000, 10_000]
-    assert SequenceOrder(10_500, 8).needed(np.array([0])) is None
 
 
 def test_a_step_far_into_a_run_of_three_billion_sequences_costs_no_more_than_the_first():

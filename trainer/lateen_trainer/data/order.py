@@ -6,6 +6,7 @@ position x = l + a·r, and rounds alternate l ← l + F(r) mod a and r ← r + F
 walked along their cycle until one below n appears, which keeps the whole a bijection of 0..n-1.
 """
 
+import functools
 import hashlib
 import math
 
@@ -15,6 +16,12 @@ _ROUNDS = 8
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
+
+_BLOCK = 4096
+"""Positions that are computed together and kept: arrays of a few items cost as much as these, and a batch is few."""
+
+_BLOCK_WINDOWS = 16
+"""Windows, at most, that such a block touches: each is a permutation of its own."""
 
 
 class Permutation:
@@ -111,28 +118,32 @@ class SequenceOrder:
             self._windows = -(-num_sequences // self._size)
             self._last = num_sequences - (self._windows - 1) * self._size
         self._name = f"lateen order: seed {seed}" + (f", source {key}" if key else "")
+        self._block = min(_BLOCK, _BLOCK_WINDOWS * self._size)
+        self._block_at = functools.lru_cache(maxsize=16)(self._compute_block)
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """The sequences at `positions`, which count on over epochs: int64 of the same shape, [positions]."""
         positions = np.asarray(positions, np.int64)
         if positions.size and positions.min() < 0:
             raise ValueError(f"position {positions.min()}: expected 0 or more")
+        result = np.empty_like(positions)
+        blocks = positions // self._block
+        for block in np.unique(blocks).tolist():
+            chosen = blocks == block
+            result[chosen] = self._block_at(block)[positions[chosen] - block * self._block]
+        return result
+
+    def _compute_block(self, block: int) -> np.ndarray:
+        """The sequences at the positions of a block: int64 [positions]."""
+        positions = np.arange(block * self._block, (block + 1) * self._block)
         if self.num_sequences is None:
-            epochs, within = np.zeros_like(positions), positions
-        else:
-            epochs, within = np.divmod(positions, self.num_sequences)
+            return self._of_epoch(0, positions)
+        epochs, within = np.divmod(positions, self.num_sequences)
         result = np.empty_like(positions)
         for epoch in np.unique(epochs).tolist():
             chosen = epochs == epoch
             result[chosen] = self._of_epoch(epoch, within[chosen])
         return result
-
-    def needed(self, positions: np.ndarray) -> int | None:
-        """Sequences at the beginning of the stream that must be there before `indices` can say what is at `positions`:
-        whole windows. None: all of them, however many there are."""
-        if self.window is None:
-            return None
-        return (int(np.max(positions)) // self.window + 1) * self.window
 
     def _of_epoch(self, epoch: int, positions: np.ndarray) -> np.ndarray:
         slots, within = self._place(epoch, positions)
