@@ -3,6 +3,7 @@
 data_candidates.py NAME FOLDER JSON     # serves steps (candidate.serve); JSON is bench_data's Work
 """
 
+import functools
 import itertools
 import json
 import shutil
@@ -26,13 +27,16 @@ from lateen_trainer.data.tokenizer import load_tokenizer
 TOKENS = "tokens.u16"
 
 
+load_once = functools.cache(load_tokenizer)
+"""A process of a run loads its tokenizer once. One that is loaded into memory in use lies scattered there, and is up to
+a third slower."""
+
+
 def build(folder: Path, cache: str) -> TokenCache:
     """Builds the cache of the text, or opens it."""
-    tokenizer = str(folder / "tokenizer")
-    spec = DataSpec(tokenizer=tokenizer, train_urls=[f"{folder}/text/*.jsonl"])
-    return open_or_build_cache(
-        spec, "train", load_tokenizer(tokenizer), str(folder / cache), progress=lambda _: None, seed=0
-    )
+    tokenizer = load_once(str(folder / "tokenizer"))
+    spec = DataSpec(tokenizer=tokenizer.name, train_urls=[f"{folder}/text/*.jsonl"])
+    return open_or_build_cache(spec, "train", tokenizer, str(folder / cache), progress=lambda _: None, seed=0)
 
 
 def tokenize(folder: Path, work: dict) -> Callable[[], float]:

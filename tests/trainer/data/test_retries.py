@@ -75,14 +75,14 @@ def test_slow_reads_are_reported(caplog):
 def test_a_cache_counts_what_it_reads_and_how_often_it_tried_again(cache, monkeypatch):
     cache.rows(np.array([0, 100]), 50)
     assert (cache.bytes_read, cache.read_retries) == (2 * 50 * 2, 0)
-    fetch, failures = cache._fetch, ["UNAVAILABLE: reset"]
+    fetch, failures = cache._arrays._fetch, ["UNAVAILABLE: reset"]
 
     def failing(*arguments):
         if failures:
             raise ValueError(failures.pop())
         fetch(*arguments)
 
-    monkeypatch.setattr(cache, "_fetch", failing)
+    monkeypatch.setattr(cache._arrays, "_fetch", failing)
     monkeypatch.setitem(retried.__kwdefaults__, "sleep", lambda seconds: None)
     cache.rows(np.array([0]), 50)
     assert cache.read_retries == 1
