@@ -15,8 +15,8 @@ from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.writer import FIELD, Target
 from lateen_trainer.errors import LostPeerError, UserError
 
-POLL_SECONDS = 0.5
-"""Between two looks at parts that others have."""
+POLL_SECONDS = (0.03, 0.5)
+"""Between two looks at parts that others have: at first, and when nothing has happened for a while."""
 
 _WATCHED = 4
 """Parts of others whose leases are looked at while there are parts that nobody has."""
@@ -84,8 +84,7 @@ class Builder:
                 return
             lease = None if timeout is not None else self._take(missing)
             if lease is None:
-                waiting.check(len(self._records), ledgers.numbers(self._target.store, ledgers.LEASES))
-                time.sleep(POLL_SECONDS if timeout is None else min(POLL_SECONDS, timeout))
+                time.sleep(waiting.check(len(self._records), ledgers.numbers(self._target.store, ledgers.LEASES)))
                 continue
             part, held = lease
             try:
@@ -204,9 +203,10 @@ class _Waiting:
         self._seen: object = None
         self._since = time.monotonic()
         self._begun = False
+        self._delay = POLL_SECONDS[0]
 
-    def check(self, whole: int, leased: set[int]) -> None:
-        """Called with what the builders have come to, again and again.
+    def check(self, whole: int, leased: set[int]) -> float:
+        """Called with what the builders have come to, again and again; seconds until the next time.
 
         Raises:
             UserError: no builder has begun.
@@ -215,9 +215,10 @@ class _Waiting:
         now = time.monotonic()
         self._begun = self._begun or whole > 0 or bool(leased)
         if (whole, leased) != self._seen:
-            self._seen, self._since = (whole, leased), now
+            self._seen, self._since, self._delay = (whole, leased), now, POLL_SECONDS[0]
         if self._timeout is None or now - self._since <= self._timeout:
-            return
+            self._delay = min(2 * self._delay, POLL_SECONDS[1])
+            return self._delay if self._timeout is None else min(self._delay, self._timeout)
         if not self._begun:
             raise UserError(
                 f"{FIELD}: no process has begun to build {self._url} within {self._timeout:g} s, while this process "
