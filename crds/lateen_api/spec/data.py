@@ -36,14 +36,15 @@ class DataSourceSpec(Section):
     """Split of the Hugging Face data set to evaluate on. Without it and `validationUrls` there is no evaluation."""
 
     text_key: str = "text"
-    """Field of a JSON-lines record that holds the text."""
+    """Field of a JSON-lines record, or column of a table, that holds the text."""
 
     format: Literal["text", "chat"] = "text"
     """What a record holds: `text` a document, `chat` a conversation, which the tokenizer's chat template renders. Of
     conversations only the assistant's turns count in the loss."""
 
     messages_key: str = Field(default="messages", min_length=1)
-    """Field of a record that holds a conversation's messages, each with `role` and `content`. For `format: chat`."""
+    """Field of a JSON-lines record, or column of a table, that holds a conversation's messages, each with `role` and
+    `content`. For `format: chat`."""
 
     @property
     def has_validation(self) -> bool:

@@ -161,6 +161,18 @@ def test_what_the_assistant_writes_is_counted_up_to_the_end_of_its_turn(tokenize
     assert (conversation.ids.dtype, conversation.counted.dtype) == (np.uint32, np.uint8)
 
 
+@pytest.mark.parametrize("template", [TEMPLATES["chatml"], MARKED])
+def test_half_a_surrogate_pair_becomes_the_replacement_character(template, tokenizer):
+    encoder = encoder_of(tokenizer, template)
+    turns = [("user", "a\ud83d"), ("assistant", "\udc00b\ud83d and more")]
+    replaced = [("user", "a\ufffd"), ("assistant", "\ufffdb\ufffd and more")]
+
+    found, expected = encoder.encode([encoder.render(messages_of(each)) for each in (turns, replaced)])
+
+    assert found.ids.tolist() == expected.ids.tolist()
+    assert found.counted.tolist() == expected.counted.tolist()
+
+
 @pytest.mark.parametrize(
     ("messages", "problem"),
     [

@@ -13,11 +13,13 @@ import zstandard
 from lateen_trainer.data import documents
 from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.documents import read_documents
+from lateen_trainer.data.record_key import RecordKey
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.data.urls import expand_urls
 from lateen_trainer.errors import DataError, UserError
 
 FIELD = "spec.data.trainUrls"
+TEXT = RecordKey("text", "spec.data.textKey")
 COMPRESS = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,
@@ -30,7 +32,8 @@ def read(path: Path, *, as_bytes: bool = False, text_key: str = "text") -> list[
     """The documents of a file, each put together from its pieces."""
     (file,) = expand_urls([str(path)], field=FIELD)
     found, parts = [], []
-    for piece in read_documents(file, text_key=text_key, as_bytes=as_bytes, field=FIELD):
+    key = RecordKey(text_key, "spec.data.textKey")
+    for piece in read_documents(file, text_key=key, as_bytes=as_bytes, field=FIELD):
         parts.append(piece.text)
         if piece.ends_document:
             found.append((b"" if as_bytes else "").join(parts))
@@ -228,7 +231,7 @@ def test_characters_across_reads_are_whole(tmp_path, monkeypatch, caplog):
 
 def pieces(path: Path, as_bytes: bool = False) -> list[str | bytes]:
     (file,) = expand_urls([str(path)], field=FIELD)
-    return [piece.text for piece in read_documents(file, text_key="text", as_bytes=as_bytes, field=FIELD)]
+    return [piece.text for piece in read_documents(file, text_key=TEXT, as_bytes=as_bytes, field=FIELD)]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
@@ -313,7 +316,7 @@ def test_a_file_that_is_gone_when_it_is_read(tmp_path):
     (file,) = expand_urls([str(path)], field=FIELD)
     path.unlink()
     with pytest.raises(UserError, match=r"names '.*a\.txt', which does not exist"):
-        list(read_documents(file, text_key="text", as_bytes=False, field=FIELD))
+        list(read_documents(file, text_key=TEXT, as_bytes=False, field=FIELD))
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])

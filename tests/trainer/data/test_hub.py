@@ -45,8 +45,42 @@ SCRIPTED = {"README.md": b"# No card data", "scripted.py": b"raise SystemExit('t
 REPOSITORIES = {
     "org/words": {"main": WORDS, "v1": OLD},
     "org/scripted": {"main": SCRIPTED},
+    "org/card": {"main": {**OLD, "README.md": b"---\nconfigs: [\n---\n"}},
     "org/private": {"main": OLD},
     "org/gated": {"main": OLD},
+}
+
+COMMIT = commit_of(WORDS)[:12]
+REMEDY = f"(looked at commit {COMMIT}). Correct the field, or name its files in spec.data.trainUrls (hf://datasets/…)."
+MESSAGES = {
+    "fr": (
+        "UserError: spec.data.id is 'org/words', which has no configuration 'fr': expected one of en, de in "
+        f"spec.data.name {REMEDY}"
+    ),
+    "dev": (f"UserError: spec.data.id is 'org/words', which has no split 'dev': expected one of train, test {REMEDY}"),
+    "v9": (
+        "UserError: spec.data.revision is 'v9', which the data set 'org/words' does not have: expected a branch, "
+        "tag or commit. Correct it, or leave it out for main."
+    ),
+    "card": (
+        "UserError: spec.data.id is 'org/card', which has a README.md whose first block is not YAML (while parsing a "
+        "flow node expected the node content, but found '<stream end>' in \"<unicode string>\", line 1, column 11: "
+        "configs: [ ^) (looked at commit COMMIT). Correct the field, or name its files in spec.data.trainUrls "
+        "(hf://datasets/…)."
+    ).replace("COMMIT", commit_of(REPOSITORIES["org/card"]["main"])[:12]),
+    "none": (
+        "UserError: spec.data.id is 'org/none': there is no such data set on the Hugging Face hub, or it is "
+        "private: expected org/name. Correct it, or set HF_TOKEN (spec.compute.secrets)."
+    ),
+    "gated": (
+        "UserError: spec.data.id is 'org/gated': access to it must be granted on the Hugging Face hub first. "
+        "Accept its terms there and set HF_TOKEN (spec.compute.secrets)."
+    ),
+    "scripted": (
+        "UserError: spec.data.id is 'org/scripted', whose files are made by a script, which is never run here, and "
+        "the hub has no conversion of them to Parquet (branch refs/convert/parquet): expected files of data. "
+        "Convert the data set, and name the files in spec.data.trainUrls."
+    ),
 }
 
 
@@ -73,6 +107,7 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
         "fr": {"id": "org/words", "name": "fr"},
         "dev": {"id": "org/words", "split": "dev"},
         "v9": {"id": "org/words", "revision": "v9"},
+        "card": {"id": "org/card"},
         "none": {"id": "org/none"},
         "bad": {"id": "a/b/c"},
         "gated": {"id": "org/gated"},
@@ -82,7 +117,9 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
             "configs": {"en": {"id": "org/words"}, "de": {"id": "org/words", "name": "de"}},
             "train_weights": {"en": 0.5, "de": 0.5},
         },
-        "bad source": {"configs": {"fr": {"id": "org/words", "name": "fr"}}, "train_weights": {"fr": 1}},
+    }
+    specs |= {
+        f"{name} of a mixture": {"configs": {"web": specs[name]}, "train_weights": {"web": 1}} for name in MESSAGES
     }
     folder = tmp_path_factory.mktemp("hub")
     with serving(REPOSITORIES) as hub:
@@ -93,7 +130,6 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
 
 def test_sources_of_a_mixture_are_data_sets_by_id_and_name(answers):
     assert answers["mixture"] == {"en": ["one", "two", "three"], "de": ["eins"]}
-    assert answers["bad source"]["error"].startswith("UserError: spec.data.id")
 
 
 def test_of_a_script_the_hubs_conversion_is_read(tmp_path):
@@ -132,47 +168,15 @@ def test_a_tag_and_its_commit_are_one_cache(answers):
     assert answers["v1"]["cache"] == answers["commit"]["cache"] != answers["default"]["cache"]
 
 
-COMMIT = commit_of(WORDS)[:12]
-REMEDY = f"(looked at commit {COMMIT}). Correct the field, or name its files in spec.data.trainUrls (hf://datasets/…)."
+@pytest.mark.parametrize("asked", MESSAGES)
+def test_what_is_not_there_is_named(answers, asked):
+    assert answers[asked]["error"] == MESSAGES[asked]
 
 
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        (
-            "fr",
-            "UserError: spec.data.id is 'org/words', which has no configuration 'fr': expected one of en, de in "
-            f"spec.data.name {REMEDY}",
-        ),
-        (
-            "dev",
-            f"UserError: spec.data.id is 'org/words', which has no split 'dev': expected one of train, test {REMEDY}",
-        ),
-        (
-            "v9",
-            "UserError: spec.data.revision is 'v9', which the data set 'org/words' does not have: expected a branch, "
-            "tag or commit. Correct it, or leave it out for main.",
-        ),
-        (
-            "none",
-            "UserError: spec.data.id is 'org/none': there is no such data set on the Hugging Face hub, or it is "
-            "private: expected org/name. Correct it, or set HF_TOKEN (spec.compute.secrets).",
-        ),
-        (
-            "gated",
-            "UserError: spec.data.id is 'org/gated': access to it must be granted on the Hugging Face hub first. "
-            "Accept its terms there and set HF_TOKEN (spec.compute.secrets).",
-        ),
-        (
-            "scripted",
-            "UserError: spec.data.id is 'org/scripted', whose files are made by a script, which is never run here, and "
-            "the hub has no conversion of them to Parquet (branch refs/convert/parquet): expected files of data. "
-            "Convert the data set, and name the files in spec.data.trainUrls.",
-        ),
-    ],
-)
-def test_what_is_not_there_is_named(answers, asked, message):
-    assert answers[asked]["error"] == message
+@pytest.mark.parametrize("asked", MESSAGES)
+def test_of_a_source_of_a_mixture_its_own_fields_are_named(answers, asked):
+    of_source = answers[f"{asked} of a mixture"]["error"]
+    assert of_source == MESSAGES[asked].replace("spec.data.", "spec.data.configs.web.")
 
 
 def test_a_name_that_is_none_is_refused(answers):

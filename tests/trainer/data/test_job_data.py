@@ -227,7 +227,7 @@ def test_a_bad_conversation_is_named_with_file_and_line(line, problem, chat_toke
     assert open_data(skipping, tmp_path, chat_tokenizer).skipped_documents == 1
 
 
-def test_conversations_need_a_template_and_json_lines(chat_tokenizer, bpe_folder, tmp_path):
+def test_conversations_need_a_template_and_records(chat_tokenizer, bpe_folder, tmp_path):
     spec = job({"trainUrls": [conversations(tmp_path / "chat.jsonl", "Yes.")], "format": "chat"})
     for tokenizer in (ByteTokenizer(), load_tokenizer(str(bpe_folder))):
         with pytest.raises(UserError, match=r"which has no chat template, and spec\.data\.format is 'chat': expected"):

@@ -15,6 +15,7 @@ from lateen_trainer.data.documents import Piece, read_documents
 from lateen_trainer.data.layout import token_dtype
 from lateen_trainer.data.ledger import BuildState, Record
 from lateen_trainer.data.parts import Part
+from lateen_trainer.data.record_key import RecordKey
 from lateen_trainer.data.token_files import TokenFormat
 from lateen_trainer.data.tokenizer import Tokenizer
 from lateen_trainer.data.unchanged import check_unchanged
@@ -32,8 +33,8 @@ class Reading:
     """How files become documents, and documents tokens."""
 
     tokenizer: Tokenizer
-    text_key: str
-    """`spec.data.textKey`."""
+    text_key: RecordKey
+    """Where the text of a record is."""
 
     field: str
     """The job's field that names the files, for messages."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import tokenizers
 
+from lateen_trainer.data.record_key import RecordKey
 from lateen_trainer.errors import UserError
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -28,6 +29,9 @@ Message = Mapping[str, Any]
 
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _CLOCK = "strftime_now"
+
+_HALF_OF_PAIR = re.compile("[\ud800-\udfff]")
+"""JSON can escape half a surrogate pair, which is no text and has no UTF-8."""
 
 
 class ConversationError(ValueError):
@@ -86,7 +90,8 @@ class ChatTemplate:
             )
         except Exception as error:  # of any kind: it is the template's
             raise ConversationError(f"the chat template refuses it: {error}") from error
-        return texts[0], [(int(start), int(end)) for start, end in marked[0]] if has_marks else []
+        text = _HALF_OF_PAIR.sub("\ufffd", texts[0])  # as long as before, so that marks stay where they were
+        return text, [(int(start), int(end)) for start, end in marked[0]] if has_marks else []
 
     @property
     def has_marks(self) -> bool:
@@ -101,15 +106,18 @@ class ChatEncoder:
         tokenizer: of the `tokenizers` library. It is not changed.
         template: what renders a conversation.
         eos_id: the token that ends a document.
+        field: the job's field that asks for conversations, for messages.
 
     Raises:
         UserError: what the template renders depends on the time of day.
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, template: ChatTemplate, eos_id: int):
+    def __init__(
+        self, tokenizer: tokenizers.Tokenizer, template: ChatTemplate, eos_id: int, field: str = "spec.data.format"
+    ):
         if _CLOCK in template.text:
             raise UserError(
-                f"spec.data.format is 'chat': the chat template of spec.data.tokenizer calls {_CLOCK}, so that its "
+                f"{field} is 'chat': the chat template of spec.data.tokenizer calls {_CLOCK}, so that its "
                 "text changes from day to day: expected one that renders a conversation always alike. Put a date in "
                 "its place."
             )
@@ -172,15 +180,15 @@ class ChatEncoder:
 class ChatFormat:
     """How conversations lie in records, and become tokens."""
 
-    messages_key: str
-    """`spec.data.messagesKey`."""
+    messages_key: RecordKey
+    """Where the messages of a record are."""
 
     encoder: ChatEncoder
 
     @property
     def fingerprint(self) -> str:
         """Hex digest of all that determines the tokens besides the tokenizer and the files."""
-        return f"{self.messages_key}: {self.encoder.fingerprint}"
+        return f"{self.messages_key.name}: {self.encoder.fingerprint}"
 
 
 def _check_messages(messages: Any) -> None:

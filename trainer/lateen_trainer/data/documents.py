@@ -17,17 +17,21 @@ import numpy as np
 from lateen_trainer.data.archives import readable, zip_members
 from lateen_trainer.data.bad_documents import OnBadDocument, stop
 from lateen_trainer.data.chat import ChatFormat, Rendered
-from lateen_trainer.data.columnar import arrow_texts, parquet_texts
+from lateen_trainer.data.columnar import arrow_values, parquet_values
 from lateen_trainer.data.compression import BrokenStream, decompressed, suffixes
 from lateen_trainer.data.kinds import Kind, check_content, kind_of
 from lateen_trainer.data.opening import Joined, open_source, seekable, unwrapped
+from lateen_trainer.data.record_key import RecordKey
 from lateen_trainer.data.records import conversation_records, text_records, without_surrogates
 from lateen_trainer.data.source import SourceFile, explained
+from lateen_trainer.data.table_documents import table_conversations, table_texts
 from lateen_trainer.data.token_files import TokenFormat, npy_tokens, raw_tokens
 from lateen_trainer.errors import DataError, UserError
 
 PIECE = 1 << 20
 """Characters (of text) or bytes at which a document is cut into pieces."""
+
+_WITH_CONVERSATIONS = (Kind.JSON_LINES, Kind.PARQUET, Kind.ARROW, Kind.ZIP)
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class Piece:
 def read_documents(
     file: SourceFile,
     *,
-    text_key: str,
+    text_key: RecordKey,
     as_bytes: bool,
     field: str,
     tokens: TokenFormat | None = None,
@@ -54,9 +58,9 @@ def read_documents(
 ) -> Iterator[Piece]:
     """The documents of a file, in order, in pieces; documents without any text are left out.
 
-    The suffix says what a file holds: a JSON object per line (`.jsonl`, `.ndjson`, `.json`), a column of text
-    (`.parquet`, `.arrow`, `.feather`), ids of tokens (`.npy`, `.bin`), or further files (`.zip`); all others
-    are text and one document. They may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
+    The suffix says what a file holds: a JSON object per line (`.jsonl`, `.ndjson`, `.json`), a table (`.parquet`,
+    `.arrow`, `.feather`), ids of tokens (`.npy`, `.bin`), or further files (`.zip`); all others are text and one
+    document. They may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`).
 
     Bytes that are not UTF-8 reach a tokenizer of bytes as they are. A tokenizer of text gets U+FFFD in their
     place, and one warning a file says where. A byte order mark of UTF-8 at the beginning is left out.
@@ -66,11 +70,11 @@ def read_documents(
 
     Args:
         file: what to read.
-        text_key: field of a JSON record, or column, that holds the text.
+        text_key: where the text of a record is.
         as_bytes: pieces are bytes rather than str.
         field: the job's field that names the file, for messages.
         tokens: what ids in files of tokens mean; None: such files are refused.
-        chat: how JSON records hold conversations; None: they hold text.
+        chat: how records hold conversations; None: they hold text.
         on_bad: takes documents that cannot be read.
 
     Raises:
@@ -94,7 +98,7 @@ def read_documents(
 class _Reader:
     """Reads files one way. The fields are arguments of `read_documents`."""
 
-    text_key: str
+    text_key: RecordKey
     as_bytes: bool
     field: str
     tokens: TokenFormat | None
@@ -115,19 +119,17 @@ class _Reader:
             raise DataError(f"{file.url} cannot be decompressed: {error}. {advice}") from error
 
     def _pieces(self, stream: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
-        if self.chat is not None and kind not in (Kind.JSON_LINES, Kind.ZIP):
+        if self.chat is not None and kind not in _WITH_CONVERSATIONS:
             raise UserError(
                 f"{self.field} names {file.url!r}, which is {kind.value} by its name: conversations (format: chat) are "
-                "read from JSON lines. Convert it, or give it the suffix .jsonl."
+                "read from JSON lines (.jsonl), Parquet or Arrow. Convert it, or give it the suffix of what it holds."
             )
         match kind:
             case Kind.ZIP:
                 raise DataError(f"{file.url} is a compressed archive: expected the archive itself. Decompress it.")
             case Kind.PARQUET | Kind.ARROW:
-                texts = parquet_texts if kind is Kind.PARQUET else arrow_texts
-                with seekable(stream) as file_like:
-                    for text in texts(file_like, file.url, self.text_key, self.on_bad):
-                        yield from self._document(without_surrogates(text))
+                with seekable(stream) as table:
+                    yield from self._of_table(table, kind, file)
             case Kind.NPY | Kind.RAW_TOKENS:
                 if self.tokens is None:
                     raise UserError(f"{self.field} names {file.url!r}, which holds tokens: expected text.")
@@ -137,8 +139,17 @@ class _Reader:
             case _:
                 yield from self._text_or_json(stream, kind, file)
 
+    def _of_table(self, table: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
+        read = parquet_values if kind is Kind.PARQUET else arrow_values
+        if self.chat is not None:
+            for conversation in table_conversations(read, table, file.url, self.chat, self.on_bad):
+                yield Piece(conversation, ends_document=True)
+        else:
+            for text in table_texts(read, table, file.url, self.text_key, self.on_bad):
+                yield from self._document(without_surrogates(text))
+
     def _text_or_json(self, stream: IO[bytes], kind: Kind, file: SourceFile) -> Iterator[Piece]:
-        head = check_content(stream, file, field=self.field, text_key=self.text_key, as_bytes=self.as_bytes)
+        head = check_content(stream, file, field=self.field, text_key=self.text_key.name, as_bytes=self.as_bytes)
         # A mark of UTF-8 is no part of the text.
         content = io.BufferedReader(Joined(head.removeprefix(codecs.BOM_UTF8), stream), PIECE)
         if self.chat is not None:

@@ -30,7 +30,9 @@ class _Repository:
     """By path in the repository."""
 
 
-def resolve(dataset: str, *, name: str | None, split: str, revision: str | None) -> list[SourceFile]:
+def resolve(
+    dataset: str, *, name: str | None, split: str, revision: str | None, where: str = "spec.data"
+) -> list[SourceFile]:
     """The files of a data set's split, by path.
 
     A file's stamp is the digest of its content that the hub keeps: a commit that leaves it alone leaves its tokens
@@ -41,28 +43,29 @@ def resolve(dataset: str, *, name: str | None, split: str, revision: str | None)
         name: configuration; None: the only one, or the default.
         split: such as `train`.
         revision: branch, tag or commit; None: `main`.
+        where: the job's field that has the source, for messages.
 
     Raises:
         UserError: there is no such data set, configuration or split, or no access to it.
         TrainerError: the hub cannot be reached.
     """
-    with _explained(dataset, revision):
-        repository = _find(dataset, revision)
+    with _explained(dataset, revision, where):
+        repository = _find(dataset, revision, where)
         paths, configs, is_converted = list(repository.files), [], revision == CONVERTED
-        if not is_converted:
-            configs = card_configs(_card(repository))
-            if not configs and has_script(paths, repository.name):
-                repository, is_converted = _converted(repository), True
-                paths = list(repository.files)
         try:
-            chosen = choose_files(paths, configs, name, split, converted=is_converted)
+            if not is_converted:
+                configs = card_configs(_card(repository))
+                if not configs and has_script(paths, repository.name):
+                    repository, is_converted = _converted(repository, where), True
+                    paths = list(repository.files)
+            chosen = choose_files(paths, configs, name, split, converted=is_converted, where=where)
         except LayoutError as error:
             raise UserError(
-                f"spec.data.id is {dataset!r}, which {error} (looked at commit {repository.commit[:12]}). Correct the "
-                "field, or name its files in spec.data.trainUrls (hf://datasets/…)."
+                f"{where}.id is {dataset!r}, which {error} (looked at commit {repository.commit[:12]}). Correct the "
+                f"field, or name its files in {where}.trainUrls (hf://datasets/…)."
             ) from error
     log.info("Data set %s, split %s: %d files of commit %s", dataset, split, len(chosen), repository.commit)
-    return [repository.files[path] for path in chosen if _is_there(repository.files[path], dataset)]
+    return [repository.files[path] for path in chosen if _is_there(repository.files[path], dataset, where)]
 
 
 def is_pinned(file: SourceFile) -> bool:
@@ -70,21 +73,21 @@ def is_pinned(file: SourceFile) -> bool:
     return _PINNED.match(file.url) is not None
 
 
-def _is_there(file: SourceFile, dataset: str) -> bool:
+def _is_there(file: SourceFile, dataset: str, where: str) -> bool:
     if "://" not in file.path and not Path(file.path).is_file():
         raise UserError(
-            f"spec.data.id is {dataset!r}, whose file {file.url} is not in the hub's cache on this machine, and "
+            f"{where}.id is {dataset!r}, whose file {file.url} is not in the hub's cache on this machine, and "
             "HF_HUB_OFFLINE is set: expected all files of the split there. Download the data set first, or unset it."
         )
     return True
 
 
-def _find(dataset: str, revision: str | None) -> _Repository:
+def _find(dataset: str, revision: str | None, where: str) -> _Repository:
     from huggingface_hub import HfApi, constants
     from huggingface_hub.hf_api import RepoFile
 
     if constants.is_offline_mode():
-        return _find_cached(dataset, revision)
+        return _find_cached(dataset, revision, where)
     api = HfApi()
     info = api.dataset_info(dataset, revision=revision)
     entries = api.list_repo_tree(info.id, recursive=True, revision=info.sha, repo_type="dataset")
@@ -105,7 +108,7 @@ def _root(name: str, commit: str) -> str:
     return f"hf://datasets/{name}@{commit}/"
 
 
-def _find_cached(dataset: str, revision: str | None) -> _Repository:
+def _find_cached(dataset: str, revision: str | None, where: str) -> _Repository:
     """The data set in the hub's cache on this machine, whose links lead to files that are called by their digests."""
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -117,7 +120,7 @@ def _find_cached(dataset: str, revision: str | None) -> _Repository:
     snapshot = folder / "snapshots" / commit
     if not commit or not snapshot.is_dir():
         raise UserError(
-            f"spec.data.id is {dataset!r}: revision {revision!r} is not in the hub's cache on this machine, and "
+            f"{where}.id is {dataset!r}: revision {revision!r} is not in the hub's cache on this machine, and "
             "HF_HUB_OFFLINE is set. Download the data set first, or unset it."
         )
     root, files = _root(dataset, commit), {}
@@ -125,12 +128,12 @@ def _find_cached(dataset: str, revision: str | None) -> _Repository:
         if path.is_file():
             name = path.relative_to(snapshot).as_posix()
             files[name] = SourceFile(root + name, str(path), path.stat().st_size, path.resolve().name)
-    for name, size, stamp in _cached_tree(dataset, commit):
+    for name, size, stamp in _cached_tree(dataset, commit, where):
         files.setdefault(name, SourceFile(root + name, str(snapshot / name), size, stamp))
     return _Repository(dataset, commit, dict(sorted(files.items())))
 
 
-def _cached_tree(dataset: str, commit: str) -> Iterator[tuple[str, int, str]]:
+def _cached_tree(dataset: str, commit: str, where: str) -> Iterator[tuple[str, int, str]]:
     """Path, size and digest of all files of the commit, where the cache lists them: some may not be in it."""
     from huggingface_hub import get_cached_repo_tree
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -139,8 +142,8 @@ def _cached_tree(dataset: str, commit: str) -> Iterator[tuple[str, int, str]]:
         entries = get_cached_repo_tree(dataset, repo_type="dataset", revision=commit)
     except CachedRepoTreeNotFoundError:
         log.warning(
-            "spec.data.id: the cache has no list of the files of %s at %s: whether it has all of them is not known",
-            dataset, commit[:12],
+            "%s.id: the cache has no list of the files of %s at %s: whether it has all of them is not known",
+            where, dataset, commit[:12],
         )  # fmt: skip
         return
     for entry in entries:
@@ -156,21 +159,21 @@ def _card(repository: _Repository) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def _converted(repository: _Repository) -> _Repository:
+def _converted(repository: _Repository, where: str) -> _Repository:
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
-        return _find(repository.name, CONVERTED)
+        return _find(repository.name, CONVERTED, where)
     except (RevisionNotFoundError, UserError) as error:
         raise UserError(
-            f"spec.data.id is {repository.name!r}, whose files are made by a script, which is never run here, and the "
+            f"{where}.id is {repository.name!r}, whose files are made by a script, which is never run here, and the "
             f"hub has no conversion of them to Parquet (branch {CONVERTED}): expected files of data. Convert the data "
-            "set, and name the files in spec.data.trainUrls."
+            f"set, and name the files in {where}.trainUrls."
         ) from error
 
 
 @contextmanager
-def _explained(dataset: str, revision: str | None) -> Iterator[None]:
+def _explained(dataset: str, revision: str | None, where: str) -> Iterator[None]:
     """Turns what the hub's library raises into an error that says what to do."""
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -181,37 +184,37 @@ def _explained(dataset: str, revision: str | None) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
-    where = f"spec.data.id is {dataset!r}"
+    subject = f"{where}.id is {dataset!r}"
     try:
         yield
     except GatedRepoError as error:
         raise UserError(
-            f"{where}: access to it must be granted on the Hugging Face hub first. Accept its terms there and set "
+            f"{subject}: access to it must be granted on the Hugging Face hub first. Accept its terms there and set "
             "HF_TOKEN (spec.compute.secrets)."
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"{where}: there is no such data set on the Hugging Face hub, or it is private: expected org/name. Correct "
-            "it, or set HF_TOKEN (spec.compute.secrets)."
+            f"{subject}: there is no such data set on the Hugging Face hub, or it is private: expected org/name. "
+            "Correct it, or set HF_TOKEN (spec.compute.secrets)."
         ) from error
     except RevisionNotFoundError as error:
         raise UserError(
-            f"spec.data.revision is {revision!r}, which the data set {dataset!r} does not have: expected a branch, tag "
+            f"{where}.revision is {revision!r}, which the data set {dataset!r} does not have: expected a branch, tag "
             "or commit. Correct it, or leave it out for main."
         ) from error
     except HFValidationError as error:
-        raise UserError(f"{where}, which is no name on the Hugging Face hub: {error} Expected org/name.") from error
+        raise UserError(f"{subject}, which is no name on the Hugging Face hub: {error} Expected org/name.") from error
     except TrainerError:
         raise
     except HfHubHTTPError as error:
-        raise TrainerError(f"{where}: the Hugging Face hub ({constants.ENDPOINT}) answers {_line(error)}.") from error
+        raise TrainerError(f"{subject}: the Hugging Face hub ({constants.ENDPOINT}) answers {_line(error)}.") from error
     except Exception as error:  # of whatever client the library uses
         if type(error).__module__.partition(".")[0] not in ("httpx", "requests", "httpcore", "builtins", "socket"):
             raise
         if not (isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests", "httpcore"))):
             raise
         raise TrainerError(
-            f"{where}: the Hugging Face hub ({constants.ENDPOINT}) cannot be reached: {_line(error)}. Check this "
+            f"{subject}: the Hugging Face hub ({constants.ENDPOINT}) cannot be reached: {_line(error)}. Check this "
             "machine's network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to read the hub's cache."
         ) from error
 

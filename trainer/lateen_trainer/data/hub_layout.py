@@ -58,7 +58,13 @@ def has_script(paths: Sequence[str], repository: str) -> bool:
 
 
 def choose_files(
-    paths: Sequence[str], configs: Sequence[Mapping[str, Any]], name: str | None, split: str, *, converted: bool = False
+    paths: Sequence[str],
+    configs: Sequence[Mapping[str, Any]],
+    name: str | None,
+    split: str,
+    *,
+    converted: bool = False,
+    where: str = "spec.data",
 ) -> list[str]:
     """The files of a split, sorted.
 
@@ -68,17 +74,18 @@ def choose_files(
         name: configuration; None: the only one, or the default.
         split: such as `train`.
         converted: the files are those of `CONVERTED`.
+        where: the job's field that has the source, for messages.
 
     Raises:
         LayoutError: there is no such configuration or split, or several configurations and no default.
     """
     if converted:
-        return _converted(paths, name, split)
+        return _converted(paths, name, split, where)
     if configs:
-        config = configs[_index([str(config["config_name"]) for config in configs], name, _default(configs))]
+        config = configs[_index([str(config["config_name"]) for config in configs], name, _default(configs), where)]
         return _of_config(paths, config, split)
     if name not in (None, "default"):
-        raise LayoutError(f"has no configuration {name!r}: it has one only, without a name. Leave spec.data.name out")
+        raise LayoutError(f"has no configuration {name!r}: it has one only, without a name. Leave {where}.name out")
     data = [path for path in paths if _is_data(path)]
     return _of_split(_by_names(data), split)
 
@@ -89,12 +96,12 @@ def _default(configs: Sequence[Mapping[str, Any]]) -> str | None:
     return marked[0] if marked else "default" if "default" in names else None
 
 
-def _index(names: Sequence[str], name: str | None, default: str | None) -> int:
+def _index(names: Sequence[str], name: str | None, default: str | None, where: str) -> int:
     wanted = name or default or (names[0] if len(names) == 1 else None)
     if wanted is None:
-        raise LayoutError(f"has several configurations: expected one of {_listed(names)} in spec.data.name")
+        raise LayoutError(f"has several configurations: expected one of {_listed(names)} in {where}.name")
     if wanted not in names:
-        raise LayoutError(f"has no configuration {wanted!r}: expected one of {_listed(names)} in spec.data.name")
+        raise LayoutError(f"has no configuration {wanted!r}: expected one of {_listed(names)} in {where}.name")
     return names.index(wanted)
 
 
@@ -135,12 +142,12 @@ def _patterns(files: Any) -> dict[str, list[str]]:
     return patterns
 
 
-def _converted(paths: Sequence[str], name: str | None, split: str) -> list[str]:
+def _converted(paths: Sequence[str], name: str | None, split: str, where: str) -> list[str]:
     tables = [path.split("/") for path in paths if path.endswith(".parquet") and path.count("/") == 2]
     names = sorted({config for config, _, _ in tables})
     if not names:
         raise LayoutError(f"has no Parquet files in its branch {CONVERTED}")
-    config = names[_index(names, name, "default" if "default" in names else None)]
+    config = names[_index(names, name, "default" if "default" in names else None, where)]
     splits: dict[str, list[str]] = {}
     for owner, folder, file in tables:
         if owner == config:

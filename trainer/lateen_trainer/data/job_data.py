@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from lateen_api.files import resolve_folder
 from lateen_api.spec import DataSourceSpec, DataSpec, JobSpec
@@ -12,6 +12,7 @@ from lateen_api.spec import DataSourceSpec, DataSpec, JobSpec
 from lateen_trainer.data.bad_documents import count_skipped
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.mixture import Mixture, Stage
+from lateen_trainer.data.prepare import files_field
 from lateen_trainer.data.run_sequences import RunSequences
 from lateen_trainer.data.sequence_sources import SequenceSource, check_enough, sequence_source
 
@@ -172,7 +173,8 @@ def _log_epochs(name: str, wanted: int, sequences: int | None) -> None:
 
 
 def _source(spec: JobSpec, name: str, cache: TokenCache) -> SequenceSource:
-    return sequence_source(cache, spec.model.seq_len, spec.data.packing, field_of(name))
+    field = files_field(spec.data.sources[name], cast(Split, cache.split), field_of(name))
+    return sequence_source(cache, spec.model.seq_len, spec.data.packing, field)
 
 
 def _alone(data: DataSpec, name: str) -> DataSpec:

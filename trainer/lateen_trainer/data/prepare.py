@@ -20,6 +20,7 @@ from lateen_trainer.data.chat import ChatFormat
 from lateen_trainer.data.compression import suffixes
 from lateen_trainer.data.layout import Layout, token_dtype
 from lateen_trainer.data.parts import Part, cut, stream_order
+from lateen_trainer.data.record_key import RecordKey
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.data.tokenizer import Tokenizer, chat_encoder
 from lateen_trainer.data.urls import expand_urls
@@ -119,13 +120,17 @@ def find_cache(
         DataError: what the cache says about itself is damaged.
     """
     field, files = find_files(spec, split, where)
+    chat = None
+    if spec.format == "chat":
+        messages_key = RecordKey(spec.messages_key, f"{where}.messagesKey")
+        chat = ChatFormat(messages_key, chat_encoder(tokenizer, f"{where}.format"))
     reading = Reading(
         tokenizer,
-        spec.text_key,
+        RecordKey(spec.text_key, f"{where}.textKey"),
         field,
         spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
         spec.on_bad_document == "skip",
-        ChatFormat(spec.messages_key, chat_encoder(tokenizer)) if spec.format == "chat" else None,
+        chat,
     )
     fingerprint = ledgers.fingerprint(
         tokenizer,
@@ -135,7 +140,7 @@ def find_cache(
         layout,
         dtype=reading.dtype,
         skip_bad=reading.skip_bad,
-        chat=None if reading.chat is None else reading.chat.fingerprint,
+        chat=None if chat is None else chat.fingerprint,
     )
     url = storage.join(cache_dir, f"{split}-{fingerprint[:16]}")
     context = context or ts.Context({"cache_pool": {"total_bytes_limit": _POOL_BYTES}, **storage.RETRIES})
@@ -144,7 +149,7 @@ def find_cache(
     with storage.explained(cache_dir, field=FIELD):
         storage.check_reachable(cache_dir, field=FIELD)
         store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD), context=context).result()
-    has_counted = reading.chat is not None
+    has_counted = chat is not None
     target = Target(url, store, context, fingerprint, split, layout, dtype, has_counted)
     order = stream_order(len(parts), seed)
     cache = TokenCache(
@@ -162,9 +167,21 @@ def find_files(
     Args:
         where: the job's field that has the source.
     """
+    field = files_field(spec, split, where)
+    if field == f"{where}.id":
+        of_hub = spec.split if split == "train" else spec.validation_split
+        assert spec.id is not None and of_hub is not None
+        return field, hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision, where=where)
+    return field, expand_urls(spec.train_urls if split == "train" else spec.validation_urls, field=field)
+
+
+def files_field(spec: DataSourceSpec, split: Literal["train", "validation"], where: str = "spec.data") -> str:
+    """The field that names a split's files: URLs, or a data set of the hub.
+
+    Args:
+        where: the job's field that has the source.
+    """
     of_hub = spec.split if split == "train" else spec.validation_split
     urls = spec.train_urls if split == "train" else spec.validation_urls
-    if spec.id is not None and of_hub is not None and not urls:
-        return f"{where}.id", hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision)
-    field = f"{where}.{split}Urls"
-    return field, expand_urls(urls, field=field)
+    is_of_hub = spec.id is not None and of_hub is not None and not urls
+    return f"{where}.id" if is_of_hub else f"{where}.{split}Urls"

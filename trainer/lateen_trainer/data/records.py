@@ -6,13 +6,14 @@ from typing import IO, Any, TypeVar
 
 from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument
 from lateen_trainer.data.chat import ChatFormat, ConversationError, Rendered
+from lateen_trainer.data.record_key import RecordKey
 
 Document = TypeVar("Document")
 
 
-def text_records(stream: IO[bytes], url: str, text_key: str, on_bad: OnBadDocument) -> Iterator[str]:
+def text_records(stream: IO[bytes], url: str, key: RecordKey, on_bad: OnBadDocument) -> Iterator[str]:
     """The texts of JSON lines."""
-    for text in _of_records(stream, on_bad, lambda line, number: _text_of(line, number, url, text_key)):
+    for text in _of_records(stream, on_bad, lambda line, number: _text_of(line, number, url, key)):
         yield without_surrogates(text)
 
 
@@ -42,31 +43,31 @@ def _conversation_of(line: bytes, number: int, url: str, chat: ChatFormat) -> Re
     """
     key, place = chat.messages_key, f"line {number:,}"
     record = _record_of(line, number, url)
-    if key not in record:
+    if key.name not in record:
         raise BadDocumentError(
-            f"{url}, line {number}, has no {key!r}: expected the messages there. Its fields are {sorted(record)!r}; "
-            "name the right one in spec.data.messagesKey.",
+            f"{url}, line {number}, has no {key.name!r}: expected the messages there. Its fields are "
+            f"{sorted(record)!r}; name the right one in {key.field}.",
             place,
         )
     try:
-        return chat.encoder.render(record[key])
+        return chat.encoder.render(record[key.name])
     except ConversationError as error:
-        raise BadDocumentError(f"{url}, line {number}, {key!r}: {error}.", place) from error
+        raise BadDocumentError(f"{url}, line {number}, {key.name!r}: {error}.", place) from error
 
 
-def _text_of(line: bytes, number: int, url: str, text_key: str) -> str:
+def _text_of(line: bytes, number: int, url: str, key: RecordKey) -> str:
     """The text of a JSON record.
 
     Raises:
-        BadDocumentError: the line is no JSON object, or has no text under `text_key`.
+        BadDocumentError: the line is no JSON object, or has no text under the key.
     """
     record = _record_of(line, number, url)
-    text = record.get(text_key)
+    text = record.get(key.name)
     if not isinstance(text, str):
-        problem = f"holds a {type(text).__name__} under {text_key!r}" if text_key in record else f"has no {text_key!r}"
+        problem = f"holds a {type(text).__name__} under {key.name!r}" if key.name in record else f"has no {key.name!r}"
         raise BadDocumentError(
             f"{url}, line {number}, {problem}: expected the text there. Its fields are {sorted(record)!r}; "
-            "name the right one in spec.data.textKey.",
+            f"name the right one in {key.field}.",
             f"line {number:,}",
         )
     return text

@@ -27,8 +27,8 @@ class SequenceSource(Protocol):
     seq_len: int
     """S"""
 
-    where: str
-    """The job's field that has the source, for messages: `spec.data`."""
+    field: str
+    """The job's field that names the files, for messages: `spec.data.trainUrls`."""
 
     @property
     def ready(self) -> int:
@@ -46,18 +46,25 @@ class SequenceSource(Protocol):
 
 
 def sequence_source(
-    cache: TokenCache, seq_len: int, packing: str = "concatenate", where: str = "spec.data"
+    cache: TokenCache, seq_len: int, packing: str = "concatenate", field: str | None = None
 ) -> SequenceSource:
-    """The sequences of a cache as `spec.data.packing` wants them."""
+    """The sequences of a cache as `spec.data.packing` wants them.
+
+    Args:
+        cache: of the source.
+        seq_len: S.
+        packing: `spec.data.packing`.
+        field: the job's field that names the files, for messages; None: that of the only source.
+    """
     kind = DocumentSequences if packing == "documents" else StreamSequences
-    return kind(cache, seq_len, where)
+    return kind(cache, seq_len, field or f"spec.data.{cache.split}Urls")
 
 
 class StreamSequences:
     """Sequences of S targets, one behind the other: `sequences`."""
 
-    def __init__(self, cache: TokenCache, seq_len: int, where: str):
-        self.cache, self.seq_len, self.where = cache, seq_len, where
+    def __init__(self, cache: TokenCache, seq_len: int, field: str):
+        self.cache, self.seq_len, self.field = cache, seq_len, field
 
     @property
     def ready(self) -> int:
@@ -74,8 +81,8 @@ class StreamSequences:
 class DocumentSequences:
     """Documents packed into sequences: `packing`. Each part of the cache is packed by itself."""
 
-    def __init__(self, cache: TokenCache, seq_len: int, where: str):
-        self.cache, self.seq_len, self.where = cache, seq_len, where
+    def __init__(self, cache: TokenCache, seq_len: int, field: str):
+        self.cache, self.seq_len, self.field = cache, seq_len, field
         self._ends: list[int] = []
         self._lock = threading.Lock()
         self._packing_of = functools.lru_cache(maxsize=_PACKINGS)(self._pack)
@@ -132,8 +139,9 @@ def check_enough(source: SequenceSource, batch_size: int = 1) -> int:
         needed = batch_size * seq_len + 1
         what = f"one batch of {batch_size} sequences" if batch_size > 1 else "one sequence"
         smaller = "seqLen or spec.trainer.trainBatchSize" if batch_size > 1 else "seqLen"
+        verb = "hold" if source.field.endswith("Urls") else "holds"
         raise UserError(
-            f"{source.where}.{cache.split}Urls hold {len(cache):,} tokens in {cache.ledger.documents:,} "
+            f"{source.field} {verb} {len(cache):,} tokens in {cache.ledger.documents:,} "
             f"documents, which make {sequences:,} sequences of {seq_len:,} tokens (spec.model.seqLen): "
             f"expected at least {needed:,} tokens for {what}. Add files, or make {smaller} smaller."
         )

@@ -74,16 +74,20 @@ def load_tokenizer(name: str) -> Tokenizer:
     return _from_hub(name)
 
 
-def chat_encoder(tokenizer: Tokenizer) -> ChatEncoder:
+def chat_encoder(tokenizer: Tokenizer, field: str = "spec.data.format") -> ChatEncoder:
     """What makes tokens of conversations.
+
+    Args:
+        tokenizer: whose chat template renders them.
+        field: the job's field that asks for conversations, for messages.
 
     Raises:
         UserError: the tokenizer has no chat template, or one that cannot be used.
     """
-    encoder = tokenizer.chat_encoder if isinstance(tokenizer, HuggingFaceTokenizer) else None
+    encoder = tokenizer.chat_encoder(field) if isinstance(tokenizer, HuggingFaceTokenizer) else None
     if encoder is None:
         raise UserError(
-            f"{FIELD} is {tokenizer.name!r}, which has no chat template, and spec.data.format is 'chat': expected "
+            f"{FIELD} is {tokenizer.name!r}, which has no chat template, and {field} is 'chat': expected "
             f"chat_template in its tokenizer_config.json, or a {TEMPLATE_FILE} beside it. Add one, or name the "
             "tokenizer of an instruction-tuned model."
         )
@@ -137,12 +141,11 @@ class HuggingFaceTokenizer:
         self._tokenizer = tokenizer
         self._chat_template = chat_template
 
-    @property
-    def chat_encoder(self) -> ChatEncoder | None:
-        """What makes tokens of conversations; None: the tokenizer has no chat template."""
+    def chat_encoder(self, field: str) -> ChatEncoder | None:
+        """What makes tokens of conversations; None: the tokenizer has no chat template. `field` is for messages."""
         if self._chat_template is None:
             return None
-        return ChatEncoder(self._tokenizer, self._chat_template, self.eos_id)
+        return ChatEncoder(self._tokenizer, self._chat_template, self.eos_id, field)
 
     def encode_batch(self, texts: Sequence[str | bytes]) -> list[np.ndarray]:
         encodings = self._tokenizer.encode_batch_fast(cast(list[str], list(texts)), add_special_tokens=False)

@@ -83,13 +83,15 @@ def _data(sources: Sequence[str]) -> DataSpec:
 def _texts(spec: DataSpec, field: str, files, counts: dict[str, int], advance) -> Iterator[str]:
     from lateen_trainer.data.bad_documents import BadDocumentError, stop
     from lateen_trainer.data.documents import read_documents
+    from lateen_trainer.data.record_key import RecordKey
 
     def skip(_: BadDocumentError) -> None:
         counts["skipped"] += 1
 
+    key = RecordKey(spec.text_key, "spec.data.textKey")
     on_bad = skip if spec.on_bad_document == "skip" else stop
     for file in files:
-        for piece in read_documents(file, text_key=spec.text_key, as_bytes=False, field=field, on_bad=on_bad):
+        for piece in read_documents(file, text_key=key, as_bytes=False, field=field, on_bad=on_bad):
             text = str(piece.text)
             counts["characters"] += len(text)
             yield text
