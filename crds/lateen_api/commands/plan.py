@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 
 from lateen_api.commands.compile import compile_plan
+from lateen_api.commands.sources import with_sources
 from lateen_api.errors import JobError
 from lateen_api.hugging_face.initial_model import with_initial_model
 from lateen_api.load import load_job
@@ -31,6 +32,21 @@ from lateen_api.spec import Section
     "beside the estimate. Needs lateen[trainer]; with [tpu] or [cuda] for those. Takes a minute or more.",
 )
 @click.option(
+    "--data/--no-data",
+    "looks_at_data",
+    default=True,
+    show_default=True,
+    help="Look at the files and caches of the training data, for at most 15 seconds, to show its epochs. Needs "
+    "lateen[trainer]. Text is not read.",
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the run, below which the cache is if data.cacheDir is relative or not set. Default: runs/<name of "
+    "the job>, as in `lateen run`.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "json", "yaml", "model"]),
@@ -39,14 +55,23 @@ from lateen_api.spec import Section
     help="How to print; `model`: the fields of spec.model, also where trainer.initializeFrom has them.",
 )
 def plan(
-    job: Path, hosts: int | None, cores: int | None, overrides: tuple[str, ...], compiles: bool, output: str
+    job: Path,
+    hosts: int | None,
+    cores: int | None,
+    overrides: tuple[str, ...],
+    compiles: bool,
+    looks_at_data: bool,
+    run_dir: Path | None,
+    output: str,
 ) -> None:
-    """Show what JOB would run on, or why it cannot. Creates nothing."""
+    """Show what JOB would run on, what it would read, or why it cannot run. Creates nothing."""
     try:
         loaded = with_initial_model(load_job(job, overrides))
         tokenizer = loaded.spec.data.tokenizer
         vocab_size = known_vocab_size(tokenizer) or read_vocab_size(tokenizer)
         result = make_plan(loaded, vocab_size=vocab_size, hosts=hosts, cores=cores)
+        if looks_at_data and output != "model":
+            result = with_sources(result, loaded, (run_dir or Path("runs", loaded.metadata.name)).absolute())
         compiled = compile_plan(loaded, result) if compiles else None
     except JobError as error:
         click.echo(error, err=True)

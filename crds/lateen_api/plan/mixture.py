@@ -1,30 +1,34 @@
-"""How much of a run comes from each source of a mixture."""
+"""How much of a run comes from each source."""
 
-from fractions import Fraction
-
+from lateen_api.apportionment import apportion, shares
 from lateen_api.plan.result import PlannedSource
 from lateen_api.spec import JobSpec
 
 
 def planned_sources(spec: JobSpec) -> list[PlannedSource]:
-    """The sources that give sequences to the run, in the order of `configs`; none without a mixture.
+    """The sources that give sequences to the run, in the order of `configs`; without a mixture one without a name.
 
-    Sequences are shares of the stages' steps, rounded: the trainer keeps to them within one sequence per source and
-    stage (`lateen_trainer.data.mixture`), but for the last block of a stage, which is cut off.
+    The sequences of each stage are divided by its weights. Those of the trainer (`lateen_trainer.data.mixture`), which
+    permutes them in blocks, are the same where a stage ends with a block, and differ by a part of the last block where
+    that is cut off.
     """
-    trainer, data = spec.trainer, spec.data
-    if not data.configs:
-        return []
-    steps = [stage.step for stage in data.weight_stages]
-    sequences = dict.fromkeys(data.configs, Fraction(0))
-    for stage, end in zip(data.weight_stages, [*steps[1:], trainer.num_train_steps], strict=True):
-        in_stage = max(0, min(end, trainer.num_train_steps) - stage.step) * trainer.train_batch_size
-        weights = {name: Fraction(str(weight)) for name, weight in stage.weights.items()}
-        for name, weight in weights.items():
-            sequences[name] += in_stage * weight / sum(weights.values())
-    total = trainer.num_train_steps * trainer.train_batch_size
+    total = spec.trainer.num_train_steps * spec.trainer.train_batch_size
     return [
-        PlannedSource(name=name, share=float(count / total), sequences=round(count))
-        for name, count in sequences.items()
-        if count > 0
+        PlannedSource(name=name, share=sequences / total, sequences=sequences)
+        for name, sequences in _sequences(spec).items()
+        if sequences > 0
     ]
+
+
+def _sequences(spec: JobSpec) -> dict[str, int]:
+    steps, batch, data = spec.trainer.num_train_steps, spec.trainer.train_batch_size, spec.data
+    names = list(data.sources)
+    if not data.configs:
+        return dict.fromkeys(names, steps * batch)
+    starts = [stage.step for stage in data.weight_stages]
+    counts = [0] * len(names)
+    for stage, end in zip(data.weight_stages, [*starts[1:], steps], strict=True):
+        in_stage = max(0, min(end, steps) - stage.step) * batch
+        of_stage = apportion(shares(names, stage.weights), in_stage)
+        counts = [a + b for a, b in zip(counts, of_stage, strict=True)]
+    return dict(zip(names, counts, strict=True))

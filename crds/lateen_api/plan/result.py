@@ -65,16 +65,31 @@ class PlannedParameter(PlanPart):
 
 
 class PlannedSource(PlanPart):
-    """What a run takes from a source of a mixture."""
+    """What a run takes from a source of its training data."""
 
     name: str
-    """As in `spec.data.configs`."""
+    """As in `spec.data.configs`; empty without a mixture."""
 
     share: float
     """Of the run's sequences, 0 to 1."""
 
     sequences: int
     """Expected in the whole run."""
+
+    files: int | None = None
+    """Files that the source has now; None: not looked at, as by the operator."""
+
+    bytes: int | None = None
+    """Of these files, as stored."""
+
+    available: int | None = None
+    """Sequences in the source; None: not known."""
+
+    epochs: float | None = None
+    """Times that the run reads all of them; None: not known."""
+
+    unknown: str | None = None
+    """Why they are not known; None: they are, or were not looked at."""
 
 
 class Plan(PlanPart):
@@ -172,7 +187,7 @@ class Plan(PlanPart):
     """Evaluations in all; 0: there is no validation data."""
 
     sources: list[PlannedSource]
-    """What the run takes from each source of a mixture; empty: there is none."""
+    """What the run takes from each source; without a mixture from one, whose name is empty."""
 
     warnings: list[str]
     """What is allowed but should be known."""

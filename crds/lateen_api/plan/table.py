@@ -10,7 +10,7 @@ from rich.text import Text
 
 from lateen_api.plan.compiled import Compiled
 from lateen_api.plan.lora import targeted_layers
-from lateen_api.plan.result import Plan, PlannedParameter
+from lateen_api.plan.result import Plan, PlannedParameter, PlannedSource
 from lateen_api.plan.units import bytes_, count, flops, percent
 from lateen_api.spec import LlamaLikeSpec, LMTrainingJob
 
@@ -97,8 +97,18 @@ def _run(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
     yield "warm-up", _many(plan.warmup_steps, "step")
     yield "decay", _many(plan.decay_steps, "step")
     for source in plan.sources:
-        yield f"source {source.name}", f"{percent(source.share)} of the sequences: {source.sequences:,}"
+        yield (f"source {source.name}" if source.name else "data"), _source(source)
     yield "evaluations", f"{plan.evaluations:,}" if plan.evaluations else "none (no spec.data.validationUrls)"
+
+
+def _source(source: PlannedSource) -> str:
+    read = f"{_many(source.sequences, 'sequence')}"
+    if source.name:
+        read = f"{percent(source.share)} of the sequences: {source.sequences:,}"
+    if source.available is not None and source.epochs is not None:
+        return f"{read}; {source.epochs:,.2f} epochs of {source.available:,}"
+    files = f" ({_many(source.files, 'file')}, {bytes_(source.bytes or 0)})" if source.files is not None else ""
+    return f"{read}; epochs: {source.unknown}{files}" if source.unknown else read
 
 
 def _optimizer(plan: Plan) -> Iterable[Row]:

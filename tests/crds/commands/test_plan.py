@@ -25,13 +25,13 @@ def run(*arguments: object) -> Result:
 
 
 def test_plan_as_json_is_the_plan(job_file: Path):
-    result = run(job_file, "-o", "json")
+    result = run(job_file, "--no-data", "-o", "json")
     assert result.exit_code == 0
     assert Plan.model_validate_json(result.stdout) == make_plan(nano())
 
 
 def test_plan_as_yaml_is_the_plan(job_file: Path):
-    assert Plan.model_validate(yaml.safe_load(run(job_file, "-o", "yaml").stdout)) == make_plan(nano())
+    assert Plan.model_validate(yaml.safe_load(run(job_file, "--no-data", "-o", "yaml").stdout)) == make_plan(nano())
 
 
 def test_the_model_of_a_folder_is_printed_as_a_job_states_it(tmp_path: Path):
@@ -55,7 +55,7 @@ def test_the_model_of_a_folder_is_printed_as_a_job_states_it(tmp_path: Path):
 
 def test_table_says_what_is_trained_with_lora(job_file: Path):
     lora = "trainer.lora={rank: 4, alpha: 6, targets: [c_proj]}"
-    lines = [" ".join(line.split()) for line in run(job_file, "--set", lora).stdout.splitlines()]
+    lines = [" ".join(line.split()) for line in run(job_file, "--no-data", "--set", lora).stdout.splitlines()]
     for line in (
         "parameters 873.3 k",
         "trained 14.3 k (1.6 %)",
@@ -68,7 +68,7 @@ def test_table_says_what_is_trained_with_lora(job_file: Path):
 
 
 def test_table_has_the_figures_with_their_units(job_file: Path):
-    lines = [" ".join(line.split()) for line in run(job_file).stdout.splitlines()]
+    lines = [" ".join(line.split()) for line in run(job_file, "--no-data").stdout.splitlines()]
     for line in (
         "nano",
         "hosts 1",
@@ -81,6 +81,7 @@ def test_table_has_the_figures_with_their_units(job_file: Path):
         "lanes 16",
         "tokens 3.3 G",
         "learning rate cosine, peak 0.0006",
+        "data 12,800,000 sequences",
         "evaluations none (no spec.data.validationUrls)",
     ):
         assert line in lines

@@ -7,12 +7,11 @@ from typing import Any
 import fsspec
 import numpy as np
 import tensorstore as ts
-from lateen_api.plan.mixture import planned_sources
 from lateen_api.spec import JobSpec
 
 from lateen_trainer import storage
 from lateen_trainer.data import ledger as ledgers
-from lateen_trainer.data.job_data import JobSource
+from lateen_trainer.data.job_data import JobSource, sequences_of_run
 from lateen_trainer.data.ledger import RECORDS, Header
 from lateen_trainer.data.prepare import find_cache
 from lateen_trainer.data.sequence_sources import sequence_source
@@ -49,9 +48,7 @@ def about_cache(
         "skippedDocuments": sum(file["documents"] for file in cache.skipped),
     }
     if source.split == "train" and sequences:
-        all_of_run = spec.trainer.num_train_steps * spec.trainer.train_batch_size
-        wanted = {planned.name: planned.sequences for planned in planned_sources(spec)}.get(source.name, all_of_run)
-        row["epochs"] = wanted / sequences
+        row["epochs"] = sequences_of_run(spec)[source.name] / sequences
     if sequences:
         row["firstSequence"] = tokenizer.decode(cache.rows(np.array([0]), seq_len)[0])
     return row

@@ -15,6 +15,8 @@ from lateen_trainer.data.source import SourceFile
 from lateen_trainer.errors import TrainerError, UserError
 
 _PINNED = re.compile(r"hf://.+@[0-9a-f]{40}/")
+_CLIENTS = ("httpx", "httpcore", "requests")
+"""How the modules begin whose errors say that there is no answer; newer versions have names such as httpx2."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 log = logging.getLogger(__name__)
@@ -209,9 +211,8 @@ def _explained(dataset: str, revision: str | None, where: str) -> Iterator[None]
     except HfHubHTTPError as error:
         raise TrainerError(f"{subject}: the Hugging Face hub ({constants.ENDPOINT}) answers {_line(error)}.") from error
     except Exception as error:  # of whatever client the library uses
-        if type(error).__module__.partition(".")[0] not in ("httpx", "requests", "httpcore", "builtins", "socket"):
-            raise
-        if not (isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "requests", "httpcore"))):
+        module = type(error).__module__
+        if not module.startswith(_CLIENTS) and not (isinstance(error, OSError) and module in ("builtins", "socket")):
             raise
         raise TrainerError(
             f"{subject}: the Hugging Face hub ({constants.ENDPOINT}) cannot be reached: {_line(error)}. Check this "

@@ -97,7 +97,7 @@ class JobData:
         least = batch if mixture is None else 1
         counts = {name: check_enough(source, least) for name, source in sources.items() if source.cache.is_whole}
         if mixture is not None:
-            for name, wanted in mixture.counts(spec.trainer.num_train_steps * batch).items():
+            for name, wanted in sequences_of_run(spec).items():
                 _log_epochs(name, wanted, counts.get(name))
         return RunSequences(sources, spec.trainer.seed, spec.data.shuffle.window, mixture, least)
 
@@ -111,6 +111,12 @@ def mixture_of(spec: JobSpec) -> Mixture:
     batch = spec.trainer.train_batch_size
     stages = [Stage(stage.step * batch, stage.weights) for stage in spec.data.weight_stages]
     return Mixture(list(trained_sources(spec.data)), stages, spec.trainer.seed)
+
+
+def sequences_of_run(spec: JobSpec) -> dict[str, int]:
+    """How many sequences the whole run reads of each source, exactly; of a run that leaves no batch out."""
+    total = spec.trainer.num_train_steps * spec.trainer.train_batch_size
+    return mixture_of(spec).counts(total) if spec.data.configs else {"": total}
 
 
 def needed_first(spec: JobSpec) -> dict[str, int | None]:

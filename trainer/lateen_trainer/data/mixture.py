@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from lateen_api.apportionment import apportion, apportion_between, shares
 
 from lateen_trainer.data.order import Permutation
 
@@ -57,7 +58,7 @@ class Mixture:
         self.names = tuple(names)
         self._starts = np.array(starts, np.int64)
         self._stages = [
-            _StageOrder(_shares(self.names, stage.weights), f"lateen mixture: seed {seed}, stage {number}", block)
+            _StageOrder(shares(self.names, stage.weights), f"lateen mixture: seed {seed}, stage {number}", block)
             for number, stage in enumerate(stages)
         ]
         self._begins = [np.zeros(len(self.names), np.int64)]
@@ -103,20 +104,12 @@ class Mixture:
         return bisect_left(range(1, stop + 1), True, key=lacks)
 
 
-def _shares(names: Sequence[str], weights: Mapping[str, float]) -> list[Fraction]:
-    """The share of each source, exactly as the weights are written in decimals."""
-    exact = [Fraction(str(weights.get(name, 0))) for name in names]
-    if min(exact) < 0 or sum(exact) == 0:
-        raise ValueError(f"weights {dict(weights)}: expected numbers of at least 0, one of them above 0")
-    return [weight / sum(exact) for weight in exact]
-
-
 class _StageOrder:
     """The sources of the sequences of a stage, which are counted from 0."""
 
-    def __init__(self, shares: list[Fraction], key: str, block: int):
-        self._shares, self._key, self._block = shares, key, block
-        least = min(share for share in shares if share > 0)
+    def __init__(self, parts: list[Fraction], key: str, block: int):
+        self._shares, self._key, self._block = parts, key, block
+        least = min(part for part in parts if part > 0)
         self._halvings = 0
         """h: each source is due in 2^h blocks at least once."""
         while least * block * (1 << self._halvings) < 1:
@@ -166,27 +159,8 @@ class _StageOrder:
 
     def _rounded(self, block: int) -> list[int]:
         """The shares of all sequences before a block, rounded by the largest remainder."""
-        exact = [share * block * self._block for share in self._shares]
-        nothing = [0 if share == 0 else block * self._block for share in self._shares]
-        return _rounded_to_sum(exact, [0] * len(exact), nothing, block * self._block)
+        return apportion(self._shares, block * self._block)
 
     def _between(self, low: list[int], high: list[int], block: int) -> list[int]:
         """The same between counts that are given behind an earlier and a later block, so that none falls."""
-        exact = [share * block * self._block for share in self._shares]
-        return _rounded_to_sum(exact, low, high, block * self._block)
-
-
-def _rounded_to_sum(exact: list[Fraction], low: list[int], high: list[int], total: int) -> list[int]:
-    """Integers near to the exact numbers, from `low` to `high`, which add up to `total`.
-
-    They are rounded down, and those with the largest remainders up (Hamilton's method); equal ones in their order.
-    """
-    counts = [min(max(int(x), a), b) for x, a, b in zip(exact, low, high, strict=True)]
-    while (missing := total - sum(counts)) != 0:
-        sign = 1 if missing > 0 else -1
-        ends = high if sign > 0 else low
-        free = [i for i, count in enumerate(counts) if count != ends[i]]
-        free.sort(key=lambda i: sign * (counts[i] - exact[i]))
-        for i in free[: abs(missing)]:
-            counts[i] += sign
-    return counts
+        return apportion_between(self._shares, block * self._block, low, high)

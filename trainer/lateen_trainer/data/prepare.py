@@ -119,7 +119,25 @@ def find_cache(
         UserError: a field is wrong, or a source or the cache cannot be used.
         DataError: what the cache says about itself is damaged.
     """
-    field, files = find_files(spec, split, where)
+    files = find_files(spec, split, where)[1]
+    return find_cache_of(
+        files, spec, split, tokenizer, cache_dir, where=where, seed=seed, layout=layout, context=context
+    )
+
+
+def find_cache_of(
+    files: Sequence[SourceFile],
+    spec: DataSpec,
+    split: Literal["train", "validation"],
+    tokenizer: Tokenizer,
+    cache_dir: str,
+    *,
+    where: str = "spec.data",
+    seed: int | None = None,
+    layout: Layout = Layout(),  # noqa: B008  # frozen
+    context: ts.Context | None = None,
+) -> FoundCache:
+    """`find_cache`, where the files of the split are known already."""
     chat = None
     if spec.format == "chat":
         messages_key = RecordKey(spec.messages_key, f"{where}.messagesKey")
@@ -127,7 +145,7 @@ def find_cache(
     reading = Reading(
         tokenizer,
         RecordKey(spec.text_key, f"{where}.textKey"),
-        field,
+        files_field(spec, split, where),
         spec.dtype if any(suffixes(file.url)[0] == ".bin" for file in files) else None,
         spec.on_bad_document == "skip",
         chat,

@@ -1,0 +1,71 @@
+"""A process of its own that looks at the sources of a job for `lateen plan`: their files, and what their caches hold.
+
+It reads no text and writes nothing. A storage that does not answer may hold it up for minutes: its parent waits as long
+as it likes, and has what was found until then.
+
+Standard input: JSON, `{"job": …, "runDir": …}`. Standard output: lines of JSON about one source each, which are fields
+of a `PlannedSource`, or `{"name": …, "error": …}`.
+"""
+
+import json
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from lateen_api.errors import JobError
+from lateen_api.spec import JobSpec, LMTrainingJob
+
+from lateen_trainer.data.job_data import JobSource, cache_dir_of, job_sources, sequences_of_run
+from lateen_trainer.data.prepare import find_cache_of, find_files
+from lateen_trainer.data.sequence_sources import sequence_source
+from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
+from lateen_trainer.errors import TrainerError, of_the_system
+
+_AT_ONCE = 16
+"""Sources that are looked at side by side: one that does not answer is not to hide the others."""
+
+
+def main() -> None:
+    """Exits with 0, whatever was found."""
+    request = json.load(sys.stdin)
+    spec = LMTrainingJob.model_validate(request["job"]).spec
+    for name, sequences in sequences_of_run(spec).items():
+        _say(name=name, sequences=sequences)
+    cache_dir = cache_dir_of(spec.data, Path(request["runDir"]))
+
+    def look(source: JobSource) -> None:
+        try:
+            _look(spec, source, tokenizer, cache_dir)
+        except (TrainerError, JobError) as error:
+            _say(name=source.name, error=str(error))
+        except OSError as error:
+            _say(name=source.name, error=str(of_the_system(error)))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tokenizer = pool.submit(load_tokenizer, spec.data.tokenizer)
+        list(pool.map(look, job_sources(spec.data, "train")))
+
+
+def _look(spec: JobSpec, source: JobSource, tokenizer: Future[Tokenizer], cache_dir: str) -> None:
+    _, files = find_files(source.data, source.split, source.where)
+    _say(name=source.name, files=len(files), bytes=sum(file.size for file in files))
+    seed = source.stream_seed(spec.trainer.seed)
+    found = find_cache_of(
+        files, source.data, source.split, tokenizer.result(), cache_dir, where=source.where, seed=seed
+    )
+    if found.cache.is_whole:
+        sequences = sequence_source(found.cache, spec.model.seq_len, spec.data.packing).ready
+        _say(name=source.name, available=sequences)
+        return
+    done = len(found.cache.parts)
+    so_far = f", {done:,} of its {len(found.parts):,} parts are there" if done else ""
+    _say(name=source.name, unknown=f"known after the cache is built{so_far}")
+
+
+def _say(**fields: object) -> None:
+    sys.stdout.write(json.dumps(fields) + "\n")  # in one piece, since several threads write
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
