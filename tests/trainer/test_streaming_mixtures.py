@@ -1,18 +1,23 @@
 """Mixtures whose training begins while their sources are tokenised: the same losses to the bit as on whole caches."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from late_builder import LateBuilder, details_of_waits, parts_of
+from lateen_api.load import apply_overrides
+from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec, LMTrainingJob
 from lateen_api.termination import ExitCode
-from lateen_trainer.data.job_data import JobSource, job_sources, needed_first
+from lateen_trainer.data.job_data import JobSource, job_sources, mixture_of, needed_first
 from lateen_trainer.data.layout import Layout
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import ByteTokenizer
 from lateen_trainer.errors import UserError
+from lateen_trainer.prepare_data import build_caches
 from lateen_trainer.report.reporter import Reporter
 from small_runs import SmallRuns
 
@@ -119,6 +124,46 @@ def test_losses_on_a_mixture_do_not_depend_on_how_many_built_its_caches(bench):
     assert bench.ledgers("shared") == bench.ledgers("whole")
     bench.run("shared-run", f"data.cacheDir={bench.folder}/shared")
     assert bench.losses("shared-run") == bench.losses("reference")
+
+
+class Pod:
+    """What a pod of `data.prepare` reports."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int]] = []
+        """Each file that was begun: its source, and which of the source's it was, from 1."""
+        self.begun_before_ready = 0
+
+    def phase(self, phase: Phase, detail: str | None = None) -> None:
+        found = re.match(r"(\w+) \(train\): (\d+) of \d+ files", detail or "")
+        if found and int(found[2]) and (file := (found[1], int(found[2]))) not in self.begun:
+            self.begun.append(file)
+
+    def data_ready(self) -> None:
+        self.begun_before_ready = len(self.begun)
+
+    def reads(self, source: object) -> None: ...
+
+    def skipped_documents(self, count: int) -> None: ...
+
+
+def test_pods_that_tokenize_go_on_with_the_source_that_training_would_wait_for(bench):
+    cache = f"data.cacheDir={bench.folder}/prepared"
+    spec = LMTrainingJob.model_validate(apply_overrides(bench.job, [cache, "data.prepare={hosts: 1}"])).spec
+    pod = Pod()
+    build_caches(spec, bench.folder, cast(Reporter, pod))
+
+    # A file has 100 sequences: the next one is needed where the run reads sequence 100, 200, … of the source.
+    mixture = mixture_of(spec)
+    sources, positions = mixture.locate(np.arange(STEPS * BATCH))
+    needed = {
+        (name, file + 1): int(np.flatnonzero((sources == mixture.names.index(name)) & (positions >= 100 * file))[0])
+        for name, files in FILES.items()
+        for file in range(files)
+    }
+    assert pod.begun == [("books", 1), ("web", 1), *sorted(needed.keys() - {("books", 1), ("web", 1)}, key=needed.get)]
+    assert pod.begun_before_ready == 2
+    assert bench.ledgers("prepared") == bench.ledgers("whole")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,13 @@ from lateen_trainer.report.reporter import Reporter
 
 
 def open_caches(
-    spec: JobSpec, tokenizer: Tokenizer, run_dir: Path, report: Reporter, *, is_builder: bool | None = None
+    spec: JobSpec,
+    tokenizer: Tokenizer,
+    run_dir: Path,
+    report: Reporter,
+    *,
+    is_builder: bool | None = None,
+    builder: int = 0,
 ) -> JobData:
     """The tokens of training and validation, tokenised first if need be: all of them, or of the training data what
     the first batch needs.
@@ -29,6 +35,7 @@ def open_caches(
         run_dir: folder of the run.
         report: gets the progress.
         is_builder: whether this process tokenizes; None: unless other pods do (`spec.data.prepare`).
+        builder: number of this process among those that do the same.
     """
     is_builder = spec.data.prepare is None if is_builder is None else is_builder
     first = needed_first(spec)
@@ -45,7 +52,7 @@ def open_caches(
             enough=None if sequences is None else sequences * spec.model.seq_len + min(1, sequences),
         )  # fmt: skip
 
-    data = JobData.open(spec.data, open_cache)
+    data = JobData.open(spec.data, open_cache, builder=builder)
     for cache in data.train.values():
         report.reads(cache)
     report.skipped_documents(data.skipped_documents)

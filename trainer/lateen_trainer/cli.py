@@ -75,7 +75,9 @@ def run_builder(environment: ProcessEnvironment) -> ExitCode:
         with Reporter(
             life, environment, steps=0, job=job.metadata.name, namespace=job.metadata.namespace or "", began=BEGAN
         ) as report:
-            build_caches(job.spec, Path(environment.run_dir), report)
+            # Kubernetes numbers the pods of an Indexed Job by this variable.
+            builder = int(os.environ.get("JOB_COMPLETION_INDEX") or 0)
+            build_caches(job.spec, Path(environment.run_dir), report, builder=builder)
     return life.exit_code
 
 

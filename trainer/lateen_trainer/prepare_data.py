@@ -6,31 +6,37 @@ from lateen_api.progress import Phase
 from lateen_api.spec import JobSpec
 
 from lateen_trainer.caches import open_caches
+from lateen_trainer.data.build_as_needed import build_as_needed, find_opened
 from lateen_trainer.data.job_data import cache_dir_of, job_sources
-from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.report.reporter import Reporter
 
 
-def build_caches(spec: JobSpec, run_dir: Path, report: Reporter) -> None:
-    """Returns when all caches of the job are whole. What training begins with comes first, and is reported.
+def build_caches(spec: JobSpec, run_dir: Path, report: Reporter, *, builder: int = 0) -> None:
+    """Returns when all caches of the job are whole. What training begins with comes first, and is reported; then always
+    the source that training would wait for first.
 
     Args:
         spec: of the job.
         run_dir: folder below which a relative `spec.data.cacheDir` lies.
         report: gets the progress.
+        builder: number of this process among those that do the same.
 
     Raises:
         TrainerError: a source, the tokenizer or the cache cannot be used.
     """
     tokenizer = load_tokenizer(spec.data.tokenizer)
-    open_caches(spec, tokenizer, run_dir, report, is_builder=True)
+    data = open_caches(spec, tokenizer, run_dir, report, is_builder=True, builder=builder)
     report.data_ready()
-    # Only that of the training data may not be whole.
-    for source in job_sources(spec.data, "train"):
-        open_or_build_cache(
-            source.data, source.split, tokenizer, cache_dir_of(spec.data, run_dir),
-            where=source.where,
-            progress=lambda detail, label=source.label: report.phase(Phase.TOKENIZING, f"{label}: {detail}"),
-            seed=source.stream_seed(spec.trainer.seed),
-        )  # fmt: skip
+    if all(cache.is_whole for cache in data.train.values()):
+        return
+    # Of the validation data all is there.
+    found = find_opened(
+        spec,
+        tokenizer,
+        cache_dir_of(spec.data, run_dir),
+        fingerprints={name: cache.fingerprint for name, cache in data.train.items()},
+        layout=data.first.layout,
+    )
+    labels = {source.name: source.label for source in job_sources(spec.data, "train")}
+    build_as_needed(spec, found, progress=lambda name, now: report.phase(Phase.TOKENIZING, f"{labels[name]}: {now}"))

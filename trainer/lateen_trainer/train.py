@@ -59,7 +59,7 @@ def train(job: LMTrainingJob, environment: ProcessEnvironment, life: Lifecycle, 
         if spec.checkpoint.path is not None:
             check_writable(spec.checkpoint.path, field=CHECKPOINTS)
         check_destination(spec.export, run_dir)
-    data = open_caches(spec, tokenizer, run_dir, report)
+    data = open_caches(spec, tokenizer, run_dir, report, builder=peers.process_id)
     check_same_data(data.train.values(), peers)
     cache_dir = cache_dir_of(spec.data, run_dir)
     with BackgroundBuilder(spec, tokenizer.name, data.train, cache_dir) as supply:

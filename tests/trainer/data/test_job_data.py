@@ -117,6 +117,23 @@ def test_levanters_list_of_stages_means_the_same(texts):
     assert counts == {"a": 4 * BATCH + 512, "b": 1536}, "weights are shares of sequences, from the step on"
 
 
+def test_each_builder_begins_with_another_source_and_all_have_the_same_data(texts):
+    spec = mixture(texts, trainWeights={"a": 1, "b": 1, "c": 1})
+    caches = open_data(spec, texts).train
+
+    for builder, expected in ((0, "abc"), (1, "bca"), (2, "cab"), (3, "abc")):
+        opened: list[str] = []
+
+        def open_cache(source: JobSource, opened=opened) -> TokenCache:
+            opened.append(source.name)
+            return caches[source.name]
+
+        data = JobData.open(spec.data, open_cache, builder=builder)
+        assert "".join(opened) == expected
+        assert list(data.train) == ["a", "b", "c"]
+        assert data.train == caches
+
+
 def test_each_source_is_evaluated_by_itself(texts):
     configs = {letter: {"validationUrls": [str(texts / f"{letter}.jsonl")]} for letter in "bc"}
     configs["a"] = {"trainUrls": [str(texts / "a.jsonl")]}

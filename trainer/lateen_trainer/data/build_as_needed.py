@@ -8,10 +8,42 @@ from lateen_api.spec import JobSpec
 from lateen_trainer.data.bad_documents import describe_skipped
 from lateen_trainer.data.build_progress import BuildProgress
 from lateen_trainer.data.builder import Builder
-from lateen_trainer.data.job_data import JobData
-from lateen_trainer.data.prepare import FoundCache
+from lateen_trainer.data.job_data import JobData, job_sources
+from lateen_trainer.data.layout import Layout
+from lateen_trainer.data.prepare import FoundCache, find_cache
+from lateen_trainer.data.tokenizer import Tokenizer
+from lateen_trainer.errors import DataError
 
 log = logging.getLogger(__name__)
+
+
+def find_opened(
+    spec: JobSpec, tokenizer: Tokenizer, cache_dir: str, *, fingerprints: Mapping[str, str], layout: Layout
+) -> dict[str, FoundCache]:
+    """The caches of the training data by source, which are those that were opened before.
+
+    Args:
+        spec: of the job.
+        tokenizer: of the job.
+        cache_dir: where the caches lie.
+        fingerprints: of the caches that were opened, by source.
+        layout: of the caches.
+
+    Raises:
+        DataError: the source files have changed since then.
+        UserError: a source or the cache cannot be used.
+    """
+    found = {}
+    for source in job_sources(spec.data, "train"):
+        seed = source.stream_seed(spec.trainer.seed)
+        one = find_cache(source.data, "train", tokenizer, cache_dir, where=source.where, seed=seed, layout=layout)
+        if one.cache.fingerprint != fingerprints[source.name]:
+            raise DataError(
+                f"The files of {one.reading.field} changed after the start of the run: expected source files that "
+                "stay as they are. Start again; the cache is then built of what is there."
+            )
+        found[source.name] = one
+    return found
 
 
 def build_as_needed(

@@ -13,20 +13,17 @@ import os
 import sys
 import threading
 import time
-from typing import Any
 
 from lateen_api.errors import JobError
 from lateen_api.spec import JobSpec
 
 from lateen_trainer import storage
-from lateen_trainer.data.build_as_needed import build_as_needed
+from lateen_trainer.data.build_as_needed import build_as_needed, find_opened
 from lateen_trainer.data.build_progress import BuildProgress
-from lateen_trainer.data.job_data import job_sources
 from lateen_trainer.data.layout import Layout
-from lateen_trainer.data.prepare import FoundCache, find_cache
 from lateen_trainer.data.tokenizer import load_tokenizer
 from lateen_trainer.data.writer import FIELD
-from lateen_trainer.errors import DataError, TrainerError, of_the_system
+from lateen_trainer.errors import TrainerError, of_the_system
 
 _NICE = 19
 _SECONDS_TO_LEAVE = 5.0
@@ -59,30 +56,20 @@ def main() -> None:
     try:
         spec = JobSpec.model_validate(arguments["spec"])
         storage.check_writable(arguments["cache_dir"], field=FIELD)
-        build_as_needed(spec, _find_caches(spec, arguments), progress=progress)
+        found = find_opened(
+            spec,
+            load_tokenizer(arguments["tokenizer"]),
+            arguments["cache_dir"],
+            fingerprints=arguments["fingerprints"],
+            layout=Layout(**arguments["layout"]),
+        )
+        build_as_needed(spec, found, progress=progress)
     except _Orphaned:
         return
     except (TrainerError, JobError) as error:
         _fail(error)
     except OSError as error:
         _fail(of_the_system(error))
-
-
-def _find_caches(spec: JobSpec, arguments: dict[str, Any]) -> dict[str, FoundCache]:
-    """The caches of the training data by source, which are those that the parent has opened."""
-    tokenizer, layout = load_tokenizer(arguments["tokenizer"]), Layout(**arguments["layout"])
-    found = {}
-    for source in job_sources(spec.data, "train"):
-        seed = source.stream_seed(spec.trainer.seed)
-        cache_dir, where = arguments["cache_dir"], source.where
-        one = find_cache(source.data, "train", tokenizer, cache_dir, where=where, seed=seed, layout=layout)
-        if one.cache.fingerprint != arguments["fingerprints"][source.name]:
-            raise DataError(
-                f"The files of {one.reading.field} changed after the start of the run: expected source files that "
-                "stay as they are. Start again; the cache is then built of what is there."
-            )
-        found[source.name] = one
-    return found
 
 
 def _watch(orphaned: threading.Event) -> None:
