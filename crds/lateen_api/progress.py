@@ -37,6 +37,28 @@ BEFORE_STATE = frozenset({Phase.STARTING, Phase.TOKENIZING, Phase.RESTORING})
 """Phases in which an attempt does not know yet from which step it starts. (A rollback enters RESTORING again.)"""
 
 
+class SlowestProcess(BaseModel):
+    """The process that its devices waited for longest between steps, beside the others: means over the last steps, in
+    seconds per step. A process whose devices have not ended a step when it gives them the next one costs nothing."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    process: int
+    """Its number."""
+
+    idle_seconds: float
+    """Its devices had nothing to do until it gave them the next step: at most."""
+
+    data_wait_seconds: float
+    """Of them, those in which it waited for a batch."""
+
+    others_idle_seconds: float
+    """Median of the same of all other processes."""
+
+    step_seconds: float
+    """The step took."""
+
+
 class Progress(BaseModel):
     """Where a run is. Field names are camelCase in JSON."""
 
@@ -81,6 +103,9 @@ class Progress(BaseModel):
 
     data_wait_seconds: float = 0.0
     """Seconds of them that training waited for batches."""
+
+    slowest_process: SlowestProcess | None = None
+    """The process that the others wait for; None: there is one process, or no step was timed yet."""
 
     data_ready: bool = False
     """Of a pod of `spec.data.prepare`: what training begins with is tokenized."""

@@ -4,6 +4,7 @@ import math
 
 from lateen_api.status import Condition, ConditionType, JobStatus
 
+from lateen_operator import stragglers
 from lateen_operator.attempt_codec import timestamp
 from lateen_operator.attempts import Attempt, Fail, Finish, Start, Wait
 from lateen_operator.observation import Blocked, Observation
@@ -102,18 +103,34 @@ def conditions_of(
     blocked = seen.blocked or Blocked("NotBlocked", "", "")
     queued = seen.admission.reason if seen.admission else "WaitingForMachines"
     failed = decision.verdict.reason if isinstance(decision, Fail) else ""
+    before = {condition.type: condition for condition in previous.conditions}
+    straggling = _straggling(seen, before.get(ConditionType.STRAGGLING), now) if running and not leaving else None
+    slow_reason, slow_message = straggling or ("", "")
     told: list[tuple[ConditionType, bool, str, str]] = [
         (ConditionType.ACCEPTED, seen.refusal is None, accepted[0], accepted[1]),
         (ConditionType.BLOCKED, seen.blocked is not None, blocked.reason, blocked.message),
         (ConditionType.QUEUED, word == "Queued", queued, why),
         (ConditionType.RUNNING, running, word, why),
         (ConditionType.DEGRADED, degraded[0] != "AsWanted", degraded[0], degraded[1]),
+        (ConditionType.STRAGGLING, straggling is not None, slow_reason, slow_message),
         (ConditionType.SUSPENDED, isinstance(decision, Suspend), "Suspended", why),
         (ConditionType.COMPLETE, isinstance(decision, Finish), "Complete", why),
         (ConditionType.FAILED, isinstance(decision, Fail), failed or "Failed", why),
     ]
-    before = {condition.type: condition for condition in previous.conditions}
     return [_condition(before.get(fact[0]), *fact, generation, now) for fact in told]
+
+
+def _straggling(seen: Observation, before: Condition | None, now: float) -> tuple[str, str] | None:
+    """Reason and message, if the others have waited for one process for long. After a restart of the operator, which
+    has not heard the reports before it, the condition stands by a single one."""
+    slow, report = seen.slow, seen.progress.slowest_process if seen.progress else None
+    if slow is None or report is None:
+        return None
+    known = before is not None and before.status == "True"
+    if not known and now - slow.since < stragglers.SLOW_FOR_SECONDS:
+        return None
+    node = next((process.node for process in seen.processes if process.number == slow.process), None)
+    return stragglers.explain(report, node)
 
 
 def _condition(

@@ -20,6 +20,7 @@ _TOLD_CONDITIONS: dict[ConditionType, EventType] = {
     ConditionType.COMPLETE: "Normal",
     ConditionType.FAILED: "Warning",
     ConditionType.DEGRADED: "Warning",
+    ConditionType.STRAGGLING: "Warning",
 }
 """Conditions whose becoming true is an event, and of which type."""
 

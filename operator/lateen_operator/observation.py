@@ -9,6 +9,7 @@ from lateen_api.spec import RecoverySpec
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.process_exit import FailureClass, ProcessExit
+from lateen_operator.stragglers import SlowProcess
 from lateen_operator.verdict import Verdict
 
 
@@ -176,6 +177,9 @@ class Observation:
 
     moved_at: float | None = None
     """When what process 0 says last changed."""
+
+    slow: SlowProcess | None = None
+    """The process that the others wait for, by what process 0 said last."""
 
     probes_placed: int = 0
     """Hosts beyond the attempt's own that are known to be free for it."""

@@ -8,6 +8,7 @@ from lateen_api.termination import TerminationMessage
 
 from lateen_operator.attempts import Attempt
 from lateen_operator.process_exit import ProcessExit
+from lateen_operator.stragglers import SlowProcess, slow_process
 
 _CHECKPOINT_NAME = re.compile(r"step-(\d+)/?$")
 
@@ -26,12 +27,16 @@ class ProgressHistory:
     moved_at: float | None = None
     """When the answers last changed."""
 
+    slow: SlowProcess | None = None
+    """The process that the others wait for, by the last answer."""
+
     def after(self, progress: Progress | None, now: float) -> "ProgressHistory":
         """This history after another poll: its progress, or None if there was no answer."""
         if progress is None:
             return self if self.silent_since is not None else replace(self, silent_since=now)
         moved_at = self.moved_at if progress == self.progress else now
-        return replace(self, silent_since=None, progress=progress, moved_at=moved_at)
+        slow = slow_process(self.slow, progress.slowest_process, now)
+        return replace(self, silent_since=None, progress=progress, moved_at=moved_at, slow=slow)
 
 
 def update_from_progress(attempt: Attempt, progress: Progress | None) -> Attempt:

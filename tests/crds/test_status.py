@@ -79,5 +79,11 @@ def test_a_failure_class_of_an_older_operator_is_read():
     assert (entry.failure_class, entry.cause) == ("Planned", None)
 
 
+def test_conditions_of_a_newer_operator_are_passed_over():
+    known = {"type": "Running", "status": "True", "reason": "Training", "message": "", "lastTransitionTime": TIME}
+    status = JobStatus.model_validate({"conditions": [{**known, "type": "Overheating"}, known]})
+    assert [condition.type for condition in status.conditions] == ["Running"]
+
+
 def test_fields_of_a_newer_operator_are_passed_over():
     assert JobStatus.model_validate({"state": "Training", "mood": "good"}) == JobStatus(state="Training")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from lateen_api.errors import JobError
-from lateen_api.progress import Phase, Progress
+from lateen_api.progress import Phase, Progress, SlowestProcess
 from lateen_api.spec import RecoverySpec
 from lateen_api.status import STATES, AttemptStatus, ConditionType, JobStatus, PlanStatus, TimeStatus
 from lateen_api.termination import ExitCode, TerminationMessage
@@ -16,6 +16,7 @@ from lateen_operator.process_exit import FailureClass, ProcessExit
 from lateen_operator.progress_history import update_from_exit, update_from_progress
 from lateen_operator.reconcile import RecordEnd, Refuse, Suspend, Terminate
 from lateen_operator.status_builder import build_status, forgotten, short_duration
+from lateen_operator.stragglers import SlowProcess
 from lateen_operator.verdict import Verdict, classify
 
 T0 = seconds("2030-01-31T12:00:00Z")
@@ -99,6 +100,43 @@ class TestStates:
         seen = replace(TWO, attempts=(replace(RUNNING, hosts=1),), processes=(Process(0),))
         message = condition(status_of(seen), ConditionType.DEGRADED).message
         assert message == "It runs on 1 of 2 hosts until there are machines."
+
+
+class TestStraggling:
+    SLOWEST = SlowestProcess(
+        process=1, idle_seconds=0.8, data_wait_seconds=0.7, others_idle_seconds=0.0, step_seconds=1.0
+    )
+    SLOW = replace(
+        TWO,
+        processes=(Process(0, node="n0"), Process(1, node="n1")),
+        progress=TRAINING.model_copy(update={"slowest_process": SLOWEST}),
+        slow=SlowProcess(1, since=T0 + 60),
+    )
+
+    def test_one_that_is_slow_for_long_is_named_with_its_node(self):
+        status = status_of(self.SLOW, now=T0 + 361)
+        found = condition(status, ConditionType.STRAGGLING)
+        assert (found.status, found.reason) == ("True", "SlowData")
+        assert found.message.startswith("All processes wait for process 1 on n1: ")
+        assert "Straggling" not in holding(status_of(self.SLOW, now=T0 + 359))
+
+    def test_that_it_begins_is_an_event_and_that_it_lasts_is_none(self):
+        before = status_of(self.SLOW, now=T0 + 100)
+        begun = status_of(self.SLOW, previous=before, now=T0 + 361)
+        [event] = events(before, begun)
+        assert (event.type, event.reason) == ("Warning", "SlowData")
+        assert event.message == condition(begun, ConditionType.STRAGGLING).message
+        assert events(begun, status_of(self.SLOW, previous=begun, now=T0 + 370)) == []
+
+    def test_it_stands_when_the_operator_has_started_again(self):
+        begun = status_of(self.SLOW, now=T0 + 400)
+        heard_once = replace(self.SLOW, slow=SlowProcess(1, since=T0 + 500))
+        assert "Straggling" in holding(status_of(heard_once, previous=begun, now=T0 + 500))
+
+    def test_it_is_over_when_no_process_is_slow_or_they_leave(self):
+        begun = status_of(self.SLOW, now=T0 + 400)
+        for seen in (replace(self.SLOW, slow=None), replace(self.SLOW, terminating_since=T0 + 400)):
+            assert "Straggling" not in holding(status_of(seen, previous=begun, now=T0 + 401))
 
 
 class TestConditions:

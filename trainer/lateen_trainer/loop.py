@@ -158,8 +158,10 @@ class Loop:
                         break
                 _, rows, waited = next(timed)
                 noted = {names.DATA_WAIT_SECONDS: waited}
+                batch = self._placement.place(rows)
+                idle = self._unread.idle_since(self._read_at) if self._unread else 0.0
                 began = time.perf_counter()
-                state, metrics = self._train_step(state, self._placement.place(rows))
+                state, metrics = self._train_step(state, batch)
                 if not compiled:
                     compiled = True
                     self._life.begun()
@@ -167,7 +169,7 @@ class Loop:
                     self._read_at = time.perf_counter()
                 vote = self._votes.cast(self._first and self._saving.is_due(self._trained + 1))
                 save_wanted = self._read() or save_wanted
-                self._unread = _Unread(metrics, vote, noted)
+                self._unread = _Unread(metrics, vote, noted, idle)
                 self._trained += 1
                 save_wanted = save_wanted or self._saving.is_permanent(self._trained)
                 eval_wanted = self._is_evaluation_due
@@ -227,7 +229,7 @@ class Loop:
         if math.isfinite(numbers[names.LOSS]) and math.isfinite(numbers[names.GRAD_NORM]):
             self.last_loss, self._skipped_in_a_row = numbers[names.LOSS], 0
             timed = {**unread.noted, names.STEP_SECONDS: now - self._read_at}
-            self._report.trained(self._trained, {**numbers, **timed})
+            self._report.trained(self._trained, {**numbers, **timed}, idle=unread.idle)
         else:
             self._not_finite(numbers)
         self._read_at = now
@@ -307,6 +309,14 @@ class _Unread:
     vote: jax.Array
     noted: Mapping[str, float]
     """Numbers that the loop itself took."""
+
+    idle: float
+    """Seconds in which the devices may have had nothing to do until they got the step."""
+
+    def idle_since(self, read_at: float) -> float:
+        """Seconds in which the devices may have had nothing to do, now that they get the next step: none if they have
+        not ended this one, else those since the step before it was read."""
+        return time.perf_counter() - read_at if self.metrics[names.LOSS].is_ready() else 0.0
 
 
 def _timed(batches: Iterable[tuple[int, Batch]]) -> Iterator[tuple[int, Batch, float]]:

@@ -1,9 +1,9 @@
 """`status.conditions`."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lateen_api.status.part import StatusPart, Timestamp
 
@@ -16,6 +16,7 @@ class ConditionType(StrEnum):
     QUEUED = "Queued"
     RUNNING = "Running"
     DEGRADED = "Degraded"
+    STRAGGLING = "Straggling"
     SUSPENDED = "Suspended"
     COMPLETE = "Complete"
     FAILED = "Failed"
@@ -27,6 +28,7 @@ CONDITION_MEANING = {
     ConditionType.QUEUED: "It waits for admission by a queue or for machines; the reason says which.",
     ConditionType.RUNNING: "All processes of an attempt are up.",
     ConditionType.DEGRADED: "It runs, but on fewer hosts than asked for, or without progress.",
+    ConditionType.STRAGGLING: "The other processes have waited for one of them for 5 minutes; the message says which.",
     ConditionType.SUSPENDED: "`spec.suspend` freed its machines.",
     ConditionType.COMPLETE: "All steps are trained.",
     ConditionType.FAILED: "It has ended without being complete and will not be tried again.",
@@ -54,3 +56,17 @@ class Condition(StatusPart):
 
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that it speaks of."""
+
+
+_TYPES = frozenset(str(kind) for kind in ConditionType)
+
+
+def _of_known_types(conditions: object) -> object:
+    """Leaves out those of types that a newer operator has."""
+    if not isinstance(conditions, list):
+        return conditions
+    return [one for one in conditions if not isinstance(one, dict) or one.get("type") in _TYPES]
+
+
+Conditions = Annotated[list[Condition], BeforeValidator(_of_known_types)]
+"""All conditions of a job. A status of a newer operator is read without those that are not known here."""

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from lateen_api.progress import Phase
 from lateen_api.status.attempt import ATTEMPTS_KEPT, AttemptStatus, AvoidedNodeStatus, BudgetStatus
-from lateen_api.status.condition import Condition
+from lateen_api.status.condition import Conditions
 from lateen_api.status.data import DataStatus
 from lateen_api.status.part import StatusPart
 from lateen_api.status.plan import PlanStatus
@@ -34,7 +34,7 @@ class JobStatus(StatusPart):
     observed_generation: int | None = Field(default=None, ge=0)
     """The generation of the spec that the status speaks of."""
 
-    conditions: list[Condition] = Field(
+    conditions: Conditions = Field(
         default_factory=list,
         max_length=16,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},

@@ -78,6 +78,7 @@ def observe(
         progress=progress,
         silent_since=asked.silent_since if asked else None,
         moved_at=asked.moved_at if asked else None,
+        slow=asked.slow if asked else None,
         probes_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in probes_of(objects)),
         admission=_awaited_admission(job_set, processes),
         requeue_at=min([*overdue, complete_at], default=math.inf),

@@ -22,6 +22,7 @@ _TOLD_IF_TRUE = (
     ConditionType.BLOCKED,
     ConditionType.QUEUED,
     ConditionType.DEGRADED,
+    ConditionType.STRAGGLING,
     ConditionType.SUSPENDED,
     ConditionType.COMPLETE,
     ConditionType.FAILED,
@@ -39,6 +40,7 @@ _STYLE_OF_CONDITION = {
     ConditionType.BLOCKED: "red",
     ConditionType.FAILED: "red",
     ConditionType.DEGRADED: "yellow",
+    ConditionType.STRAGGLING: "yellow",
     ConditionType.COMPLETE: "green",
 }
 
@@ -154,7 +156,7 @@ def _time(parts: TimeStatus) -> Text:
 def _news(conditions: Sequence[Condition]) -> list[Condition]:
     """The conditions that are worth a line."""
     told = [one for one in conditions if (one.type in _TOLD_IF_TRUE and one.status == "True") or _is_refusal(one)]
-    if all(one.type is ConditionType.DEGRADED for one in told):
+    if all(one.type in (ConditionType.DEGRADED, ConditionType.STRAGGLING) for one in told):
         # Why it does not run, if nothing else says so: it starts, or starts again.
         told += [one for one in conditions if one.type is ConditionType.RUNNING and one.status == "False"]
     return told

@@ -136,6 +136,7 @@ class Supervisor:
             progress=answers.progress,
             silent_since=answers.silent_since,
             moved_at=answers.moved_at,
+            slow=answers.slow,
         )
 
     def _take_note(self, attempt: Attempt) -> None:

@@ -70,6 +70,7 @@ def test_another_phase_than_training_is_named():
         ("Accepted", "False", "Not accepted (Invalid): spec.model.hiddenDim: …"),
         ("Queued", "True", "Queued (Invalid): spec.model.hiddenDim: …"),
         ("Degraded", "True", "Degraded (Invalid): spec.model.hiddenDim: …"),
+        ("Straggling", "True", "Straggling (Invalid): spec.model.hiddenDim: …"),
         ("Failed", "True", "Failed (Invalid): spec.model.hiddenDim: …"),
         ("Running", "False", "Not running (Invalid): spec.model.hiddenDim: …"),
     ],

@@ -4,10 +4,12 @@ import socket
 from dataclasses import dataclass, field
 
 import pytest
+from lateen_api.progress import SlowestProcess
 from lateen_api.termination import ExitCode
 from lateen_trainer.processes.messages import Link
 from lateen_trainer.processes.peer_protocol import Events, PeerProtocol
 from lateen_trainer.processes.preemption_sync import PreemptionSync
+from lateen_trainer.processes.step_times import RecentSteps, StepTimes
 
 TIMEOUT = 30.0
 
@@ -19,6 +21,7 @@ class Member:
     links: dict[int, Link]
     hub: bool
     agreement: PreemptionSync = field(default_factory=PreemptionSync)
+    steps: RecentSteps = field(default_factory=RecentSteps)
     lost: list[tuple[str, ExitCode | None, int | None]] = field(default_factory=list)
     stopping: list[float] = field(default_factory=list)
     agreed: list[int] = field(default_factory=list)
@@ -34,8 +37,9 @@ class Member:
             all_done=lambda: setattr(self, "all_done", True),
         )
         self.star = PeerProtocol(
-            self.links, hub=self.hub, heartbeat_timeout=TIMEOUT, agreement=self.agreement, events=events, now=0.0
-        )
+            self.links, hub=self.hub, heartbeat_timeout=TIMEOUT, agreement=self.agreement, steps=self.steps,
+            events=events, now=0.0,
+        )  # fmt: skip
 
     def read(self, now: float = 0.0) -> None:
         """Reads from all that are linked."""
@@ -64,6 +68,30 @@ def test_beats_keep_everyone_alive():
             member.star.tick(now)
         exchange(members, now)
     assert [member.lost for member in members] == [[], [], []]
+
+
+def test_process_0_learns_from_beats_which_process_is_the_slowest():
+    members = gang(3)
+    for member, idle in zip(members, (0.01, 0.03, 0.8), strict=True):
+        member.steps.add(StepTimes(step=1.0, idle=idle, data_wait=idle / 2))
+    for now in (0.0, 3.0):
+        for member in members:
+            member.star.tick(now)
+        exchange(members, now)
+    found = members[0].star.slowest
+    assert found == SlowestProcess(
+        process=2, idle_seconds=0.8, data_wait_seconds=0.4, others_idle_seconds=0.02, step_seconds=1.0
+    )
+    assert [member.star.slowest for member in members[1:]] == [None, None]
+
+
+def test_before_the_first_step_no_process_is_the_slowest():
+    members = gang(2)
+    for now in (0.0, 3.0):
+        for member in members:
+            member.star.tick(now)
+        exchange(members, now)
+    assert members[0].star.slowest is None
 
 
 def test_the_silence_of_one_is_a_loss_for_all():

@@ -14,7 +14,7 @@ import jax
 from lateen_api import os_errors
 from lateen_api.environment import ProcessEnvironment
 from lateen_api.errors import JobError
-from lateen_api.progress import Phase, Progress
+from lateen_api.progress import Phase, Progress, SlowestProcess
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 from lateen_api.termination import ExitCode, TerminationMessage
@@ -25,6 +25,7 @@ from lateen_trainer.processes.join import Peers, join
 from lateen_trainer.processes.numerics import pin_numerics
 from lateen_trainer.processes.process_monitor import LOSS_FOLLOWS, ProcessMonitor
 from lateen_trainer.processes.program_cache import keep_compiled_programs, write_from_every_process
+from lateen_trainer.processes.step_times import StepTimes
 from lateen_trainer.processes.termination import Termination
 
 BROKEN_CONNECTION = re.compile(r"Gloo .* failed: .*(Connection (reset|closed|refused)|Broken pipe)", re.DOTALL)
@@ -120,9 +121,14 @@ class Lifecycle:
         """
         self._monitor.beat(phase, step)
 
-    def trained(self, step: int, loss: float) -> None:
-        """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
-        self._monitor.trained(step, loss)
+    def trained(self, step: int, loss: float, times: StepTimes | None = None) -> None:
+        """A sign of life from training: the steps trained, the last one's loss in nats per token, and what it took."""
+        self._monitor.trained(step, loss, times)
+
+    @property
+    def slowest_process(self) -> SlowestProcess | None:
+        """In process 0 of several: the process that the others wait for, where that is known."""
+        return self._monitor.slowest
 
     def tells_time_by(self, progress: Callable[[], Progress]) -> None:
         """The termination message will say how long each phase took, as this tells."""

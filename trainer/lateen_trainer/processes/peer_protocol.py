@@ -3,7 +3,7 @@ process 0.
 
 | message | from | means |
 |---|---|---|
-| beat | all | I am alive |
+| beat (times) | all | I am alive; of the others, what their last steps took |
 | stop (seconds) | others | I got SIGTERM and have this much grace |
 | freeze (seconds) | 0 | hold your loop and tell how often it has asked |
 | frozen (calls) | others | the answer |
@@ -20,12 +20,14 @@ frozen one by its silence.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
+from lateen_api.progress import SlowestProcess
 from lateen_api.termination import MEANING, ExitCode
 
 from lateen_trainer.processes.messages import Link, Message
 from lateen_trainer.processes.preemption_sync import PreemptionSync
+from lateen_trainer.processes.step_times import RecentSteps, StepTimes, slowest
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,20 @@ class PeerProtocol:
         hub: whether this is process 0.
         heartbeat_timeout: seconds of silence after which a process is lost.
         agreement: the loop's part in stopping.
+        steps: the last steps of this process.
         now: seconds on a monotonic clock.
     """
 
     def __init__(
         self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float, agreement: PreemptionSync,
-        events: Events, now: float,
+        steps: RecentSteps, events: Events, now: float,
     ):  # fmt: skip
         self.links = dict(links)
         self._hub = hub
         self._timeout = heartbeat_timeout
         self._agreement = agreement
+        self._steps = steps
+        self._times: dict[int, StepTimes] = {}
         self._events = events
         self._heard = dict.fromkeys(self.links, now)
         self._beaten = -math.inf
@@ -76,6 +81,8 @@ class PeerProtocol:
         self._signalled = 0  # process because of which they stop
         self._done: set[int] = set()
         self._over = False
+        self.slowest: SlowestProcess | None = None
+        """Process 0: the process that the others wait for, as of its last beat."""
 
     @property
     def beat_interval(self) -> float:
@@ -86,11 +93,21 @@ class PeerProtocol:
         """Sends a beat if one is due, and looks for silent peers. Call it at least every `beat_interval`."""
         if now - self._beaten >= self.beat_interval:
             self._beaten = now
-            self._broadcast("beat")
+            self._beat()
         for process, heard in self._heard.items():
             if now - heard > self._timeout:
                 self._lose(process, f"has been silent for {now - heard:.0f} s", process)
                 return
+
+    def _beat(self) -> None:
+        own = self._steps.mean()
+        if not self._hub:
+            self._broadcast("beat", times=None if own is None else astuple(own))
+            return
+        self._broadcast("beat")
+        if own is not None:
+            self._times[0] = own
+            self.slowest = slowest(self._times)
 
     def forgive(self, now: float) -> None:
         """Restarts all peers' time-outs: after this process itself was asleep (Ctrl-Z, a paused virtual
@@ -141,6 +158,8 @@ class PeerProtocol:
 
     def _handle(self, process: int, message: Message) -> None:
         match message["kind"]:
+            case "beat" if message.get("times") is not None:
+                self._times[process] = StepTimes(*message["times"])
             case "left":
                 code = ExitCode(message["code"])
                 # Who leaves because of another's end is not at the beginning of it.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from lateen_api.progress import BEFORE_STATE, Phase, Progress
+from lateen_api.progress import BEFORE_STATE, Phase, Progress, SlowestProcess
 from lateen_api.spec import RecoverySpec
 from lateen_api.spec.section import duration_seconds
 from lateen_api.termination import ExitCode, TerminationMessage
@@ -23,6 +23,7 @@ from lateen_trainer.processes.event_loop import Watch
 from lateen_trainer.processes.messages import Link
 from lateen_trainer.processes.peer_protocol import Events, PeerProtocol
 from lateen_trainer.processes.preemption_sync import PreemptionSync
+from lateen_trainer.processes.step_times import RecentSteps, StepTimes
 from lateen_trainer.processes.termination import STDERR, Termination, leave
 from lateen_trainer.processes.watchdog import Watchdog
 
@@ -53,6 +54,7 @@ class ProcessMonitor:
         self._termination = termination
         self._watch = Watch(on_signal=self._signalled, on_tick=self._tick, on_error=self._failed)
         self._events = Events(self._lost, self._stopping, self._agreed, self._nothing_to_save, self._everyone_done)
+        self._steps = RecentSteps()
         self._peers = self._make_peers({}, hub=True, heartbeat_timeout=math.inf)
         self._watchdog = Watchdog(math.inf, now=time.monotonic())
         self._grace = GRACE_BEFORE_JOIN
@@ -102,10 +104,17 @@ class ProcessMonitor:
         """A sign of life from the loop."""
         self._watchdog.beat(phase, step, time.monotonic())
 
-    def trained(self, step: int, loss: float) -> None:
-        """A sign of life from training: the steps trained, and the last one's loss in nats per token."""
+    def trained(self, step: int, loss: float, times: StepTimes | None = None) -> None:
+        """A sign of life from training: the steps trained, the last one's loss in nats per token, and what it took."""
         self._loss = loss
+        if times is not None:
+            self._steps.add(times)
         self.beat(Phase.TRAINING, step)
+
+    @property
+    def slowest(self) -> SlowestProcess | None:
+        """In process 0: the process that the others wait for; None: it is not known."""
+        return self._peers.slowest
 
     def tells_time_by(self, progress: Callable[[], Progress]) -> None:
         """An outcome says how long each phase took, as this tells."""
@@ -155,7 +164,7 @@ class ProcessMonitor:
     def _make_peers(self, links: Mapping[int, Link], *, hub: bool, heartbeat_timeout: float) -> PeerProtocol:
         return PeerProtocol(
             links, hub=hub, heartbeat_timeout=heartbeat_timeout,
-            agreement=self.agreement, events=self._events, now=time.monotonic(),
+            agreement=self.agreement, steps=self._steps, events=self._events, now=time.monotonic(),
         )  # fmt: skip
 
     def _read(self, process: int, link: Link) -> None:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from lateen_api.progress import Phase, Progress
+from lateen_api.progress import Phase, Progress, SlowestProcess
 
 WINDOW = 50
 """Steps over which speed is averaged."""
@@ -68,7 +68,14 @@ class ProgressState:
                 begun = {"since": now, "phase_seconds": _spent(self._progress, now)}
             self._change(phase=phase, detail=detail, **begun)
 
-    def trained(self, step: int, *, loss: float | None = None, data_wait: float = 0.0) -> None:
+    def trained(
+        self,
+        step: int,
+        *,
+        loss: float | None = None,
+        data_wait: float = 0.0,
+        slowest: SlowestProcess | None = None,
+    ) -> None:
         """A step ended. Its time counts for the speed if all of it was training: neither the first step,
         which is compiled, nor evaluation and saving do.
 
@@ -76,6 +83,7 @@ class ProgressState:
             step: steps trained now.
             loss: of the last step: nats per token.
             data_wait: seconds of the step that were spent waiting for its batch.
+            slowest: the process that the others wait for.
         """
         with self._lock:
             now = self._clock()
@@ -92,6 +100,7 @@ class ProgressState:
                 loss=loss,
                 tokens_per_second=(speed := self._speed()),
                 mfu=self._utilisation(speed),
+                slowest_process=slowest,
             )
 
     def data_ready(self) -> None:

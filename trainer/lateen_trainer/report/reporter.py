@@ -11,6 +11,7 @@ from lateen_api.progress import Phase
 from lateen_api.wording import listing
 
 from lateen_trainer.processes.lifecycle import Lifecycle
+from lateen_trainer.processes.step_times import StepTimes
 from lateen_trainer.report import names
 from lateen_trainer.report.data_series import DataFigures
 from lateen_trainer.report.metrics_server import MetricsServer
@@ -142,12 +143,19 @@ class Reporter:
         """Whether this is the phase that was reported last."""
         return self._progress.snapshot().phase is phase
 
-    def trained(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The numbers of the last of `step` trained steps."""
+    def trained(self, step: int, metrics: Mapping[str, float], *, idle: float = 0.0) -> None:
+        """The numbers of the last of `step` trained steps.
+
+        Args:
+            idle: seconds in which the devices had nothing to do until they got the step.
+        """
         self._step = step
         waited = metrics.get(names.DATA_WAIT_SECONDS, 0.0)
-        self._progress.trained(step, loss=metrics[names.LOSS], data_wait=waited)
-        self._life.trained(step, metrics[names.LOSS])
+        took = metrics.get(names.STEP_SECONDS)
+        times = None if took is None else StepTimes(took, idle, waited)
+        self._life.trained(step, metrics[names.LOSS], times)
+        slowest = self._life.slowest_process
+        self._progress.trained(step, loss=metrics[names.LOSS], data_wait=waited, slowest=slowest)
         rates = {names.TOKENS_PER_SECOND: self._progress.tokens_per_second, names.MFU: self._progress.mfu}
         self._trackers.log(
             {**metrics, **{name: value for name, value in rates.items() if value is not None}}, step=step
