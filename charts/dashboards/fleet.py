@@ -163,7 +163,7 @@ _TROUBLE = Row(
         timeseries(
             "Lost time",
             "Job hours per hour that did not go into steps that count, by activity; suspension is left out. "
-            "Waiting for machines is no loss of goodput.",
+            "Waiting for a queue or for machines is no loss of goodput.",
             Query(
                 "sum by (activity) (rate(lateen_operator_job_seconds_total"
                 '{training_job_namespace=~"$namespace", activity!~"training|suspended"}[30m]))',

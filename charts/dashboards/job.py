@@ -140,8 +140,8 @@ _SPEED = Row(
         ),
         timeseries(
             "Where the time goes",
-            "Share of each activity in the wall time, suspension and waiting for machines included, over 10 minutes. "
-            "lost_steps: steps that were trained again after a failure. By the operator.",
+            "Share of each activity in the wall time, suspension and waiting for a queue or machines included, over 10 "
+            "minutes. lost_steps: steps that were trained again after a failure. By the operator.",
             Query(f"rate(lateen_operator_job_seconds_total{JOB_LABELS}[10m])", "{{activity}}"),
             unit="percentunit",
             stacked=True,

@@ -56,6 +56,12 @@ class Attempt:
     digest: str | None = None
     """Digest of the job that it was started with."""
 
+    queue: str | None = None
+    """The queue that its machines come from; None: there is none."""
+
+    admitted_at: float | None = None
+    """When the queue admitted it: seconds since the epoch; None: it has not yet, or there is none."""
+
     process_started_at: float | None = None
     """When its process 0 began: seconds since the epoch."""
 

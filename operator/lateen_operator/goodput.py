@@ -73,8 +73,9 @@ def sum_of(several: Iterable[TimeStatus]) -> TimeStatus:
 
 def goodput(parts: TimeStatus) -> float | None:
     """The part of the time on machines that went into steps that count and into evaluations, from 0 to 1. What a job
-    waits for machines, or rests because its owner wants it to, is no loss. None: it has trained nothing."""
-    held = total(parts) - parts.waiting_for_machines - parts.suspended
+    waits for its queue and for machines, or rests because its owner wants it to, is no loss. None: it has trained
+    nothing."""
+    held = total(parts) - parts.queued - parts.waiting_for_machines - parts.suspended
     useful = parts.training + parts.evaluating
     return round(min(1.0, useful / held), 3) if held > 0 and useful > 0 else None
 
@@ -95,7 +96,7 @@ def _between(before: Attempt | None) -> str:
     reason = "" if before.verdict is None else before.verdict.reason
     if reason == STOPPED:
         return "suspended"
-    return "waiting_for_machines" if reason == SUSPENDED_BY_QUEUE else "recovering"
+    return "queued" if reason == SUSPENDED_BY_QUEUE else "recovering"
 
 
 def _is_cut_off(attempt: Attempt) -> bool:
@@ -106,7 +107,7 @@ def _of_attempt(attempt: Attempt, length: float, lost: int) -> Mapping[str, floa
     """The parts of an attempt of so many seconds, which lost so many steps."""
     parts: defaultdict[str, float] = defaultdict(float)
     if attempt.phase_seconds is None and attempt.step is None:
-        return {"waiting_for_machines": length}
+        return _waits(attempt, length)
     # A trainer of an earlier version does not tell its phases.
     phases = {Phase.TRAINING: length} if attempt.phase_seconds is None else attempt.phase_seconds
     begun = attempt.process_started_at or attempt.started_at
@@ -125,8 +126,18 @@ def _of_attempt(attempt: Attempt, length: float, lost: int) -> Mapping[str, floa
         of_lost = parts["training"] * min(lost, trained) / trained
         parts["training"] -= of_lost
         parts["lost_steps"] += of_lost
-    parts["waiting_for_machines"] += waited
+    _add(parts, _waits(attempt, waited))
     # Since it was heard last: until that is told, what it did then; when it has ended, until that was noticed.
     rest = max(0.0, length - waited - whole)
     parts["recovering" if attempt.verdict is not None else _PART_OF_PHASE[attempt.last_phase]] += rest
     return parts
+
+
+def _waits(attempt: Attempt, length: float) -> Mapping[str, float]:
+    """The parts of so many seconds from the start of an attempt, in which none of its processes ran."""
+    if attempt.queue is None:
+        return {"waiting_for_machines": length}
+    # One that its queue has never admitted waited for nothing else.
+    queued = length if attempt.admitted_at is None else attempt.admitted_at - attempt.started_at
+    queued = min(length, max(0.0, queued))
+    return {"queued": queued, "waiting_for_machines": length - queued}

@@ -88,9 +88,11 @@ def test_the_second_job_waits_for_the_quota_and_says_so_in_the_words_of_kueue(qu
     status = second.status
     assert [entry["failureClass"] for entry in second.ledger] == ["Done"]
     # It waited for longer than it trained, and that is no loss.
-    assert status["time"]["waitingForMachines"] > status["time"]["training"]
+    assert status["time"]["queued"] > status["time"]["training"]
     useful = status["time"]["training"] + status["time"]["evaluating"]
-    held = sum(status["time"].values()) - status["time"]["waitingForMachines"] - status["time"]["suspended"]
+    held = sum(status["time"].values()) - sum(
+        status["time"][part] for part in ("queued", "waitingForMachines", "suspended")
+    )
     assert status["goodput"] == pytest.approx(useful / held, abs=0.01)
 
 
@@ -113,7 +115,7 @@ def test_a_job_of_a_higher_priority_preempts_one_which_then_goes_on_to_the_same_
     assert [entry["reason"] for entry in high.ledger] == ["Done"]
     assert low.losses() == high.losses()
     # Waiting for the other one to end is the longest part, and is no loss.
-    assert low.status["time"]["waitingForMachines"] > high.status["time"]["training"]
+    assert low.status["time"]["queued"] > high.status["time"]["training"]
 
 
 def test_a_job_that_is_preempted_while_it_starts_is_queued_again(queued, cluster, namespace):

@@ -55,8 +55,23 @@ def test_what_an_attempt_does_since_it_was_heard_last_is_what_it_did_then():
 def test_a_job_that_its_queue_has_suspended_loses_nothing():
     queued = replace(ATTEMPT, verdict=replace(RESTS, reason=SUSPENDED_BY_QUEUE), checkpoint_step=60)
     spent = time_of([queued], since=100.0, until=5000.0)
-    assert (spent.waiting_for_machines, spent.recovering) == (10 + 4800, 10)
+    assert (spent.waiting_for_machines, spent.queued, spent.recovering) == (10, 4800, 10)
     assert goodput(spent) == goodput(time_of([queued], since=100.0, until=200.0))
+
+
+def test_until_its_queue_admits_it_an_attempt_is_queued_and_then_waits_for_machines():
+    queued = replace(ATTEMPT, queue="research", admitted_at=107.0)
+    spent = time_of([queued], since=90.0, until=200.0)
+    # 10 s before it was created, then 7 s in the queue and 3 s until its process began.
+    assert (spent.waiting_for_machines, spent.queued) == (10 + 3, 7)
+    assert goodput(spent) == goodput(time_of([ATTEMPT], since=90.0, until=200.0))
+
+
+def test_an_attempt_that_is_in_the_queue_has_waited_for_nothing_else():
+    waits = Attempt(1, 2, started_at=100.0, queue="research")
+    assert time_of([waits], since=100.0, until=160.0) == TimeStatus(queued=60)
+    admitted = replace(waits, admitted_at=130.0)
+    assert time_of([admitted], since=100.0, until=160.0) == TimeStatus(queued=30, waiting_for_machines=30)
 
 
 def test_a_job_that_rests_loses_nothing():
@@ -92,6 +107,8 @@ _ATTEMPTS = st.builds(
     first_step=st.none() | st.integers(0, 50),
     step=st.none() | st.integers(0, 100),
     checkpoint_step=st.none() | st.integers(0, 100),
+    queue=st.none() | st.just("research"),
+    admitted_at=st.none() | _SECONDS,
     process_started_at=st.none() | _SECONDS,
     phase_seconds=st.none() | st.dictionaries(st.sampled_from(Phase), _SECONDS),
     data_wait_seconds=st.none() | _SECONDS,

@@ -26,6 +26,12 @@ class AttemptStatus(StatusPart):
     started: Timestamp
     """When its processes were created."""
 
+    queue: str | None = Field(default=None, max_length=253)
+    """The queue that its machines came from, or were to come from; null: none."""
+
+    admitted: Timestamp | None = None
+    """When the queue admitted it; null: it has not, or there is none."""
+
     ended: Timestamp | None = None
     """When its last process was gone; null: it runs."""
 

@@ -88,8 +88,11 @@ class TimeStatus(StatusPart):
     recovering: float = Field(default=0.0, ge=0)
     """From the last sign of an attempt to the start of the next one."""
 
+    queued: float = Field(default=0.0, ge=0)
+    """The queue (`compute.queue`) had not admitted the attempt yet, or had taken its machines back."""
+
     waiting_for_machines: float = Field(default=0.0, ge=0)
-    """No process of an attempt ran yet: admission by a queue, machines, images."""
+    """No process of an attempt ran yet, and no queue was waited for: machines, images."""
 
     suspended: float = Field(default=0.0, ge=0)
     """`spec.suspend` was true."""

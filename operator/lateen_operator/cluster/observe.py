@@ -67,6 +67,8 @@ def observe(
     processes, complete_at = _processes(attempt, job_set, pods, ends, terminating_since, now)
     for process in processes:
         attempt = attempt if process.end is None else update_from_exit(attempt, process.end)
+    admission = _awaited_admission(job_set, processes)
+    attempt = _with_queue(attempt, job_set, waits=admission is not None)
     overdue = [at for number, pod in pods.items() if number not in ends and (at := overdue_at(pod)) is not None]
     return replace(
         seen,
@@ -80,7 +82,7 @@ def observe(
         moved_at=asked.moved_at if asked else None,
         slow=asked.slow if asked else None,
         probes_placed=sum(pod.placed_at is not None and pod.deadline is None for pod in probes_of(objects)),
-        admission=_awaited_admission(job_set, processes),
+        admission=admission,
         requeue_at=min([*overdue, complete_at], default=math.inf),
     )
 
@@ -224,6 +226,16 @@ def _awaited_admission(job_set: JobSetView | None, processes: Iterable[Process])
     if any(process.placed or process.end is not None for process in processes):
         return None
     return Admission(WAITING_FOR_ADMISSION, f"Queue {job_set.queue} has not admitted it yet.")
+
+
+def _with_queue(attempt: Attempt, job_set: JobSetView | None, *, waits: bool) -> Attempt:
+    """The attempt with its queue, and when that admitted it. One that has run and is suspended was admitted before."""
+    if job_set is None or job_set.queue is None:
+        return attempt
+    admitted_at = None if waits else attempt.admitted_at
+    if not job_set.suspended:
+        admitted_at = job_set.may_have_pods_since
+    return replace(attempt, queue=job_set.queue, admitted_at=admitted_at)
 
 
 def _no_pod_because(job_set: JobSetView) -> str:

@@ -23,7 +23,8 @@ PARTS = {
     "compiling": "compiling, or loading programs",
     "lost_steps": "steps that were lost and trained again",
     "recovering": "from an attempt's last sign to the next attempt",
-    "waiting_for_machines": "admission by a queue, machines, images",
+    "queued": "waiting for admission by the queue",
+    "waiting_for_machines": "machines, images",
     "suspended": "the job was suspended",
 }
 """The parts of `status.time`, in the order of the bar, and what each is."""

@@ -19,7 +19,7 @@ from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.reconcile import RecordEnd, reconcile
 from lateen_operator.status_builder import build_status
 from lateen_operator.verdict import Verdict, classify
-from watched_objects import KEY, T0, UID, Cluster, capacity_probe, config_map, job, job_set, pod
+from watched_objects import KEY, T0, UID, Cluster, at, capacity_probe, config_map, job, job_set, pod
 
 TARGET = Target(recovery=RecoverySpec(), hosts=2, host_counts=(1, 2), digest="d1")
 RUNNING = (job(), job_set(), pod(0), pod(1))
@@ -77,6 +77,23 @@ def test_a_process_without_pod_waits_for_it() -> None:
 def test_a_process_in_a_queue_waits_for_admission() -> None:
     process = look(Cluster(job(), job_set(queue="research", suspend=True))).processes[0]
     assert process.waiting_for == "admission by queue research"
+
+
+def test_an_attempt_in_a_queue_is_admitted_when_its_job_set_is_resumed() -> None:
+    def seen(job_set: dict[str, Any], *pods: dict[str, Any], **entry: Any) -> tuple[str | None, float | None]:
+        attempt = look(Cluster(job(status=_status(1, **entry)), job_set, *pods)).attempt
+        assert attempt is not None
+        return attempt.queue, attempt.admitted_at
+
+    assert seen(job_set(suspend=True, queue="research")) == ("research", None)
+    resumed = job_set(queue="research")
+    resumed["status"] = {"conditions": [{"type": "Suspended", "status": "False", "lastTransitionTime": at(40)}]}
+    assert seen(resumed, pod(0)) == ("research", T0 + 40)
+    # The queue takes back the machines of an attempt that has run.
+    evicted = job_set(suspend=True, queue="research", conditions={"Suspended": 80})
+    known = {"queue": "research", "admitted": at(40)}
+    assert seen(evicted, pod(0, ended=(42, 81)), **known) == ("research", T0 + 40)
+    assert seen(job_set(), pod(0)) == (None, None)
 
 
 def test_an_unschedulable_pod_says_why() -> None:
