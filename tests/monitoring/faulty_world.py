@@ -62,8 +62,23 @@ class FaultyWorld:
             f"--metrics-port={self.trainer_port}", "--poll-seconds=0.2",
         )  # fmt: skip
 
-    def start_trainer(self, name: str, address: str, spec: Object) -> None:
-        """The only process of the first attempt of a job, of which the operator need not know yet."""
+    def start_trainer(
+        self,
+        name: str,
+        address: str,
+        spec: Object,
+        *,
+        process: int = 0,
+        coordinator: str | None = None,
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        """A process of the first attempt of a job, of which the operator need not know yet.
+
+        Args:
+            process: its number.
+            coordinator: where process 0 waits for the others of `spec.compute.hosts`; None: there are none.
+            environ: further variables of it.
+        """
         run_dir = self.folder / name
         run_dir.mkdir(exist_ok=True)
         stored = {**NANO, "metadata": {**NANO["metadata"], "namespace": NAMESPACE, "name": name}, "spec": spec}
@@ -73,9 +88,13 @@ class FaultyWorld:
             metrics_port=self.trainer_port,
             metrics_host=address,
             run_dir=str(run_dir),
-            termination_log=str(run_dir / "termination-log"),
+            termination_log=str(run_dir / f"termination-log-{process}"),
+            hosts_per_slice=spec["compute"].get("hosts", 1),
+            host_index=process,
+            coordinator=coordinator,
         )
-        self._start(name, "train", environ=environment.to_environ())
+        program = f"{name}-{process}" if process else name
+        self._start(program, "train", environ={**environment.to_environ(), **(environ or {})})
 
     def _start(self, name: str, *arguments: str, environ: dict[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("w") as log:
@@ -98,9 +117,24 @@ class FaultyWorld:
     def _stored(self, resource: Resource, name: str) -> Object | None:
         return self._in_loop(lambda: self.server.stored(resource, NAMESPACE, name))
 
-    def run_pod(self, job: str, address: str) -> None:
+    def run_pod(self, job: str, address: str, *, attempt: int = 1) -> None:
         """The pod of the job's attempt runs at this address."""
-        name = f"{job}-a1"
+        running = {"running": {"startedAt": now()}}
+        self._put_pod(job, attempt, status={**_on_node("Running", running), "podIP": address})
+
+    def end_pod(self, job: str, exit_code: int, *, attempt: int = 1) -> None:
+        """The pod of the job's attempt has ended."""
+        ended = {"terminated": {"exitCode": exit_code, "finishedAt": now()}}
+        self._put_pod(job, attempt, status=_on_node("Failed", ended))
+
+    def pend_pod(self, job: str, *, attempt: int = 1) -> None:
+        """The scheduler finds no machine for the pod of the job's attempt."""
+        message = "0/3 nodes are available: 3 Insufficient cpu."
+        unplaced = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        self._put_pod(job, attempt, status={"phase": "Pending", "conditions": [unplaced]}, node=None)
+
+    def _put_pod(self, job: str, attempt: int, *, status: Object, node: str | None = "node-0") -> None:
+        name = f"{job}-a{attempt}"
         job_set = self.wait(lambda: self._stored(JOB_SETS, name), f"the JobSet {name}")
         template = job_set["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
         labels = {
@@ -113,15 +147,10 @@ class FaultyWorld:
         pod = {
             "metadata": {
                 "name": f"{name}-workers-0-0-x2x4z", "namespace": NAMESPACE, "labels": labels,
-                "ownerReferences": [owner], "creationTimestamp": now(),
+                "ownerReferences": [owner], "creationTimestamp": now(), "uid": f"uid-{name}",
             },
-            "spec": {"nodeName": "node-0"},
-            "status": {
-                "phase": "Running",
-                "podIP": address,
-                "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now()}],
-                "containerStatuses": [{"name": "trainer", "state": {"running": {"startedAt": now()}}}],
-            },
+            "spec": {"nodeName": node} if node else {},
+            "status": status,
         }  # fmt: skip
         self._in_loop(lambda: self.server.put(PODS, pod))
 
@@ -170,9 +199,24 @@ class FaultyWorld:
         page = self.page(address, self.trainer_port, "progress")
         return page is not None and (json.loads(page)["step"] or 0) > 0
 
+    def crash(self, name: str) -> int:
+        """The process is killed, as by the kernel that needs its memory. Returns its exit code as a kubelet says it."""
+        process = self.processes[name]
+        process.kill()
+        return 128 - process.wait(30)
+
     def pause(self, name: str) -> None:
         """The process stands still."""
         self.processes[name].send_signal(signal.SIGSTOP)
+
+
+def _on_node(phase: str, container: Object) -> Object:
+    """The status of a pod that has a machine, by what the kubelet says of its container."""
+    return {
+        "phase": phase,
+        "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": now()}],
+        "containerStatuses": [{"name": "trainer", "state": container}],
+    }
 
 
 @contextlib.contextmanager
