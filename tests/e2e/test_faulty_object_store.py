@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorstore as ts
-from cluster.object_store import FaultyProxy, object_store
+from cluster.faulty_proxy import FaultyProxy
+from cluster.object_store import object_store
 from lateen_api.spec import DataSpec
 from lateen_trainer import storage
 from lateen_trainer.data.cache import TokenCache

@@ -7,7 +7,7 @@ import pytest
 import tensorstore as ts
 from lateen_api.termination import ExitCode
 from lateen_trainer.errors import TrainerError, UserError
-from lateen_trainer.storage import explained, join, kvstore_spec, local_path
+from lateen_trainer.storage import StoreError, explained, join, kvstore_spec, local_path, may_pass
 
 FIELD = "spec.checkpoint.path"
 
@@ -105,7 +105,13 @@ def test_a_file_where_a_folder_should_be_is_explained(tmp_path):
             "RESOURCE_EXHAUSTED: Disk quota exceeded [os_error_code='122']",
             f"the disk quota of user {os.geteuid()} is used up. Delete files or ask for a larger quota, or ",
         ),
-        ("UNAUTHENTICATED: HTTP response code: 401", "access is denied. Give the pods' service account"),
+        ("PERMISSION_DENIED: Forbidden", "access is denied. Give the pods' service account"),
+        (
+            "PERMISSION_DENIED: trainer@p.iam.gserviceaccount.com does not have storage.objects.delete access to the "
+            "Google Cloud Storage object. [http_response_code='403']",
+            "access is denied: the right storage.objects.delete is missing, which it takes to overwrite and delete "
+            "objects. Give the pods' service account (spec.compute.serviceAccount) the role Storage Object User on ",
+        ),
         ("NOT_FOUND: The specified bucket does not exist.", "there is no such bucket"),
     ],
 )
@@ -115,6 +121,26 @@ def test_what_tensorstore_says_is_explained(status, expected):
     assert str(raised.value).startswith(f"{FIELD} is 'gs://bucket/run': ")
     assert expected in str(raised.value)
     assert status in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("says", "expected"),
+    [
+        ("Invalid Credentials", "the object store does not take the token of the credentials. It may have expired"),
+        (
+            "Anonymous caller does not have storage.objects.get access to the Google Cloud Storage object.",
+            "no credentials were found, or the metadata server that gives them did not answer: on Google Cloud look ",
+        ),
+    ],
+)
+def test_a_token_that_is_not_taken_may_be_another_attempts_better_luck(says, expected):
+    status = f"PERMISSION_DENIED: {says} [http_response_code='401'] [http_response_body='{{}}']"
+    with pytest.raises(StoreError) as raised, explained("gs://bucket/run", field=FIELD):
+        raise ValueError(status)
+    assert str(raised.value).startswith(f"{FIELD} is 'gs://bucket/run': {expected}")
+    assert status in str(raised.value)
+    assert raised.value.exit_code is ExitCode.ERROR
+    assert may_pass(ValueError(status))
 
 
 def test_other_errors_pass():

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorstore as ts
 from lateen_api.spec import WeightStage
 
 from lateen_trainer import storage
@@ -148,7 +147,7 @@ def _files_at(url: str | None) -> Sequence[Mapping[str, Any]] | None:
     if url is None:
         return None
     try:
-        store = ts.KvStore.open(storage.kvstore_spec(url, field=FIELD)).result()
+        store = storage.open_store(url, field=FIELD)
         for name in (HEADER, LEDGER):  # caches of earlier versions have a ledger alone
             found = store.read(name).result()
             if found.state == "value":

@@ -11,6 +11,7 @@ from lateen_api.masking import masked
 from lateen_api.spec import LoraSpec
 from lateen_api.wording import listing
 
+from lateen_trainer.checkpoint.access import explained
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
 from lateen_trainer.checkpoint.folder import FIELD as CHECKPOINTS
 from lateen_trainer.checkpoint.made_by import changes, made_by
@@ -95,7 +96,8 @@ def known_skips(
         UserError: the ledger is of another origin, so that its numbers are of other batches.
         CorruptCheckpointError: it is damaged, or other processes read something else.
     """
-    reasons, metadata = checkpoints.folder.skipped()
+    with explained(checkpoints.folder.url):
+        reasons, metadata = checkpoints.folder.skipped()
     check_origin(
         f"a list of batches to leave out ({checkpoints.folder.skipped_url}) that was written", metadata, origin, tokens
     )

@@ -9,8 +9,10 @@ import difflib
 import errno
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,44 @@ network, or has mistyped the name of a bucket, should hear of it at once."""
 RETRIES = {"gcs_request_retries": {"max_retries": 10, "initial_delay": "500ms", "max_delay": "16s"}}
 """For TensorStore's context of a run that has begun: an object store may be away for about a minute and a half."""
 
+_ENVIRONMENT = {
+    "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS": "10",
+    "TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES": "1",
+    "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS": "30",
+}
+"""For TensorStore, which would wait without end for a server that does not answer: where nothing has come for half a
+minute, the request has failed and is tried again. The metadata server that gives tokens is asked in the same way."""
+
 _PROBE = ".lateen-probe"
 _OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 ELSEWHERE = "name a folder elsewhere"
 _UNREACHABLE = re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED: (.*: )?All \d+ retry attempts failed")
+_BAD_TOKEN = re.compile(r"UNAUTHENTICATED|.*\[http_response_code='401'\]", re.DOTALL)
+_RIGHT = re.compile(r"storage\.objects\.(\w+)")
+_PURPOSES = {
+    "get": "to read objects",
+    "create": "to write objects",
+    "delete": "to overwrite and delete objects",
+    "list": "to list objects",
+}
+"""What an object store's rights are needed for."""
+
+
+class StoreTrouble(StrEnum):
+    """Why an object store did not do what was asked of it."""
+
+    UNREACHABLE = "unreachable"
+    """It does not answer, or with errors of its own. That may pass."""
+
+    BAD_TOKEN = "bad token"
+    """It does not take the token, which has expired or was withdrawn. Another process gets another one."""
+
+    REFUSED = "refused"
+    """A right is missing. Only a person can help."""
+
+
+class StoreError(TrainerError):
+    """An object store does not answer, or does not take the token."""
 
 
 def join(url: str, *parts: str) -> str:
@@ -73,7 +109,7 @@ def kvstore_spec(url: str, *, field: str) -> dict[str, Any]:
         case "memory":
             return {"driver": "memory", "path": rest.strip("/") + "/"}
         case "gs" if bucket:
-            _share_emulator()
+            _prepare_environment()
             return {"driver": "gcs", "bucket": bucket, "path": f"{key}/" if key else ""}
         case "gs":
             raise UserError(f"{field} is {url!r}: the bucket is missing, expected gs://bucket/path.")
@@ -101,7 +137,7 @@ def check_reachable(url: str, *, field: str) -> None:
 
 
 def check_writable(url: str, *, field: str) -> None:
-    """Writes something small into a folder of an object store, and deletes it.
+    """Writes something small into a folder of an object store, reads it, lists it and deletes it: each needs a right.
 
     A folder on this machine is left alone: what is wrong with it shows at its first use, without delay.
 
@@ -116,19 +152,33 @@ def check_writable(url: str, *, field: str) -> None:
     if local_path(url) is None:
         with explained(url, field=field):
             store = _open_with_few_tries(url, field=field)
-            store.write(_PROBE, b"").result()
-            store.write(_PROBE, None).result()
+            # A name of its own: other hosts do the same.
+            name = f"{_PROBE}-{uuid.uuid4().hex[:8]}"
+            store.write(name, b"").result()
+            store.read(name).result()
+            # TensorStore's list is empty where it may not list.
+            if not store.list(ts.KvStore.KeyRange(name, f"{name}\0")).result():
+                raise ValueError("PERMISSION_DENIED: what was written is not listed, which needs storage.objects.list")
+            store.write(name, None).result()
+
+
+def open_store(url: str, *, field: str) -> ts.KvStore:
+    """The folder `url` for a run that has begun: requests are tried again for as long as `RETRIES` says."""
+    return ts.KvStore.open(kvstore_spec(url, field=field), context=ts.Context(RETRIES)).result()
 
 
 def _open_with_few_tries(url: str, *, field: str) -> ts.KvStore:
     return ts.KvStore.open(kvstore_spec(url, field=field), context=ts.Context(_FIRST_TRIES)).result()
 
 
-def _share_emulator() -> None:
-    """An emulator of the object store that gcsfs has been told of is TensorStore's, too."""
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    if emulator:
+def _prepare_environment() -> None:
+    """Sets what TensorStore and gcsfs read from the environment, where it does not say otherwise."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
         os.environ.setdefault("TENSORSTORE_GCS_HTTP_URL", emulator)
+        # gcsfs would ask it for a minute, by a protocol that no emulator speaks, of which kind a bucket is.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 
 @contextmanager
@@ -142,21 +192,51 @@ def explained(url: str, *, field: str, needed: int | None = None) -> Iterator[No
 
     Raises:
         UserError: the disk is full, access is denied, or there can be no such folder.
-        TrainerError: the object store cannot be reached, or the disk fails.
+        StoreError: the object store cannot be reached, or does not take the token.
+        TrainerError: the disk fails.
     """
     try:
         yield
     except ValueError as error:  # what TensorStore raises for all of its absl::Status codes
-        if _UNREACHABLE.match(str(error)) and local_path(url) is None:
-            raise TrainerError(
-                f"{field} is {url!r}: the object store cannot be reached ({error}). Check this machine's network, "
-                "or name a folder elsewhere."
-            ) from error
-        what = _known_error(str(error), url, needed)
-        if what is None:
+        known = explanation(str(error), url, field=field, needed=needed)
+        if known is None:
             raise
-        kind = TrainerError if os_errors.may_pass(os_error_number(str(error))) else UserError
-        raise kind(f"{field} is {url!r}: {what} ({error})") from error
+        raise known from error
+
+
+def explanation(text: str, url: str, *, field: str, needed: int | None = None) -> TrainerError | None:
+    """What TensorStore says about the folder `url`, as an error that says what to do; None: it is not known.
+
+    The arguments are those of `explained`.
+    """
+    match trouble(text, url):
+        case StoreTrouble.UNREACHABLE:
+            return StoreError(
+                f"{field} is {url!r}: the object store cannot be reached ({text}). Check this machine's network, "
+                "or name a folder elsewhere."
+            )
+        case StoreTrouble.BAD_TOKEN:
+            return StoreError(f"{field} is {url!r}: {bad_token(text)} ({text})")
+    what = _known_error(text, url, needed)
+    if what is None:
+        return None
+    kind = TrainerError if os_errors.may_pass(os_error_number(text)) else UserError
+    return kind(f"{field} is {url!r}: {what} ({text})")
+
+
+def trouble(text: str, url: str) -> StoreTrouble | None:
+    """Why an object store did not do what was asked of it; None: `url` is on this machine, or it is something else.
+
+    Args:
+        text: what TensorStore says.
+    """
+    if local_path(url) is not None:
+        return None
+    if _UNREACHABLE.match(text):
+        return StoreTrouble.UNREACHABLE
+    if _BAD_TOKEN.match(text):
+        return StoreTrouble.BAD_TOKEN
+    return StoreTrouble.REFUSED if text.startswith("PERMISSION_DENIED") else None
 
 
 def _known_error(text: str, url: str, needed: int | None) -> str | None:
@@ -168,14 +248,37 @@ def _known_error(text: str, url: str, needed: int | None) -> str | None:
         return f"the disk is full: about {needed:,} bytes more are needed{free}. Make room, or {ELSEWHERE}."
     if why := os_errors.cause(number, local_path(url), elsewhere=ELSEWHERE):
         return why
-    if text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
+    if text.startswith("PERMISSION_DENIED"):
         return (
-            "access is denied. Give the pods' service account (spec.compute.serviceAccount) the role Storage "
-            "Object User on the bucket; on your own machine run `gcloud auth application-default login`."
+            f"access is denied{missing_right(text)}. Give the pods' service account (spec.compute.serviceAccount) the "
+            "role Storage Object User on the bucket; on your own machine run `gcloud auth application-default login`."
         )
     if text.startswith("NOT_FOUND") and local_path(url) is None:
         return "there is no such bucket. Correct its name, or create it."
     return None
+
+
+def bad_token(text: str) -> str:
+    """What is wrong with the token that an object store does not take, and what to do, by what Cloud Storage says."""
+    remedy = (
+        "on Google Cloud look at the pods' service account (spec.compute.serviceAccount); on your own machine run "
+        "`gcloud auth application-default login`."
+    )
+    if "Anonymous caller" in text:
+        return f"no credentials were found, or the metadata server that gives them did not answer: {remedy}"
+    return (
+        "the object store does not take the token of the credentials. It may have expired or been withdrawn, then the "
+        f"next attempt gets another one; else {remedy}"
+    )
+
+
+def missing_right(text: str) -> str:
+    """`: the right storage.objects.… is missing, …`, from what Cloud Storage says; empty where it names none."""
+    match = _RIGHT.search(text)
+    if match is None:
+        return ""
+    purpose = _PURPOSES.get(match[1])
+    return f": the right {match[0]} is missing{f', which it takes {purpose}' if purpose else ''}"
 
 
 def may_pass(error: ValueError) -> bool:
@@ -184,7 +287,8 @@ def may_pass(error: ValueError) -> bool:
     number = os_error_number(text)
     if number is not None:
         return os_errors.may_pass(number)
-    return text.startswith("RESOURCE_EXHAUSTED") or _UNREACHABLE.match(text) is not None
+    passing = (_UNREACHABLE, _BAD_TOKEN)
+    return text.startswith("RESOURCE_EXHAUSTED") or any(pattern.match(text) for pattern in passing)
 
 
 def os_error_number(text: str) -> int | None:

@@ -1,6 +1,7 @@
 """The checkpoints of a run: save in the background, restore the newest good one, drop the old ones."""
 
 import json
+import logging
 import threading
 import time
 import uuid
@@ -11,16 +12,19 @@ from typing import Any, TypeVar
 import jax
 from lateen_api.spec.checkpoint import KeepRule
 
+from lateen_trainer.checkpoint.access import explained
 from lateen_trainer.checkpoint.folder import FIELD, CheckpointFolder, State
 from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.checkpoint.restore import Restoring, check_known
 from lateen_trainer.checkpoint.retention import which_to_delete
-from lateen_trainer.checkpoint.save import NotSavedError, Writing
+from lateen_trainer.checkpoint.save import Writing
 from lateen_trainer.checkpoint.state import named_leaves, to_host
-from lateen_trainer.errors import UserError
-from lateen_trainer.storage import check_reachable, explained
+from lateen_trainer.errors import TrainerError, UserError
+from lateen_trainer.storage import check_reachable
 
 S = TypeVar("S")
+
+_log = logging.getLogger(__name__)
 
 
 def _alone(_: str) -> None:
@@ -125,10 +129,11 @@ class Checkpoints:
 
         Raises:
             CorruptCheckpointError: there are none.
+            UserError, TrainerError: the object store refuses, or cannot be reached.
             OSError: the folder cannot be read.
         """
         if self._process_index == 0 and self._known_step is not None:
-            with explained(self.folder.url, field=FIELD):
+            with explained(self.folder.url):
                 check_reachable(self.folder.url, field=FIELD)
             check_known(self.folder, self._known_step)
 
@@ -144,7 +149,7 @@ class Checkpoints:
         """
         if self._process_index == 0:
             self._claim = uuid.uuid4().hex
-            with explained(self.folder.url, field=FIELD):
+            with explained(self.folder.url):
                 self.folder.claim(self._claim, who)
         self._barrier("checkpoints: claimed")
 
@@ -158,12 +163,16 @@ class Checkpoints:
         Raises:
             UserError, TrainerError: the folder cannot be written to; or what `resolve` raises.
         """
-        if self._process_index == 0 and self.folder.initial(url) is None:
+        if self._process_index == 0 and self._initial(url) is None:
             found = resolve(url)
-            with explained(self.folder.url, field=FIELD):
+            with explained(self.folder.url):
                 self.folder.note_initial(url, found)
         self._barrier("checkpoints: initial model")
-        return self.folder.initial(url) or url
+        return self._initial(url) or url
+
+    def _initial(self, url: str) -> str | None:
+        with explained(self.folder.url):
+            return self.folder.initial(url)
 
     def save(
         self,
@@ -284,9 +293,12 @@ class Checkpoints:
             steps = [step]
         known = self._known() if step is None else None
         restoring = Restoring(self.folder, leaves, self._agree, self._process_index, self._read_only, known)
-        result = restoring.newest(steps)
+        with explained(self.folder.url):
+            result = restoring.newest(steps)
         self._barrier("checkpoints: after restore")
         self._taken = None
+        if not self._read_only:
+            self._look()
         if result is None and step is not None:
             raise UserError(f"{FIELD} is {self.folder.url!r}: the checkpoint of step {step} was never committed.")
         if result is None:
@@ -308,7 +320,8 @@ class Checkpoints:
             metadata: what the numbers depend on; JSON.
         """
         if self._process_index == 0:
-            self.folder.note_skipped(reasons, metadata)
+            with explained(self.folder.url):
+                self.folder.note_skipped(reasons, metadata)
         self._barrier("checkpoints: skipped batches noted")
 
     def rewind(self, step: int) -> None:
@@ -319,24 +332,31 @@ class Checkpoints:
             for later in self.folder.steps():
                 if later > step:
                     self.folder.set_aside(later, State.ABANDONED)
-            self.folder.note_commit(step)
+            with explained(self.folder.url):
+                self.folder.note_commit(step)
         self._barrier("checkpoints: after rewind")
         self._taken = None
 
-    def _make_way(self, step: int) -> None:
-        """Sees to it that no file of another save is in the step's folder."""
+    def _look(self) -> set[int]:
+        """The steps that have a folder. All processes look at the same time, when none of them saves."""
         if self._taken is None:
-            self._barrier("checkpoints: before first save")
+            self._barrier("checkpoints: before the first save")
             self._taken = set(self.folder.steps())
             self._barrier("checkpoints: folder read")
-        if step in self._taken:
+        return self._taken
+
+    def _make_way(self, step: int) -> None:
+        """Sees to it that no file of another save is in the step's folder."""
+        taken = self._look()
+        if step in taken:
             self._barrier("checkpoints: before replacing")
             if self._process_index == 0 and step in self.folder.steps():
-                if self._claim is not None:
-                    self.folder.check_claim(self._claim)
+                with explained(self.folder.url):
+                    if self._claim is not None:
+                        self.folder.check_claim(self._claim)
                 self.folder.set_aside(step, State.REPLACED)
             self._barrier("checkpoints: replaced")
-        self._taken.add(step)
+        taken.add(step)
 
     def _write(self, writing: Writing, nbytes: int, began: float) -> None:
         """What the background thread does. Its errors wait for the caller's next call."""
@@ -351,12 +371,11 @@ class Checkpoints:
             self._error = error
 
     def _delete_old(self, newest: int) -> None:
-        """Deletes what no rule keeps, and what an earlier deletion left."""
-        steps = [step for step in self.folder.steps() if step <= newest]
+        """Deletes what no rule keeps, and what an earlier deletion left. The next save tries again what fails."""
         try:
+            steps = [step for step in self.folder.steps() if step <= newest]
             for step in which_to_delete(steps, self._keep):
                 if self.folder.look(step).state in (State.COMPLETE, State.DISCARDED):
                     self.folder.discard(step, f"not needed since step {newest} was committed")
-        except (OSError, ValueError) as error:
-            where = self.folder.where(newest)
-            raise NotSavedError(f"{where} is committed, but an older one cannot be deleted: {error}") from error
+        except (OSError, ValueError, TrainerError) as error:
+            _log.warning("%s is committed, but an older one cannot be deleted: %s", self.folder.where(newest), error)

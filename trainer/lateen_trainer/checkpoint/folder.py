@@ -7,15 +7,14 @@ from enum import StrEnum
 from typing import Any
 
 import fsspec
-import tensorstore as ts
 from lateen_api.hugging_face.checkpoint import MANIFEST, STEP_FOLDER
 
+from lateen_trainer.checkpoint.access import FIELD, files_explained
 from lateen_trainer.checkpoint.manifest import Manifest
 from lateen_trainer.digest import DamagedError, seal, unseal
 from lateen_trainer.errors import CorruptCheckpointError, SupersededError, UserError
-from lateen_trainer.storage import join, kvstore_spec, local_path
+from lateen_trainer.storage import join, kvstore_spec, local_path, open_store
 
-FIELD = "spec.checkpoint.path"
 DISCARDED = "discarded.json"
 """Says that a folder is no checkpoint and its files may go: retention took it, or its save failed."""
 
@@ -82,7 +81,7 @@ class CheckpointFolder:
     def __init__(self, url: str):
         self.url = url
         self._spec = kvstore_spec(url, field=FIELD)
-        self._store = ts.KvStore.open(self._spec).result()
+        self._store = open_store(url, field=FIELD)
         local = local_path(url)
         # fsspec lists folders and moves them, which TensorStore's stores cannot.
         self._files, self._root = fsspec.core.url_to_fs(
@@ -137,9 +136,11 @@ class CheckpointFolder:
 
         Raises:
             UserError: the folder is a file, or may not be read.
+            TrainerError: the object store cannot be reached.
         """
         try:
-            entries = self._files.ls(self._root, detail=True)
+            with files_explained(self.url):
+                entries = self._files.ls(self._root, detail=True)
         except FileNotFoundError:
             return []
         except (NotADirectoryError, PermissionError) as error:
@@ -304,7 +305,8 @@ class CheckpointFolder:
         while name in taken:
             name = f"{step_name(step)}.{why}-{number}"
             number += 1
-        self._files.mv(f"{self._root}/{step_name(step)}", f"{self._root}/{name}", recursive=True)
+        with files_explained(self.url):
+            self._files.mv(f"{self._root}/{step_name(step)}", f"{self._root}/{name}", recursive=True)
         return name
 
     def discard(self, step: int, why: str, *, keep_note: bool = False) -> None:
@@ -318,8 +320,9 @@ class CheckpointFolder:
         name = step_name(step)
         self.write(name, DISCARDED, why.encode())
         self.delete(name, MANIFEST)
-        for path in self._files.ls(f"{self._root}/{name}", detail=False):
-            if not path.endswith(f"/{DISCARDED}"):
-                self._files.rm(path, recursive=True)
-        if not keep_note:
-            self._files.rm(f"{self._root}/{name}", recursive=True)
+        with files_explained(self.url):
+            for path in self._files.ls(f"{self._root}/{name}", detail=False):
+                if not path.endswith(f"/{DISCARDED}"):
+                    self._files.rm(path, recursive=True)
+            if not keep_note:
+                self._files.rm(f"{self._root}/{name}", recursive=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lateen_trainer.checkpoint.grid import Grid, Shape
 from lateen_trainer.digest import DamagedError, seal, unseal
+from lateen_trainer.storage import StoreTrouble
 
 FORMAT = 1
 
@@ -61,11 +62,14 @@ class Part:
     error: str | None = None
     """Why the process could not write its part."""
 
+    trouble: StoreTrouble | None = None
+    """The object store's part in it, if it was that."""
+
     def to_bytes(self) -> bytes:
         """As it is written."""
         # Keys of JSON are strings, and are sorted as such when the text is checked.
         digests = {array: {str(n): d for n, d in ds.items()} for array, ds in self.digests.items()}
-        return seal({"process": self.process, "digests": digests, "error": self.error})
+        return seal({"process": self.process, "digests": digests, "error": self.error, "trouble": self.trouble})
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> "Part":
@@ -76,7 +80,8 @@ class Part:
         """
         body = unseal(data, name)
         digests = {array: {int(n): d for n, d in ds.items()} for array, ds in body["digests"].items()}
-        return cls(body["process"], digests, body["error"])
+        trouble = body.get("trouble")
+        return cls(body["process"], digests, body["error"], trouble and StoreTrouble(trouble))
 
 
 @dataclass(frozen=True)

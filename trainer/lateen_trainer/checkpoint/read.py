@@ -104,7 +104,7 @@ def _begin(
                 target[slices(shared, part)] = values[slices(shared, box)]
 
     def check_description() -> None:
-        zarr.check_description(kvstore, leaf.name, entry.description_digest)
+        zarr.check_description(kvstore, leaf.name, entry.description_digest, context)
 
     jobs = [pool.submit(check_description)]
     jobs += [pool.submit(read, number) for number in needed_chunks(entry, parts)]

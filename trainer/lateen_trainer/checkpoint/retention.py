@@ -42,6 +42,11 @@ class SavePolicy:
             return True
         return now - self.last_save >= self.save_interval_seconds
 
+    def due_in(self, seconds: float, now: float) -> "SavePolicy":
+        """The policy after a save that failed at `now`: the next is due after so many seconds, or the usual time."""
+        wait = min(seconds, self.save_interval_seconds)
+        return SavePolicy(self.save_interval_seconds, self.keep, now + wait - self.save_interval_seconds)
+
     def saved(self, now: float) -> "SavePolicy":
         """The policy after a save that began at `now`."""
         return SavePolicy(self.save_interval_seconds, self.keep, now)

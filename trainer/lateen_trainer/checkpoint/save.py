@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from lateen_api.hugging_face.checkpoint import MANIFEST
 from lateen_api.os_errors import cause
 
+from lateen_trainer import storage
 from lateen_trainer.checkpoint import zarr
 from lateen_trainer.checkpoint.folder import DISCARDED, FIELD, CheckpointFolder, step_name
 from lateen_trainer.checkpoint.manifest import ArrayLayout, Manifest, Part, join_parts, part_name
 from lateen_trainer.checkpoint.state import HostArray, layout_of
 from lateen_trainer.errors import LostPeerError, SupersededError, TrainerError
-from lateen_trainer.storage import local_path, os_error_number
+from lateen_trainer.storage import StoreTrouble, local_path, os_error_number
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,15 @@ _GRACE = 0.1
 
 
 class NotSavedError(TrainerError):
-    """A checkpoint could not be written. The ones before it are untouched, and training may go on."""
+    """A checkpoint could not be written. The ones before it are untouched, and training may go on.
+
+    Args:
+        trouble: the object store's part in it, if it was that.
+    """
+
+    def __init__(self, message: str = "", trouble: StoreTrouble | None = None):
+        super().__init__(message)
+        self.trouble = trouble
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,12 @@ class Writing:
             LostPeerError: not all processes wrote theirs in time.
             SupersededError: a later attempt writes here now. Nothing of it is touched.
         """
+        try:
+            return self._run(monotonic)
+        except (OSError, ValueError) as error:
+            raise self._not_saved(error) from error
+
+    def _run(self, monotonic: Callable[[], float]) -> Manifest | None:
         deadline = monotonic() + self.timeout
         self._check_claim()
         layouts = {array.leaf.name: layout_of(array.leaf) for array in self.state}
@@ -104,7 +119,8 @@ class Writing:
                 for name, written in pool.map(write_file, *zip(*files, strict=True)) if files else ():
                     digests.setdefault(name, {}).update(written)
         except (OSError, ValueError, NotSavedError) as error:
-            return Part(self.process_index, error=self._explain(error))
+            failed = self._not_saved(error)
+            return Part(self.process_index, error=str(failed), trouble=failed.trouble)
         return Part(self.process_index, digests)
 
     def _check_claim(self) -> None:
@@ -127,6 +143,20 @@ class Writing:
             path = path.parent
         return None if path is None else shutil.disk_usage(path).free
 
+    def _not_saved(self, error: Exception, what: str | None = None) -> NotSavedError:
+        """What went wrong, in words that say what to do.
+
+        Args:
+            what: has become of the checkpoint; None: this process could not write its part.
+        """
+        # What a reading function raises has TensorStore's error behind it.
+        text = str(error.__cause__ if isinstance(error.__cause__, ValueError) else error)
+        where = self.folder.where(self.manifest.step)
+        begin = f"{where}: process {self.process_index} could not write its part" if what is None else f"{where} {what}"
+        if (trouble := storage.trouble(text, self.folder.url)) is not None:
+            return NotSavedError(f"{begin}: {storage.explanation(text, self.folder.url, field=FIELD)}", trouble)
+        return NotSavedError(self._explain(error) if what is None else f"{begin}: {error}")
+
     def _explain(self, error: Exception) -> str:
         where = self.folder.where(self.manifest.step)
         number = error.errno if isinstance(error, OSError) else os_error_number(str(error))
@@ -148,7 +178,7 @@ class Writing:
         try:
             self.folder.write(step_name(self.manifest.step), part_name(self.process_index), part.to_bytes())
         except ValueError as error:
-            raise NotSavedError(part.error or self._explain(error)) from error
+            raise _failure_of(part) or self._not_saved(error) from error
 
     def _wait_for_commit(self, part: Part, deadline: float, monotonic: Callable[[], float]) -> None:
         """Waits until process 0 has committed or given up."""
@@ -159,7 +189,7 @@ class Writing:
                 return True
             why = self.folder.read(name, DISCARDED)
             if why is not None:
-                raise NotSavedError(part.error or why.decode())
+                raise _failure_of(part) or NotSavedError(why.decode())
             return False
 
         if not _poll(settled, deadline, monotonic):
@@ -170,12 +200,12 @@ class Writing:
         self, layouts: Mapping[str, ArrayLayout], own: Part, deadline: float, monotonic: Callable[[], float]
     ) -> Manifest:
         name = step_name(self.manifest.step)
-        if own.error is not None:
-            raise NotSavedError(own.error)
+        if failed := _failure_of(own):
+            raise failed
         parts = [own, *self._collect(deadline, monotonic)]
         for part in parts:
-            if part.error is not None:
-                raise NotSavedError(part.error)
+            if failed := _failure_of(part):
+                raise failed
         try:
             context, kvstore = zarr.io_context(), self.folder.kvstore(self.manifest.step)
             with ThreadPoolExecutor(_WRITERS, thread_name_prefix="checkpoint-file") as pool:
@@ -187,7 +217,7 @@ class Writing:
             self._check_claim()
             self.folder.write(name, MANIFEST, manifest.to_bytes())
         except (OSError, ValueError) as error:
-            raise NotSavedError(self._explain(error)) from error
+            raise self._not_saved(error) from error
         return manifest
 
     def _note_commit(self) -> None:
@@ -198,7 +228,7 @@ class Writing:
             for process in range(1, self.manifest.processes):
                 self.folder.delete(step_name(step), part_name(process))
         except ValueError as error:
-            raise NotSavedError(f"{self.folder.where(step)} is saved, but not noted as such: {error}") from error
+            raise self._not_saved(error, "is saved, but not noted as such") from error
 
     def _collect(self, deadline: float, monotonic: Callable[[], float]) -> list[Part]:
         """The parts of the other processes, as they come in."""
@@ -218,7 +248,7 @@ class Writing:
             if _poll(all_in, deadline, monotonic):
                 return parts
         except (OSError, ValueError) as error:
-            raise NotSavedError(self._explain(error)) from error
+            raise self._not_saved(error) from error
         missing = ", ".join(map(str, sorted(waiting)))
         raise LostPeerError(
             f"{self.folder.where(self.manifest.step)}: not written within {self.timeout:.0f} s by process "
@@ -229,9 +259,13 @@ class Writing:
         """Takes the half-written files away, as a full disk would not bear them, and tells the others."""
         try:
             self.folder.discard(self.manifest.step, why, keep_note=self.manifest.processes > 1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TrainerError) as error:
             # The store is gone or full to the last byte. Without a manifest the folder counts for nothing.
             _log.warning("cannot clear %s: %s", self.folder.where(self.manifest.step), error)
+
+
+def _failure_of(part: Part) -> NotSavedError | None:
+    return None if part.error is None else NotSavedError(part.error, part.trouble)
 
 
 def _poll(done: Callable[[], bool], deadline: float, monotonic: Callable[[], float]) -> bool:

@@ -25,7 +25,7 @@ def verify(folder: CheckpointFolder, manifest: Manifest) -> str | None:
 
     def check(name: str) -> None:
         entry = manifest.arrays[name]
-        zarr.check_description(kvstore, name, entry.description_digest)
+        zarr.check_description(kvstore, name, entry.description_digest, context)
         store = zarr.open_array(kvstore, name, entry.layout, context)
         for number, digest in enumerate(entry.digests):
             zarr.read_chunk(store, name, entry.layout, number, digest)

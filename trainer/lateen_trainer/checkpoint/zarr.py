@@ -11,6 +11,7 @@ from urllib.parse import quote
 import numpy as np
 import tensorstore as ts
 
+from lateen_trainer import storage
 from lateen_trainer.checkpoint.grid import Box, box_shape, slices
 from lateen_trainer.checkpoint.manifest import ArrayLayout
 from lateen_trainer.digest import DamagedError, digest_array, digest_bytes
@@ -26,7 +27,8 @@ def array_folder(name: str) -> str:
 
 def io_context(cache_bytes: int = 0) -> ts.Context:
     """What TensorStore may use; `cache_bytes`: memory for chunks that are read more than once."""
-    return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, "file_io_concurrency": {"limit": 32}})
+    pool = {"total_bytes_limit": cache_bytes}
+    return ts.Context({"cache_pool": pool, "file_io_concurrency": {"limit": 32}, **storage.RETRIES})
 
 
 def open_array(kvstore: dict[str, Any], name: str, layout: ArrayLayout, context: ts.Context) -> ts.TensorStore:
@@ -48,14 +50,14 @@ def write_description(kvstore: dict[str, Any], name: str, layout: ArrayLayout, c
     return digest_bytes(bytes(store.kvstore[DESCRIPTION]))
 
 
-def check_description(kvstore: dict[str, Any], name: str, digest: str) -> None:
+def check_description(kvstore: dict[str, Any], name: str, digest: str, context: ts.Context) -> None:
     """Checks the array's `zarr.json`. Restoring does not read it, but other programs do.
 
     Raises:
         DamagedError: it is missing or not what was written.
         OSError: the store cannot be reached or refuses.
     """
-    store = ts.KvStore.open({**kvstore, "path": kvstore["path"] + array_folder(name)}).result()
+    store = ts.KvStore.open({**kvstore, "path": kvstore["path"] + array_folder(name)}, context=context).result()
     try:
         content = store.read(DESCRIPTION).result()
     except ValueError as error:

@@ -106,7 +106,7 @@ def list_caches(cache_dir: str, used: Set[str]) -> list[dict[str, Any]]:
     for name in names:
         folder = storage.join(cache_dir, name)
         with storage.explained(folder, field=FIELD):
-            store = ts.KvStore.open(storage.kvstore_spec(folder, field=FIELD)).result()
+            store = storage.open_store(folder, field=FIELD)
             header = ledgers.read_header(store, folder)
             if header is not None:
                 rows.append({"cache": name, **_figures(store, folder, header), "used": name in used})

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from lateen_api.masking import masked, without_signature
 
 from lateen_trainer.errors import TrainerError, UserError
+from lateen_trainer.storage import StoreError, bad_token, missing_right
 
 _CREDENTIALS = {
     "gs": "On Google Cloud give the pods' service account (spec.compute.serviceAccount) the role Storage "
@@ -108,7 +109,10 @@ def _remote_error(field: str, url: str, error: Exception) -> TrainerError | None
     code = _http_status(error)
     if code in (401, 403) or _is_credentials_error(error):
         hint = _CREDENTIALS.get(scheme, "Supply credentials that may read it.")
-        return UserError(f"{field} names {url!r}, but access is denied: {_first_line(error)} {hint}")
+        if scheme == "gs" and code == 401:
+            return StoreError(f"{field} names {url!r}: {bad_token(str(error))} ({_first_line(error)})")
+        right = missing_right(str(error))
+        return UserError(f"{field} names {url!r}, but access is denied{right}: {_first_line(error)} {hint}")
     if code == 404:
         return UserError(
             f"{field} names {url!r}, which does not exist: {_first_line(error)} Correct the name of the bucket or file."
