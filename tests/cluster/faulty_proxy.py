@@ -50,6 +50,8 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
         self.server = urlsplit(server).netloc
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults, self.share = faults, share
+        self.most: int | None = None
+        """Faults after which no other happens; None: there is no such number."""
         self.tokens, self.rights = tokens, frozenset(rights)
         self.happened: list[int | str] = []
         self._random, self._lock = random.Random(seed), threading.Lock()
@@ -58,7 +60,8 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
     def fault(self) -> int | str | None:
         """What happens to the next request; None: nothing."""
         with self._lock:
-            if not self.faults or self._random.random() >= self.share:
+            over = self.most is not None and len(self.happened) >= self.most
+            if over or not self.faults or self._random.random() >= self.share:
                 return None
             self.happened.append(fault := self._random.choice(self.faults))
             return fault
