@@ -29,7 +29,7 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
         faults: what may happen to a request, by a seed: a status of HTTP, `reset`, `slow`, or `silent` (it is taken,
             and never answered).
         share: of the requests that it happens to, 0 to 1.
-        tokens: gives the tokens that are let in; None: all requests are, those without a token too.
+        tokens: give the tokens that are let in; empty: all requests are, those without a token too.
         rights: what the caller may do with objects (`get`, `create`, `delete`, `list`), as IAM has it: who overwrites
             an object needs `delete` too.
     """
@@ -43,7 +43,7 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
         faults: Sequence[int | str] = (),
         share: float = 0.0,
         seed: int = 0,
-        tokens: MetadataServer | None = None,
+        tokens: Sequence[MetadataServer] = (),
         rights: Iterable[str] = ("get", "create", "delete", "list"),
     ):
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -131,8 +131,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return answer.status, kept, content
 
     def _has_expired_token(self) -> bool:
-        tokens = self.server.tokens
-        return tokens is not None and not tokens.is_valid(self.headers.get("Authorization", "").removeprefix("Bearer "))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        return bool(self.server.tokens) and not any(source.is_valid(token) for source in self.server.tokens)
 
     def _missing_right(self, body: bytes) -> str | None:
         """The right that the request needs and the caller does not have; None: it may be done."""

@@ -3,42 +3,52 @@
 import http.server
 import json
 import threading
+import time
 
 ACCOUNT = "trainer@project.iam.gserviceaccount.com"
 _ACCOUNTS = "/computeMetadata/v1/instance/service-accounts"
 
 
 class MetadataServer(http.server.ThreadingHTTPServer):
-    """Gives the tokens `token-1`, `token-2`, …, a new one each time that it is asked after the last has expired.
+    """Gives tokens, a new one each time.
 
     Args:
-        lifetime: seconds for which it says that a token is good.
+        stated: seconds for which it says that a token is valid.
+        valid: seconds for which it is; None: until it is withdrawn.
     """
 
     daemon_threads = True
 
-    def __init__(self, *, lifetime: int = 3600):
+    def __init__(self, *, stated: int = 3600, valid: float | None = None):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.host = f"127.0.0.1:{self.server_address[1]}"
-        self.lifetime = lifetime
-        self.asked = 0
-        """How often a token was asked for."""
-        self._number, self._lock = 1, threading.Lock()
+        self.stated, self._valid = stated, valid
+        self._issued: dict[str, float] = {}
+        self._withdrawn: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def issued(self) -> int:
+        """Tokens that were given."""
+        return len(self._issued)
 
     def token(self) -> str:
-        """The token that is valid."""
+        """A new token."""
         with self._lock:
-            self.asked += 1
-            return f"token-{self._number}"
+            token = f"token-{self.host}-{len(self._issued) + 1}"
+            self._issued[token] = time.monotonic()
+            return token
 
     def is_valid(self, token: str) -> bool:
         with self._lock:
-            return token == f"token-{self._number}"
+            if token not in self._issued or token in self._withdrawn:
+                return False
+            return self._valid is None or time.monotonic() - self._issued[token] < self._valid
 
-    def expire(self) -> None:
-        """Declares the token invalid that was valid, whatever was said of its lifetime."""
+    def withdraw(self) -> None:
+        """Makes all tokens invalid that were given, whatever was said of them."""
         with self._lock:
-            self._number += 1
+            self._withdrawn.update(self._issued)
 
     def __enter__(self) -> "MetadataServer":
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -54,12 +64,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].rstrip("/")
-        if path == f"{_ACCOUNTS}/default":
+        if path in (f"{_ACCOUNTS}/default", f"{_ACCOUNTS}/{ACCOUNT}"):
             scopes = ["https://www.googleapis.com/auth/devstorage.read_write"]
             self._answer({"email": ACCOUNT, "scopes": scopes, "aliases": ["default"]})
         elif path in (f"{_ACCOUNTS}/default/token", f"{_ACCOUNTS}/{ACCOUNT}/token"):
             token = self.server.token()
-            self._answer({"access_token": token, "expires_in": self.server.lifetime, "token_type": "Bearer"})
+            self._answer({"access_token": token, "expires_in": self.server.stated, "token_type": "Bearer"})
         elif path == "/computeMetadata/v1/project/project-id":
             self._answer("project")
         elif path == "/computeMetadata/v1/universe/universe-domain":
