@@ -44,7 +44,18 @@ def test_plan_of_gpt2_small_on_two_tpu_slices():
         "warmupSteps": 1000,
         "decaySteps": 99_000,
         "evaluations": 100,
-        "sources": [],
+        "sources": [
+            {
+                "name": "",
+                "share": 1.0,
+                "sequences": 51_200_000,
+                "files": None,
+                "bytes": None,
+                "available": None,
+                "epochs": None,
+                "unknown": None,
+            }
+        ],
         "warnings": [],
     }
 
