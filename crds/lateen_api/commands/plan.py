@@ -44,7 +44,7 @@ from lateen_api.spec import Section
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Folder of the run, below which the cache is if data.cacheDir is relative or not set. Default: runs/<name of "
-    "the job>, as in `lateen run`.",
+    "the job>, as in `lateen run`. If there is none, `cache` below checkpoint.path is looked at, as in a cluster.",
 )
 @click.option(
     "-o",

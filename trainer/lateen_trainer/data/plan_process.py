@@ -13,8 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from lateen_api.errors import JobError
+from lateen_api.files import resolve_folder
 from lateen_api.spec import JobSpec, LMTrainingJob
 
+from lateen_trainer import storage
 from lateen_trainer.data.job_data import JobSource, cache_dir_of, job_sources, sequences_of_run
 from lateen_trainer.data.prepare import find_cache_of, find_files
 from lateen_trainer.data.sequence_sources import sequence_source
@@ -31,7 +33,7 @@ def main() -> None:
     spec = LMTrainingJob.model_validate(request["job"]).spec
     for name, sequences in sequences_of_run(spec).items():
         _say(name=name, sequences=sequences)
-    cache_dir = cache_dir_of(spec.data, Path(request["runDir"]))
+    cache_dir = _cache_dir(spec, Path(request["runDir"]))
 
     def look(source: JobSource) -> None:
         try:
@@ -60,6 +62,14 @@ def _look(spec: JobSpec, source: JobSource, tokenizer: Future[Tokenizer], cache_
     done = len(found.cache.parts)
     so_far = f", {done:,} of its {len(found.parts):,} parts are there" if done else ""
     _say(name=source.name, unknown=f"known after the cache is built{so_far}")
+
+
+def _cache_dir(spec: JobSpec, run_dir: Path) -> str:
+    """Where `lateen run` keeps the caches. Without any there, of a job that names no place: where the operator does."""
+    place, checkpoints = cache_dir_of(spec.data, run_dir), spec.checkpoint.path
+    if spec.data.cache_dir is None and checkpoints is not None and not Path(place).exists():
+        return storage.join(resolve_folder(checkpoints, run_dir), "cache")
+    return place
 
 
 def _say(**fields: object) -> None:
