@@ -5,10 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
 
-import jax
 from lateen_api.progress import Phase
 
 from lateen_trainer.data.background import BackgroundBuilder
@@ -22,6 +19,7 @@ from lateen_trainer.hugging_face.exports import Exports
 from lateen_trainer.processes.lifecycle import Lifecycle
 from lateen_trainer.report import names
 from lateen_trainer.report.reporter import Reporter
+from lateen_trainer.report.unread_step import UnreadStep
 from lateen_trainer.run import Run
 from lateen_trainer.saving import Saving
 from lateen_trainer.step.placement import BatchPlacement
@@ -87,7 +85,7 @@ class Loop:
         self._skipped_in_a_row = 0
         self._placement = BatchPlacement(rules, trainer.train_batch_size, plan.accumulation_steps)
         self._evaluation = Evaluation(run, validation) if validation else None
-        self._unread: _Unread | None = None
+        self._unread: UnreadStep | None = None
         self._read_at = time.perf_counter()
         self._take_up(skips)
         self.last_loss = last_loss
@@ -169,7 +167,7 @@ class Loop:
                     self._read_at = time.perf_counter()
                 vote = self._votes.cast(self._first and self._saving.is_due(self._trained + 1))
                 save_wanted = self._read() or save_wanted
-                self._unread = _Unread(metrics, vote, noted, idle)
+                self._unread = UnreadStep(metrics, vote, noted, idle)
                 self._trained += 1
                 save_wanted = save_wanted or self._saving.is_permanent(self._trained)
                 eval_wanted = self._is_evaluation_due
@@ -299,24 +297,6 @@ class Loop:
         self._saving.save(self._trained, state, self._skips, self.last_loss)
         self._report.phase(Phase.TRAINING)
         self._read_at = time.perf_counter()
-
-
-@dataclass(frozen=True)
-class _Unread:
-    """A step that the device is at work on."""
-
-    metrics: Mapping[str, Any]
-    vote: jax.Array
-    noted: Mapping[str, float]
-    """Numbers that the loop itself took."""
-
-    idle: float
-    """Seconds in which the devices may have had nothing to do until they got the step."""
-
-    def idle_since(self, read_at: float) -> float:
-        """Seconds in which the devices may have had nothing to do, now that they get the next step: none if they have
-        not ended this one, else those since the step before it was read."""
-        return time.perf_counter() - read_at if self.metrics[names.LOSS].is_ready() else 0.0
 
 
 def _timed(batches: Iterable[tuple[int, Batch]]) -> Iterator[tuple[int, Batch, float]]:
