@@ -126,6 +126,8 @@ class TestLedger:
             "loss": None,
             "checkpointStep": 110,
             "checkpoint": "checkpoints/step-00000110",
+            "queue": None,
+            "admitted": None,
             "processStarted": None,
             "lastPhase": None,
             "phaseSeconds": None,
