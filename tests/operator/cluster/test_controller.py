@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from controller_world import SPEC, World
-from lateen_api.progress import Phase, Progress
+from lateen_api.progress import Phase, Progress, SlowestProcess
+from lateen_api.status import ConditionType
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.resolve import resolve
@@ -48,6 +49,25 @@ def digest() -> str:
 def trained(world: World, seconds: float, step: int) -> None:
     progress = Progress(phase=Phase.TRAINING, since=T0 + seconds, step=step, of=560, last_checkpoint_step=20)
     world.poller.said = ProgressHistory(2, silent_since=None, progress=progress, moved_at=T0 + seconds)
+
+
+def test_a_process_that_is_slow_in_all_polls_of_five_minutes_is_in_the_status_and_posted_once() -> None:
+    world = second_attempt_trains()
+    slowest = SlowestProcess(
+        process=1, idle_seconds=2.0, data_wait_seconds=1.9, others_idle_seconds=0.0, step_seconds=2.5
+    )
+    history, straggling = ProgressHistory(2, silent_since=None), []
+    for poll in range(80):
+        since, seconds = T0 + 100 + 5 * poll, 5 * poll
+        progress = Progress(phase=Phase.TRAINING, since=since, step=24 + poll, of=560, slowest_process=slowest)
+        world.poller.said = history = history.after(progress, since)
+        world.now = since
+        world.look()
+        if any(one.type is ConditionType.STRAGGLING and one.status == "True" for one in world.status.conditions):
+            straggling.append(seconds)
+    assert (straggling[0], straggling[-1]) == (300, 395)
+    [posted] = [event for event in world.poster.posted if event.reason == "SlowData"]
+    assert posted.message.startswith("All processes wait for process 1 on ")
 
 
 def wipe(world: World) -> None:

@@ -18,6 +18,7 @@ from lateen_operator.process_exit import NODE_LOST, POD_DELETED, FailureClass
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.reconcile import RecordEnd, reconcile
 from lateen_operator.status_builder import build_status
+from lateen_operator.stragglers import SlowProcess
 from lateen_operator.verdict import Verdict, classify
 from watched_objects import KEY, T0, UID, Cluster, at, capacity_probe, config_map, job, job_set, pod
 
@@ -628,3 +629,9 @@ def test_a_process_whose_pod_is_being_deleted_need_not_answer() -> None:
     assert look(Cluster(*RUNNING), history=silent).silent_since == T0 + 40
     evicted = Cluster(job(), job_set(), pod(0, deleted=(39, 120)), pod(1))
     assert look(evicted, history=silent).silent_since is None
+
+
+def test_which_process_is_slow_is_what_the_polls_of_this_attempt_say() -> None:
+    slow = SlowProcess(1, since=T0 + 40)
+    assert look(Cluster(*RUNNING), history=ProgressHistory(1, silent_since=None, slow=slow)).slow == slow
+    assert look(Cluster(*RUNNING), history=ProgressHistory(0, silent_since=None, slow=slow)).slow is None
