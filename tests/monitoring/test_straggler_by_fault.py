@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.object_store import FaultyProxy, object_store
+from cluster.faulty_proxy import FaultyProxy
+from cluster.object_store import object_store
 from lateen_api.progress import Progress, SlowestProcess
 from lateen_operator.local.ports import free_ports
 from lateen_operator.stragglers import is_slow
