@@ -73,6 +73,11 @@ def slow_process_1(world: FaultyWorld) -> SlowestProcess | None:
     return report if report is not None and report.process == 1 and is_slow(report) else None
 
 
+def waits_for_data(report: SlowestProcess | None) -> bool:
+    """Is waiting for its data most of what it does? The first reports are of steps before it was slow, too."""
+    return report is not None and report.data_wait_seconds > 0.8 * report.idle_seconds > 0.4 * report.step_seconds
+
+
 def alerts(server: Prometheus) -> set[tuple[str, str]]:
     """Jobs and processes of which LateenStraggler fires or did."""
     found = server.query('count_over_time(ALERTS{alertname="LateenStraggler", alertstate="firing"}[1h])')
@@ -94,10 +99,7 @@ def test_a_process_with_a_slow_network_is_named_by_report_and_alert(tmp_path):
         scrape = [static("lateen-trainer", *targets)]
         with prometheus(tmp_path / "prometheus", port, scrape, rules=rules, interval="300ms") as server:
             network.share = 1
-            report = world.wait(lambda: slow_process_1(world), "a report that process 1 is slow")
-            # Its data is why, and most of the step.
-            assert report.data_wait_seconds > 0.8 * report.idle_seconds
-            assert report.idle_seconds > 0.5 * report.step_seconds > 0.05
+            world.wait(lambda: waits_for_data(slow_process_1(world)), "a report that process 1 is slow by its data")
             deadline = time.monotonic() + 60
             while not alerts(server) and time.monotonic() < deadline:
                 time.sleep(0.2)
