@@ -8,6 +8,7 @@ of a `PlannedSource`, or `{"name": …, "error": …}`.
 """
 
 import json
+import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,8 @@ from lateen_trainer.errors import TrainerError, of_the_system
 _AT_ONCE = 16
 """Sources that are looked at side by side: one that does not answer is not to hide the others."""
 
+_LATER = "known after the cache is built"
+
 
 def main() -> None:
     """Exits with 0, whatever was found."""
@@ -43,14 +46,20 @@ def main() -> None:
         except OSError as error:
             _say(name=source.name, error=str(of_the_system(error)))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        tokenizer = pool.submit(load_tokenizer, spec.data.tokenizer)
-        list(pool.map(look, job_sources(spec.data, "train")))
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    tokenizer = pool.submit(load_tokenizer, spec.data.tokenizer)
+    list(pool.map(look, job_sources(spec.data, "train")))
+    # The hub may not have answered for the tokenizer, where no source needs it any more.
+    os._exit(0)
 
 
 def _look(spec: JobSpec, source: JobSource, tokenizer: Future[Tokenizer], cache_dir: str) -> None:
     _, files = find_files(source.data, source.split, source.where)
     _say(name=source.name, files=len(files), bytes=sum(file.size for file in files))
+    local = storage.local_path(cache_dir)
+    if local is not None and not local.exists():  # known without the tokenizer, which the hub may have
+        _say(name=source.name, unknown=_LATER)
+        return
     seed = source.stream_seed(spec.trainer.seed)
     found = find_cache_of(
         files, source.data, source.split, tokenizer.result(), cache_dir, where=source.where, seed=seed
@@ -61,7 +70,7 @@ def _look(spec: JobSpec, source: JobSource, tokenizer: Future[Tokenizer], cache_
         return
     done = len(found.cache.parts)
     so_far = f", {done:,} of its {len(found.parts):,} parts are there" if done else ""
-    _say(name=source.name, unknown=f"known after the cache is built{so_far}")
+    _say(name=source.name, unknown=f"{_LATER}{so_far}")
 
 
 def _cache_dir(spec: JobSpec, run_dir: Path) -> str:
