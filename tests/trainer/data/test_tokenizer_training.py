@@ -60,6 +60,34 @@ def test_the_same_text_gives_the_same_tokenizer(folder, corpus, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
+def write_mixture(path: Path, **configs: dict) -> str:
+    data = {"configs": configs, "trainWeights": dict.fromkeys(configs, 1), "tokenizer": "bytes"}
+    spec = {"data": data, "model": {"type": "gpt2"}}
+    path.write_text(json.dumps({"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "a"}, "spec": spec}))
+    return str(path)
+
+
+def test_of_a_mixture_the_text_of_all_sources_is_taken(folder, corpus, tmp_path):
+    sources = {
+        "first": {"trainUrls": [f"{corpus}/part-[0-4].txt"]},
+        "second": {"trainUrls": [f"{corpus}/part-[5-9].txt"]},
+    }
+    job = write_mixture(tmp_path / "job.yaml", **sources)
+    done = train(job, "--vocab-size", "400", "--out", str(tmp_path / "again"), "--special-token", "<end>")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "again" / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
+
+
+def test_a_source_of_a_mixture_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}')
+    job = write_mixture(tmp_path / "job.yaml", web={"trainUrls": [f"{tmp_path}/a.jsonl"]})
+    done = train(job, "--vocab-size", "400", "--out", str(tmp_path / "own"))
+    assert done.output.endswith(
+        f"Error: {tmp_path}/a.jsonl, line 1, has no 'text': expected the text there. Its fields are ['body']; name the "
+        "right one in spec.data.configs.web.textKey.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

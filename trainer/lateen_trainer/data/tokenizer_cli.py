@@ -1,7 +1,8 @@
 """`lateen tokenizer train`: a tokenizer for the text of a job."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from lateen_api.load import load_job
@@ -11,6 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lateen_trainer.command_errors import exit_codes
 from lateen_trainer.errors import UserError
+
+if TYPE_CHECKING:  # modules that take long to import, and the command line has other commands
+    from lateen_trainer.data.job_data import JobSource
+    from lateen_trainer.data.source import SourceFile
 
 
 @click.group()
@@ -44,28 +49,33 @@ def train(
 def _train(
     sources: Sequence[str], vocab_size: int, folder: Path, special_tokens: Sequence[str], text_key: str | None
 ) -> str:
+    from lateen_trainer.data.job_data import job_sources
     from lateen_trainer.data.prepare import find_files
     from lateen_trainer.data.tokenizer_training import check_folder, save_tokenizer, train_bpe
 
     check_folder(folder)
-    spec = _data(sources)
-    if text_key is not None:
-        spec = spec.model_copy(update={"text_key": text_key})
-    field, files = find_files(spec, "train")
+    found = [
+        (source, *find_files(source.data, "train", source.where)) for source in job_sources(_data(sources), "train")
+    ]
+    fields, number = ", ".join(field for _, field, _ in found), sum(len(files) for _, _, files in found)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total} files"))
     counts = {"characters": 0, "skipped": 0}
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("reading", total=len(files))
-        texts = _texts(spec, field, files, counts, lambda: progress.advance(task))
+        task = progress.add_task("reading", total=number)
+        texts = (
+            text
+            for source, field, files in found
+            for text in _texts(source, field, files, text_key, counts, lambda: progress.advance(task))
+        )
         trained = train_bpe(texts, vocab_size=vocab_size, special_tokens=special_tokens)
     if not counts["characters"]:
-        raise UserError(f"{field}: its {len(files)} files hold no text. Expected some to train on.")
+        raise UserError(f"{fields}: its {number} files hold no text. Expected some to train on.")
     save_tokenizer(trained, folder, end_of_text=special_tokens[0])
     size = trained.get_vocab_size()
     skipped = f", {counts['skipped']:,} bad documents skipped" if counts["skipped"] else ""
     fewer = "" if size == vocab_size else f" ({vocab_size:,} were asked for; the text has no more pairs that repeat)"
     return (
-        f"{folder}: {size:,} tokens{fewer}, from {counts['characters']:,} characters of {len(files)} files{skipped}. "
+        f"{folder}: {size:,} tokens{fewer}, from {counts['characters']:,} characters of {number} files{skipped}. "
         f"Use it: data.tokenizer: {folder}"
     )
 
@@ -80,7 +90,14 @@ def _data(sources: Sequence[str]) -> DataSpec:
     return load_job(Path(jobs[0])).spec.data
 
 
-def _texts(spec: DataSpec, field: str, files, counts: dict[str, int], advance) -> Iterator[str]:
+def _texts(
+    source: "JobSource",
+    field: str,
+    files: "Sequence[SourceFile]",
+    text_key: str | None,
+    counts: dict[str, int],
+    advance: Callable[[], None],
+) -> Iterator[str]:
     from lateen_trainer.data.bad_documents import BadDocumentError, stop
     from lateen_trainer.data.documents import read_documents
     from lateen_trainer.data.record_key import RecordKey
@@ -88,8 +105,8 @@ def _texts(spec: DataSpec, field: str, files, counts: dict[str, int], advance) -
     def skip(_: BadDocumentError) -> None:
         counts["skipped"] += 1
 
-    key = RecordKey(spec.text_key, "spec.data.textKey")
-    on_bad = skip if spec.on_bad_document == "skip" else stop
+    key = RecordKey(text_key or source.data.text_key, f"{source.where}.textKey")
+    on_bad = skip if source.data.on_bad_document == "skip" else stop
     for file in files:
         for piece in read_documents(file, text_key=key, as_bytes=False, field=field, on_bad=on_bad):
             text = str(piece.text)
