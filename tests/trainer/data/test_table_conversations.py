@@ -138,6 +138,9 @@ def test_a_null_in_a_list_or_a_map_is_a_value_and_stays(tokenizer, tmp_path):
 
 
 TURN = {"role": "user", "content": "x"}
+WITH_MAP = pa.list_(
+    pa.struct([("role", pa.string()), ("content", pa.string()), ("more", pa.map_(pa.string(), pa.string()))])
+)
 REMEDY = "Name a column of messages in spec.data.messagesKey"
 EXPECTED = "expected a list of structs with role and content"
 BAD = {
@@ -185,6 +188,12 @@ BAD = {
         parquet(pa.array([[TURN], [TURN, {"role": "assistant"}]])),
         {},
         "{path}, row 1 (from 0 on), 'messages': message 2 (assistant) has no content: expected text.",
+    ),
+    "key twice": (
+        parquet(pa.array([[{**TURN, "more": [("a", "x"), ("a", "y")]}]], WITH_MAP)),
+        {},
+        "{path}, row 0 (from 0 on), has several entries of one name in 'messages': expected one of each. Write the "
+        "file again, or set spec.data.onBadDocument to skip.",
     ),
     "null message": (
         parquet(pa.array([[TURN, None]])),

@@ -84,7 +84,7 @@ def _value(row: int, scalar: Any, url: str, column: Column) -> Any:
     """What a row holds, as Python has it.
 
     Raises:
-        BadDocumentError: it is null, or not UTF-8.
+        BadDocumentError: it is null, not UTF-8, or a map with a key twice.
     """
     where, place = f"{url}, row {row:,} (from 0 on),", f"row {row:,}"
     try:
@@ -93,6 +93,12 @@ def _value(row: int, scalar: Any, url: str, column: Column) -> Any:
         raise BadDocumentError(
             f"{where} is not UTF-8: {error}. Expected text in {column.key.name!r}. Write the file again, or set "
             "spec.data.onBadDocument to skip.",
+            place,
+        ) from error
+    except (KeyError, ValueError) as error:  # of a map, or of a struct
+        raise BadDocumentError(
+            f"{where} has several entries of one name in {column.key.name!r}: expected one of each. Write the file "
+            "again, or set spec.data.onBadDocument to skip.",
             place,
         ) from error
     if value is None:
