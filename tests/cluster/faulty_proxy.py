@@ -94,9 +94,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         elif isinstance(fault, int):
             self._refuse(fault, "a fault of the test")
-        elif self._has_expired_token():
+        elif self._lacks_token():
             self.server.happened.append(401)
-            self._refuse(401, "Invalid Credentials")
+            anonymous = "Anonymous caller does not have storage.objects.get access to the Google Cloud Storage object."
+            self._refuse(401, "Invalid Credentials" if "Authorization" in self.headers else anonymous)
         elif (right := self._missing_right(body)) is not None:
             self.server.happened.append(403)
             self._refuse(
@@ -130,7 +131,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in HOP_BY_HOP}
         return answer.status, kept, content
 
-    def _has_expired_token(self) -> bool:
+    def _lacks_token(self) -> bool:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         return bool(self.server.tokens) and not any(source.is_valid(token) for source in self.server.tokens)
 

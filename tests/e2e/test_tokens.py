@@ -6,6 +6,7 @@ a minute, gcsfs five. TensorStore keeps one token per process, so that the clien
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,6 +99,34 @@ def test_a_token_that_is_withdrawn_ends_the_attempt_and_the_next_one_goes_on(ser
         assert said[3]["code"] == ExitCode.ERROR
         assert f"spec.checkpoint.path names 'gs://{BUCKET}/lost': {what}" in said[3]["error"]
         assert lose_the_token(world)[:2] == [{"before": {"step": 1}}, {"saved": 2}]
+
+
+@pytest.mark.parametrize(
+    ("silent", "expected"),
+    [
+        ("store", "the object store cannot be reached (ABORTED: All 3 retry attempts failed: CURL error Timeout was "),
+        ("metadata", "no credentials were found, or the metadata server that gives them did not answer: on Google "),
+    ],
+)
+def test_a_server_that_takes_requests_and_never_answers_is_given_up(server, silent: str, expected: str):
+    """TensorStore alone would wait for ever. Here it waits for a second, not for thirty."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        MetadataServer() as metadata,
+        FaultyProxy(server, tokens=[metadata]) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", "1")
+        if silent == "store":
+            proxy.faults, proxy.share = ["silent"], 1
+        else:
+            metadata.host = f"127.0.0.1:{mute.getsockname()[1]}"
+        out, error = World(proxy, metadata, metadata).start("knock").communicate(timeout=60)
+        assert out, error
+        found = json.loads(out)
+        assert f"spec.checkpoint.path is 'gs://{BUCKET}/new': {expected}" in found["error"]
+        assert found["code"] == ExitCode.ERROR  # another attempt may have better luck
+        assert 1 <= found["seconds"] < 12
 
 
 def lose_the_token(world: World) -> list[dict]:

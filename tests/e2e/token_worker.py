@@ -69,13 +69,29 @@ def lose_the_token() -> None:
     os._exit(0)  # what TensorStore still tries is of no interest
 
 
+def knock() -> None:
+    """Asks before any work whether the folder can be written to."""
+    began = time.monotonic()
+    try:
+        storage.check_writable(f"gs://{BUCKET}/new", field="spec.checkpoint.path")
+        say(error=None)
+    except TrainerError as error:
+        say(error=str(error), code=error.exit_code, seconds=time.monotonic() - began)
+    os._exit(0)
+
+
 if __name__ == "__main__":
-    storage.RETRIES = {"gcs_request_retries": {"max_retries": 3, "initial_delay": "10ms", "max_delay": "50ms"}}
+    storage._FIRST_TRIES = storage.RETRIES = {
+        "gcs_request_retries": {"max_retries": 3, "initial_delay": "10ms", "max_delay": "50ms"}
+    }
     storage.kvstore_spec(f"gs://{BUCKET}", field="")  # before gcsfs is imported
     import gcsfs.retry
 
     gcsfs.retry.asyncio = SimpleNamespace(sleep=lambda seconds: asyncio.sleep(seconds / 100))
-    if sys.argv[1] == "go_on":
-        go_on(float(sys.argv[2]))
-    else:
-        lose_the_token()
+    match sys.argv[1]:
+        case "go_on":
+            go_on(float(sys.argv[2]))
+        case "lose_the_token":
+            lose_the_token()
+        case "knock":
+            knock()

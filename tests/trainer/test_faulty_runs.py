@@ -13,7 +13,7 @@ from small_runs import SmallRuns
 
 pytestmark = needs_server
 
-STEPS = 25
+STEPS = 15
 SETTINGS = (f"trainer.numTrainSteps={STEPS}", "checkpoint.keep=[{every: 5}]")
 
 
@@ -55,7 +55,7 @@ def test_a_store_that_is_away_for_two_saves_costs_the_retries(runs, proxy, monke
     def go_away() -> None:
         proxy.faults, proxy.share, proxy.most = [503], 1, 8
 
-    at_step(monkeypatch, 10, go_away)
+    at_step(monkeypatch, 5, go_away)
     ended = runs.run("away", *SETTINGS, f"checkpoint.path=gs://{BUCKET}/away")
     assert (ended.exit_code, ended.step) == (ExitCode.DONE, STEPS)
     assert len(proxy.happened) == 8
@@ -71,17 +71,17 @@ def test_a_store_that_dies_while_a_run_saves_ends_it_with_its_name(runs, proxy, 
         proxy.faults, proxy.share = ["reset"], 1
 
     with monkeypatch.context() as patch:
-        at_step(patch, 10, die)
+        at_step(patch, 5, die)
         ended = runs.run("dead", *SETTINGS, f"checkpoint.path={url}")
     assert ended.exit_code is ExitCode.ERROR
     assert f"spec.checkpoint.path is '{url}': the object store cannot be reached (" in ended.message
     assert "That was the save number 3 in a row that failed, so the run ends." in ended.message
-    assert ended.message.endswith(f"The last checkpoint: {url}/step-00000010.")
-    assert ended.checkpoint == f"{url}/step-00000010"
+    assert ended.message.endswith(f"The last checkpoint: {url}/step-00000005.")
+    assert ended.checkpoint == f"{url}/step-00000005"
 
     proxy.share = 0
-    resumed = runs.run("dead", *SETTINGS, f"checkpoint.path={url}", known_step=10)
-    assert (resumed.exit_code, resumed.start_step, resumed.step) == (ExitCode.DONE, 10, STEPS)
+    resumed = runs.run("dead", *SETTINGS, f"checkpoint.path={url}", known_step=5)
+    assert (resumed.exit_code, resumed.start_step, resumed.step) == (ExitCode.DONE, 5, STEPS)
     assert runs.losses("dead") == runs.losses("local")
 
 
@@ -91,7 +91,7 @@ def test_a_right_that_is_taken_away_while_a_run_trains_ends_it_as_the_users_matt
     def refuse() -> None:
         proxy.rights = proxy.rights - {"create"}
 
-    at_step(monkeypatch, 10, refuse)
+    at_step(monkeypatch, 5, refuse)
     ended = runs.run("refused", *SETTINGS, f"checkpoint.path={url}")
     assert ended.exit_code is ExitCode.USER_ERROR
     assert (
@@ -99,4 +99,4 @@ def test_a_right_that_is_taken_away_while_a_run_trains_ends_it_as_the_users_matt
         "takes to write objects. Give the pods' service account (spec.compute.serviceAccount) the role Storage Object "
         "User on the bucket; "
     ) in ended.message
-    assert ended.checkpoint == f"{url}/step-00000010"
+    assert ended.checkpoint == f"{url}/step-00000005"

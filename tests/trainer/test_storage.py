@@ -155,3 +155,12 @@ def test_a_failing_disk_may_be_another_attempts_better_luck():
     ):
         raise ValueError("INTERNAL: Input/output error [os_error_code='5']")
     assert raised.value.exit_code == ExitCode.ERROR
+
+
+def test_servers_that_do_not_answer_have_limits_that_the_environment_may_change(monkeypatch):
+    limit, other = "TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", "TENSORSTORE_CURL_CONNECT_TIMEOUT_SECONDS"
+    monkeypatch.setenv(limit, "7")
+    monkeypatch.setenv(other, "")
+    monkeypatch.delenv(other)
+    kvstore_spec("gs://bucket/run", field=FIELD)
+    assert (os.environ[limit], os.environ[other]) == ("7", "10")
