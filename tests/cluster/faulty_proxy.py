@@ -26,8 +26,8 @@ class FaultyProxy(http.server.ThreadingHTTPServer):
 
     Args:
         server: address of the object store.
-        faults: what may happen to a request, by a seed: a status of HTTP, `reset`, `slow`, or `silent` (it is taken,
-            and never answered).
+        faults: what may happen to a request, by a seed: a status of HTTP, `reset`, `lost` (it is done, and the answer
+            is lost), `slow`, or `silent` (it is taken, and never answered).
         share: of the requests that it happens to, 0 to 1.
         tokens: give the tokens that are let in; empty: all requests are, those without a token too.
         rights: what the caller may do with objects (`get`, `create`, `delete`, `list`), as IAM has it: who overwrites
@@ -90,8 +90,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault in ("reset", "silent"):
             if fault == "silent":
                 self.server.hold()
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._cut()
         elif isinstance(fault, int):
             self._refuse(fault, "a fault of the test")
         elif self._lacks_token():
@@ -107,9 +106,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             )
         else:
             status, headers, content = self._upstream(self.command, self.path, body)
-            self._answer(status, headers, content, slow=fault == "slow")
+            if fault == "lost":
+                self._cut()
+            else:
+                self._answer(status, headers, content, slow=fault == "slow")
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _pass_on
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -1,6 +1,7 @@
 """Caches in an object store that fails: none of its faults costs more than a retry, and a dead one is named."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ from lateen_api.spec import DataSpec
 from lateen_trainer import storage
 from lateen_trainer.data.cache import TokenCache
 from lateen_trainer.data.layout import Layout
+from lateen_trainer.data.leases import Leases
 from lateen_trainer.data.prepare import open_or_build_cache
 from lateen_trainer.data.retries import retried
 from lateen_trainer.data.tokenizer import ByteTokenizer
@@ -52,7 +54,7 @@ def build(spec: DataSpec, cache_dir: str, retries: dict | None = None) -> TokenC
 
 @pytest.fixture
 def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    with FaultyProxy(server, faults=[429, 500, 503, "reset", "slow"], share=0.15) as proxy:
+    with FaultyProxy(server, faults=[429, 500, 503, "reset", "lost", "slow"], share=0.15) as proxy:
         monkeypatch.setenv("TENSORSTORE_GCS_HTTP_URL", proxy.address)
         monkeypatch.setattr(storage, "_FIRST_TRIES", QUICK)
         yield proxy
@@ -64,7 +66,7 @@ def test_builders_and_readers_lose_nothing_by_faults(spec, proxy, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         caches = list(pool.map(lambda _: build(spec, f"gs://{BUCKET}/cache", QUICK), range(3)))
     assert {cache.ledger.digest for cache in caches} == {local.ledger.digest}
-    assert set(proxy.happened) == {429, 500, 503, "reset", "slow"}
+    assert set(proxy.happened) == {429, 500, 503, "reset", "lost", "slow"}
     starts = np.random.default_rng(0).integers(0, len(local) - 300, 30)
     assert np.array_equal(caches[0].rows(starts, 300), local.rows(starts, 300))
     caches[1].verify()
@@ -102,3 +104,36 @@ def test_refused_access_is_not_tried_again(spec, proxy):
     proxy.faults, proxy.share = [403], 1
     with pytest.raises(UserError, match=r"access is denied\. Give the pods' service account"):
         build(spec, f"gs://{BUCKET}/denied", QUICK)
+
+
+def test_a_lease_is_held_although_the_answer_to_its_write_was_lost(proxy):
+    """Else the builder would wait for itself, until the lease expires."""
+    store = ts.KvStore.open({"driver": "gcs", "bucket": BUCKET, "path": "leases/"}, context=ts.Context(QUICK)).result()
+    leases = Leases(store, seconds=0.4)
+    proxy.share = 0
+    assert store.read("nothing").result().state == "missing"
+    read, proxy.faults, proxy.most = store.read, ["lost"], 1
+
+    class Losing:
+        """The store, which loses the answers to writes alone."""
+
+        def read(self, key: str):
+            return read(key)
+
+        def write(self, *arguments, **conditions):
+            proxy.share = 1
+            return store.write(*arguments, **conditions)
+
+    lease = Leases(Losing(), seconds=0.4).take(0)  # pyright: ignore[reportArgumentType]
+    assert proxy.happened == ["lost"]
+    assert lease is not None
+    assert leases.take(0) is None
+    proxy.most = 2
+    deadline = time.monotonic() + 10
+    while len(proxy.happened) < 2:  # its renewal
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.5)
+    assert leases.take(0) is None  # it is renewed still
+    lease.release()
+    assert store.read("leases/00000.json").result().state == "missing"

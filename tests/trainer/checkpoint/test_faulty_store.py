@@ -51,7 +51,7 @@ def restored(url: str) -> tuple[dict, dict]:
     return found
 
 
-@pytest.mark.parametrize("fault", [429, 500, 503, "reset", "slow"])
+@pytest.mark.parametrize("fault", [429, 500, 503, "reset", "lost", "slow"])
 def test_a_fault_while_saving_and_restoring_costs_retries_only(proxy: FaultyProxy, fault):
     """Saved, deleted by retention, restored by another attempt: all through the fault."""
     checkpoints = Checkpoints(f"{ROOT}/{fault}")

@@ -84,7 +84,7 @@ class Builder:
                 return
             lease = None if timeout is not None else self._take(missing)
             if lease is None:
-                time.sleep(waiting.check(len(self._records), ledgers.numbers(self._target.store, ledgers.LEASES)))
+                time.sleep(waiting.check(len(self._records), self._leases_held()))
                 continue
             part, held = lease
             try:
@@ -117,6 +117,10 @@ class Builder:
             missing = target.store.read(HEADER).result().stamp.generation
             written = target.store.write(HEADER, header.to_json(), if_equal=missing).result()
             return header if written.generation else ledgers.read_header(target.store, target.url)
+
+    def _leases_held(self) -> set[int]:
+        with storage.explained(self._target.url, field=FIELD):
+            return ledgers.numbers(self._target.store, ledgers.LEASES)
 
     def _look(self, order: Sequence[int]) -> list[int]:
         """The parts that are not whole, in order; reads the records of those that have become so."""

@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,17 +47,15 @@ class Lease:
             log.warning("%s cannot be deleted: %s", self._key, error)
 
     def _renew(self, interval: float) -> None:
-        renewals = 0
         while not self._released.wait(interval):
-            renewals += 1
             try:
-                written = self._store.write(self._key, _content(renewals), if_equal=self._generation).result()
+                generation = _replace(self._store, self._key, _content(), self._generation)
             except ValueError as error:
                 log.warning("%s cannot be renewed: %s", self._key, error)
                 continue
-            if not written.generation:
+            if not generation:
                 return  # another builder has taken the part; what both write is the same
-            self._generation = written.generation
+            self._generation = generation
 
 
 class Leases:
@@ -79,8 +78,8 @@ class Leases:
         generation = found.stamp.generation
         if found.state == "value" and not self._is_over(part, generation, found.value):
             return None
-        written = self._store.write(key, _content(0), if_equal=generation).result()
-        return Lease(self._store, part, written.generation, self._seconds) if written.generation else None
+        taken = _replace(self._store, key, _content(), generation)
+        return Lease(self._store, part, taken, self._seconds) if taken else None
 
     def _is_over(self, part: int, generation: bytes, content: bytes) -> bool:
         now = self._clock()
@@ -91,8 +90,21 @@ class Leases:
         return now - since >= self._seconds or _is_gone(content)
 
 
-def _content(renewals: int) -> bytes:
-    return json.dumps({**_myself(), "renewals": renewals}).encode()
+def _replace(store: ts.KvStore, key: str, content: bytes, generation: bytes) -> bytes:
+    """Writes where nothing has changed since `generation`; the new generation, empty where something has.
+
+    What was written may be this content: an object store did it, its answer was lost, and the next try was refused.
+    """
+    written = store.write(key, content, if_equal=generation).result().generation
+    if written:
+        return written
+    found = store.read(key).result()
+    return found.stamp.generation if found.state == "value" and found.value == content else b""
+
+
+def _content() -> bytes:
+    """Unlike anything that was written before, by this process too."""
+    return json.dumps({**_myself(), "id": uuid.uuid4().hex}).encode()
 
 
 def _myself() -> dict[str, Any]:
