@@ -43,6 +43,8 @@ _OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 ELSEWHERE = "name a folder elsewhere"
 _UNREACHABLE = re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED: (.*: )?All \d+ retry attempts failed")
 _BAD_TOKEN = re.compile(r"UNAUTHENTICATED|.*\[http_response_code='401'\]", re.DOTALL)
+_BODY = re.compile(r" \[http_response_body='(?:[^'\\]|\\.)*'\]", re.DOTALL)
+"""What TensorStore quotes of an answer; the message in it stands before it."""
 _RIGHT = re.compile(r"storage\.objects\.(\w+)")
 _PURPOSES = {
     "get": "to read objects",
@@ -50,7 +52,6 @@ _PURPOSES = {
     "delete": "to overwrite and delete objects",
     "list": "to list objects",
 }
-"""What an object store's rights are needed for."""
 
 
 class StoreTrouble(StrEnum):
@@ -209,7 +210,8 @@ def explanation(text: str, url: str, *, field: str, needed: int | None = None) -
 
     The arguments are those of `explained`.
     """
-    match trouble(text, url):
+    kind, text = trouble(text, url), _BODY.sub("", text)
+    match kind:
         case StoreTrouble.UNREACHABLE:
             return StoreError(
                 f"{field} is {url!r}: the object store cannot be reached ({text}). Check this machine's network, "
@@ -220,8 +222,8 @@ def explanation(text: str, url: str, *, field: str, needed: int | None = None) -
     what = _known_error(text, url, needed)
     if what is None:
         return None
-    kind = TrainerError if os_errors.may_pass(os_error_number(text)) else UserError
-    return kind(f"{field} is {url!r}: {what} ({text})")
+    cls = TrainerError if os_errors.may_pass(os_error_number(text)) else UserError
+    return cls(f"{field} is {url!r}: {what} ({text})")
 
 
 def trouble(text: str, url: str) -> StoreTrouble | None:
