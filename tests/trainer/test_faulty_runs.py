@@ -13,7 +13,7 @@ from small_runs import SmallRuns
 
 pytestmark = needs_server
 
-STEPS = 15
+STEPS = 20
 SETTINGS = (f"trainer.numTrainSteps={STEPS}", "checkpoint.keep=[{every: 5}]")
 
 
