@@ -8,10 +8,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-import jax.numpy as jnp
 from lateen_trainer import storage
-from lateen_trainer.checkpoint.checkpoints import Checkpoints
-from lateen_trainer.checkpoint.save import NotSavedError
 from lateen_trainer.data.opening import open_source
 from lateen_trainer.data.urls import expand_urls
 from lateen_trainer.errors import TrainerError
@@ -20,6 +17,8 @@ BUCKET = "faulty"
 
 
 def state(seed: int) -> dict[str, Any]:
+    import jax.numpy as jnp  # here and below: some seconds that `knock` does not need
+
     return {"weight": jnp.arange(2048, dtype=jnp.float32) + seed}
 
 
@@ -38,6 +37,8 @@ def read_text() -> int:
 
 def go_on(seconds: float) -> None:
     """Saves and reads again and again, for so long."""
+    from lateen_trainer.checkpoint.checkpoints import Checkpoints
+
     checkpoints, step, began = Checkpoints(f"gs://{BUCKET}/run"), 0, time.monotonic()
     while time.monotonic() - began < seconds:
         step += 1
@@ -50,6 +51,9 @@ def go_on(seconds: float) -> None:
 
 def lose_the_token() -> None:
     """Saves, waits for a line, and saves again."""
+    from lateen_trainer.checkpoint.checkpoints import Checkpoints
+    from lateen_trainer.checkpoint.save import NotSavedError
+
     checkpoints = Checkpoints(f"gs://{BUCKET}/lost")
     before = checkpoints.restore(state(0))
     say(before=before and before[1])
