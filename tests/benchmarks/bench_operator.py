@@ -16,30 +16,24 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from api_floor import BareClient, record
+from api_requests import per_job, requests
 from cluster.find import running_cluster
-from e2e_cluster.harness.api import Api, Refused
-from e2e_cluster.harness.fixtures import KUBECONFIG, NAMESPACES
-from e2e_cluster.harness.kubelet import NODES
+from e2e_cluster.harness.api import Api
+from e2e_cluster.harness.fixtures import KUBECONFIG
 from e2e_cluster.harness.operator_process import OperatorProcess
-from e2e_cluster.harness.world import job
+from fake_fleet import count, fake_job, fleet, looks_every, temporary_namespace, wait
 from lateen_operator.cluster.resources import JOB_SETS, JOBS, PODS, Resource
 from lateen_operator.settings import OperatorSettings
 from machine import machine
 
-STAGES = Resource("kwok.x-k8s.io", "v1alpha1", "stages")
-FAKE = {"kwok.x-k8s.io/node": "fake"}
-TOLERATION = {"key": "kwok.x-k8s.io/node", "operator": "Exists"}
 PARTS = ("kube-apiserver", "etcd", "kube-controller-manager", "kube-scheduler", "jobset", "kwok")
-METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LONGEST_SECONDS = 900.0
 _USERS = 8
 """Connections over which jobs are applied."""
 
@@ -67,7 +61,7 @@ def usage(pid: int) -> Usage:
 
 def parts() -> dict[str, float]:
     """Seconds of a core that each of the cluster's parts has taken so far."""
-    taken = dict.fromkeys(PARTS, 0.0)
+    taken: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
             continue
@@ -87,9 +81,11 @@ class Bench:
     operator: OperatorProcess
 
     @contextlib.contextmanager
-    def measured(self, what: str) -> Iterator[None]:
-        """Prints the time that something took, and what the operator and the cluster took of the machine."""
+    def measured(self, what: str, jobs: int = 0) -> Iterator[None]:
+        """Prints the time that something took, what the operator and the cluster took of the machine, and what the API
+        server was asked for, for each of so many jobs."""
         pid = self.operator.process.pid
+        asked = requests(self.api) if jobs else None
         before, others, counts = usage(pid), parts(), self.buckets()
         started = time.monotonic()
         yield
@@ -104,6 +100,8 @@ class Bench:
             p50, p99 = (quantile(rounds, part) * 1000 for part in (0.5, 0.99))
             print(f"  reconcile: {rounds[math.inf]:.0f} rounds, p50 {p50:.0f} ms, p99 {p99:.0f} ms")
         print("  " + ", ".join(f"{name} {share:.0f} %" for name, share in shares.items()), flush=True)
+        if asked is not None:
+            print(f"  requests per job: {per_job(asked, requests(self.api), jobs)}", flush=True)
 
     def buckets(self) -> dict[float, float]:
         """Rounds by upper bound of their seconds, cumulative."""
@@ -119,20 +117,6 @@ class Bench:
         return {state: int(float(number)) for state, number in found if float(number)}
 
 
-def wait(what: str, is_there: Callable[[], bool], every: float = 0.5) -> None:
-    deadline = time.monotonic() + _LONGEST_SECONDS
-    while not is_there():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{what}: not within {_LONGEST_SECONDS:.0f} s")
-        time.sleep(every)
-
-
-def count(api: Api, resource: Resource, namespace: str, **query: str) -> int:
-    """Objects in a namespace. Only their metadata are sent, for the machine is busy enough."""
-    path = resource.path(namespace, query={"resourceVersion": "0", **query})
-    return len(api.call("GET", path, accept=METADATA)["items"] or ())
-
-
 def quantile(cumulative: dict[float, float], part: float) -> float:
     """Upper bound of the bucket that the quantile lies in, interpolated within it."""
     wanted, before, below = cumulative[math.inf] * part, 0.0, 0.0
@@ -143,21 +127,6 @@ def quantile(cumulative: dict[float, float], part: float) -> float:
             return before + share * ((edge if math.isfinite(edge) else before) - before)
         before, below = edge, cumulative[edge]
     return before
-
-
-def node(name: str) -> dict[str, Any]:
-    resources = {"cpu": "10000", "memory": "10000Gi", "pods": "1000"}
-    return {
-        "metadata": {"name": name, "annotations": FAKE, "labels": {"kubernetes.io/hostname": name, **FAKE}},
-        "spec": {"taints": [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]},
-        "status": {"capacity": resources, "allocatable": resources},
-    }
-
-
-def fake_job(namespace: str, name: str, hosts: int) -> dict[str, Any]:
-    wanted = job(namespace, name, hosts=hosts, minHosts=1, tolerations=[TOLERATION], nodeSelector=FAKE)
-    wanted["spec"]["trainer"]["trainBatchSize"] = max(16, 2 * hosts)
-    return wanted
 
 
 def floor(api: Api, namespace: str, jobs: int) -> tuple[float, float]:
@@ -171,7 +140,8 @@ def floor(api: Api, namespace: str, jobs: int) -> tuple[float, float]:
         client.create_job_sets(wanted, applying=_USERS)
         until_job_sets = time.monotonic() - started
         client.carry_out(recorded.until_started, where, [job["metadata"]["name"] for job in wanted])
-        wait("pods", lambda: count(api, PODS, where, fieldSelector="status.phase=Running") >= 4 * jobs, every=2)
+        running = "status.phase=Running"
+        wait("pods", lambda: count(api, PODS, where, fieldSelector=running) >= 4 * jobs, looks_every(jobs))
         until_started = time.monotonic() - started
     writes = len(recorded.until_job_set), len(recorded.until_started)
     connections = OperatorSettings().workers
@@ -181,21 +151,24 @@ def floor(api: Api, namespace: str, jobs: int) -> tuple[float, float]:
 
 
 def run(bench: Bench, jobs: int, wide: int, idle: float, floors: tuple[float, float]) -> None:
-    api, namespace = bench.api, bench.namespace
+    api, namespace, every = bench.api, bench.namespace, looks_every(jobs)
     names = [f"job-{number}" for number in range(jobs)]
-    began = time.monotonic()
     with ThreadPoolExecutor(_USERS) as pool:
-        started = time.monotonic()
-        with bench.measured(f"{jobs} jobs of 4 hosts applied at once, until all JobSets exist"):
+        with bench.measured(f"{jobs} jobs of 4 hosts applied at once, until all JobSets exist", jobs):
+            started = time.monotonic()
             list(pool.map(lambda name: api.create(JOBS, fake_job(namespace, name, 4)), names))
             print(f"  (applying alone took {time.monotonic() - started:.1f} s)")
-            wait("JobSets", lambda: bench.count(JOB_SETS) >= jobs)
-        print(f"  {(time.monotonic() - began) / floors[0]:.2f} of the bare client's time")
-        with bench.measured("until all pods run"):
+            wait("JobSets", lambda: bench.count(JOB_SETS) >= jobs, every)
+            until_job_sets = time.monotonic() - started
+        print(f"  {until_job_sets / floors[0]:.2f} of the bare client's time")
+        with bench.measured("until all pods run", jobs):
             running = "status.phase=Running"
-            wait("pods", lambda: bench.count(PODS, fieldSelector=running) >= 4 * jobs, every=2)
-            wait("states", lambda: bench.states().get("Starting", 0) >= jobs, every=1)
-        print(f"  {(time.monotonic() - began) / floors[1]:.2f} of the bare client's time, from the first job on")
+            wait("pods", lambda: bench.count(PODS, fieldSelector=running) >= 4 * jobs, every)
+            wait("states", lambda: bench.states().get("Starting", 0) >= jobs, every)
+            until_started = time.monotonic() - started
+        print(
+            f"  {until_started / floors[1]:.2f} of the bare client's time: {until_started:.1f} s from the first job on"
+        )
         time.sleep(10)
         with bench.measured(f"{jobs} jobs at rest"):
             time.sleep(idle)
@@ -250,42 +223,6 @@ def main() -> None:
                 operator.close()
                 errors = [line for line in log.read_text().splitlines() if " ERROR " in line]
                 print("\n".join([f"errors in the operator's log: {len(errors)}", *errors[:5]]))
-
-
-@contextlib.contextmanager
-def fleet(api: Api, namespace: str, pods: int) -> Iterator[None]:
-    """Nodes for so many pods, on which nothing ends by itself, and the bench's namespace."""
-    nodes = [f"{namespace}-{number}" for number in range(math.ceil(pods / 1000) + 1)]
-    stage = None
-    with contextlib.suppress(Refused):
-        stage = api.call("GET", STAGES.path(name="pod-complete"))
-    api.delete(STAGES, None, "pod-complete")
-    for name in nodes:
-        api.create(NODES, node(name))
-    try:
-        with temporary_namespace(api, namespace):
-            yield
-    finally:
-        for name in nodes:
-            api.delete(NODES, None, name)
-        if stage is not None:
-            kept = {key: stage["metadata"][key] for key in ("name", "labels") if key in stage["metadata"]}
-            api.create(STAGES, {**stage, "metadata": kept})
-
-
-@contextlib.contextmanager
-def temporary_namespace(api: Api, name: str) -> Iterator[str]:
-    """Gone, with all that is in it, before what comes next is measured."""
-    api.create(NAMESPACES, {"metadata": {"name": name}})
-    try:
-        yield name
-    finally:
-        # The jobs first: with a namespace all goes at once, and kwok never says of a pod that it has ended, for which
-        # the Job controller would then wait.
-        for one in api.list(JOBS, name):
-            api.delete(JOBS, name, one["metadata"]["name"])
-        wait("deletion", lambda: count(api, PODS, name) == 0, every=2)
-        api.delete(NAMESPACES, None, name)
 
 
 if __name__ == "__main__":

@@ -124,18 +124,20 @@ class Controller:
         except _EXPECTED as error:
             await self._tell_refusal(key, planned, seen, _without_effect(seen, decision, now), error)
             raise
+        if isinstance(decision, Start):
+            # What was seen does not know of the attempt. The next reconciliation does, and writes one status of it.
+            self.statuses.attempt_created(key, decision.number, told)
+            return 0.0
         uncleaned = self.cleanup.blocked(key)
         seen = replace(seen, blocked=uncleaned or seen.blocked)
         postponed = await self.statuses.write(key, objects, told, planned, seen, decision)
         if postponed is None:
             return 0.0
-        if not isinstance(decision, Start):
-            # What was seen does not know of the attempt yet.
-            # First: a running trainer is asked how it is, whatever cannot be tidied.
-            self._poll(key, seen, decision)
-            postponed = min(postponed, await self._clean_up(key, owner, planned, seen, decision))
-            if self.cleanup.blocked(key) != uncleaned:
-                return 0.0
+        # First: a running trainer is asked how it is, whatever cannot be tidied.
+        self._poll(key, seen, decision)
+        postponed = min(postponed, await self._clean_up(key, owner, planned, seen, decision))
+        if self.cleanup.blocked(key) != uncleaned:
+            return 0.0
         return min(postponed, _requeue_after(seen, decision, now))
 
     async def _act(
@@ -235,7 +237,6 @@ class Controller:
     def _forget(self, key: Key) -> None:
         self.poller.forget(key)
         self.plans.forget(key)
-        self.uncreated.forget(key)
         self.admissions.forget(key)
         self.statuses.forget(key)
         self.cleanup.forget(key)
@@ -252,7 +253,7 @@ def _without_effect(seen: Observation, decision: Decision, now: float) -> Decisi
 
 def _requeue_after(seen: Observation, decision: Decision, now: float) -> float:
     """Seconds until something changes by the passing of time alone; 0: the next decision can be taken now."""
-    if isinstance(decision, Start | RecordEnd | Terminate | Kill):
+    if isinstance(decision, RecordEnd | Terminate | Kill):
         return 0.0
     until = decision.until if isinstance(decision, Wait) else _expires_at(seen, decision)
     return max(0.001, min(until, seen.requeue_at) - now)

@@ -3,11 +3,10 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lateen_api.status import JobStatus
 
-from lateen_operator.attempts import Start
 from lateen_operator.cluster.apply import Apply
 from lateen_operator.cluster.client import ApiError, Client, Conflict, NotFound
 from lateen_operator.cluster.event_poster import EventPoster
@@ -23,15 +22,30 @@ from lateen_operator.observation import Observation
 from lateen_operator.reconcile import Decision
 from lateen_operator.status_builder import build_status
 
-DEPTH_THAT_DOUBLES_WAITS = 20
-"""Jobs in the queue."""
-
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Created:
+    """An attempt of which no status tells yet."""
+
+    number: int
+    at: float
+    """When it was created. Its JobSet knows that to the second only."""
+
+    told: JobStatus
+    """What had been counted and posted of the job before."""
+
+    def dated(self, seen: Observation) -> Observation:
+        attempt = seen.attempts[-1] if seen.attempts else None
+        if attempt is None or attempt.number != self.number:
+            return seen
+        return replace(seen, attempts=(*seen.attempts[:-1], replace(attempt, started_at=self.at)))
 
 
 @dataclass
 class StatusWriter:
-    """Writes statuses, less often while the queue is long."""
+    """Writes statuses, less often while much is to be done."""
 
     client: Client
     store: InformerCache
@@ -43,6 +57,20 @@ class StatusWriter:
     """Seconds since the epoch."""
 
     _written_at: dict[Key, float] = field(default_factory=dict)
+    _created: dict[Key, _Created] = field(default_factory=dict)
+
+    def attempt_created(self, key: Key, number: int, told: JobStatus) -> None:
+        """An attempt was created. The next status tells of it, and of what became of it meanwhile.
+
+        Args:
+            key: the job.
+            number: of the attempt.
+            told: what has been counted and posted as events so far.
+        """
+        now = self.clock()
+        before = self._created.get(key)
+        self._written_at[key] = now
+        self._created[key] = _Created(number, now, before.told if before else told)
 
     async def write(
         self,
@@ -71,20 +99,21 @@ class StatusWriter:
         if job is None:
             return None
         now = self.clock()
+        created = self._created.get(key)
+        if created is not None:
+            told, seen = created.told, created.dated(seen)
         before = present_status(objects)
         after = build_status(seen, decision, told, plan=planned.plan, generation=job.generation, now=now)
         self.metrics.jobs.put(key, after)
         patch = status_patch(written(before), written(after))
         if not is_news(patch):
             return math.inf
-        # While others wait for a worker, what is no news waits longer.
-        wait = may_wait(patch, before, after) * (1 + len(self.queue) / DEPTH_THAT_DOUBLES_WAITS)
+        wait = may_wait(patch, before, after, others=max(0, self.queue.busy - 1))
         early = self._written_at.get(key, -math.inf) + wait - now
         if early > 0:
             return early
-        if not isinstance(decision, Start):
-            # First: what the ledger has is not posted as an event again.
-            await self._keep_ledger(key, after)
+        # First: what the ledger has is not posted as an event again.
+        await self._keep_ledger(key, after)
         # A status that was made from an older one must not erase what was written since.
         body = {"metadata": {"resourceVersion": str(job.version)}, "status": patch}
         try:
@@ -97,6 +126,7 @@ class StatusWriter:
             return None
         self.metrics.status_patches.inc()
         self._written_at[key] = now
+        self._created.pop(key, None)
         self.store.put(JOBS, stored)
         self._count(key, told, after)
         self.poster.post(key, job.uid, events(told, after))
@@ -126,3 +156,4 @@ class StatusWriter:
         self.poster.forget(key)
         self.metrics.jobs.forget(key)
         self._written_at.pop(key, None)
+        self._created.pop(key, None)

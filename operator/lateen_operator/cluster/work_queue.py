@@ -40,6 +40,11 @@ class WorkQueue(Generic[Key]):
         return len(self._ready)
 
     @property
+    def busy(self) -> int:
+        """Keys that could be taken now, or that a worker has."""
+        return len(self._ready) + len(self._processing)
+
+    @property
     def longest_processing(self) -> float:
         """Seconds since which the slowest worker has had its key; 0: none has one."""
         return self._clock() - min(self._processing.values()) if self._processing else 0.0

@@ -6,6 +6,8 @@ import pytest
 from controller_world import SPEC, World
 from lateen_api.progress import Phase, Progress, SlowestProcess
 from lateen_api.status import ConditionType
+from lateen_operator.attempt_codec import timestamp
+from lateen_operator.cluster.informer_cache import Key
 from lateen_operator.cluster.resources import CONFIG_MAPS, JOB_SETS, JOBS, PODS
 from lateen_operator.progress_history import ProgressHistory
 from lateen_operator.resolve import resolve
@@ -148,3 +150,38 @@ def test_a_refused_deletion_of_a_former_job_set_keeps_nothing_else_waiting() -> 
     world.look()
     assert ("jobsets", "nano-a1") not in world.client.objects
     assert [event.reason for event in world.poster.posted].count("Refused") == 1
+
+
+def test_a_start_is_written_once_and_told_once() -> None:
+    world = World((JOBS, job(**SPEC)))
+    world.now += 0.25
+    world.look()
+    assert [call for call in world.client.calls if "lmtrainingjobs" in call] == ["patch lmtrainingjobs nano"]
+    assert world.client.calls.index("create jobsets nano-a1") < world.client.calls.index("patch lmtrainingjobs nano")
+    # To the millisecond, which the JobSet's own time does not have.
+    assert [entry.started for entry in world.status.attempts] == [timestamp(T0 + 100.25)]
+    world.look()
+    assert [event.reason for event in world.poster.posted] == ["AttemptStarted"]
+
+
+def test_a_start_that_is_not_written_yet_is_told_when_it_is() -> None:
+    world = World((JOBS, job(**SPEC)))
+    for number in range(41):
+        world.controller.queue.put(Key("team", f"other-{number}"))
+    assert world.look() == pytest.approx(2.0)
+    assert "patch lmtrainingjobs nano" not in world.client.calls
+    world.now += 2.0
+    world.look()
+    assert [entry.number for entry in world.status.attempts] == [1]
+    assert [event.reason for event in world.poster.posted] == ["AttemptStarted"]
+
+
+def test_a_start_that_nobody_wrote_is_written_by_the_next_operator() -> None:
+    world = World((JOBS, job(**SPEC)))
+    for number in range(41):
+        world.controller.queue.put(Key("team", f"other-{number}"))
+    world.look()
+    world.start_operator()
+    world.look()
+    assert [(entry.number, entry.ended) for entry in world.status.attempts] == [(1, None)]
+    assert world.client.calls.count("create jobsets nano-a1") == 1

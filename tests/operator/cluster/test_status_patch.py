@@ -1,11 +1,11 @@
 """Merge patches of the status: what they change, take out and leave alone."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lateen_api.status import AttemptStatus, JobStatus
+from lateen_api.status import AttemptStatus, Condition, ConditionType, JobStatus
 from lateen_operator.cluster.status_patch import may_wait, status_patch, written
 
 
@@ -55,8 +55,8 @@ def test_a_server_that_applies_the_patch_has_the_new_status(before: Any, after: 
     } or patched == after
 
 
-def wait(before: JobStatus, after: JobStatus) -> float:
-    return may_wait(status_patch(written(before), written(after)), before, after)
+def wait(before: JobStatus, after: JobStatus, others: int = 0) -> float:
+    return may_wait(status_patch(written(before), written(after)), before, after, others)
 
 
 ENTRY = AttemptStatus(number=1, hosts=2, started="2030-01-01T00:00:00Z")
@@ -68,11 +68,41 @@ def test_progress_may_wait() -> None:
 
 def test_an_attempt_s_end_may_not_wait() -> None:
     over = ENTRY.model_copy(update={"ended": "2030-01-01T01:00:00Z"})
-    assert wait(JobStatus(attempts=[ENTRY]), JobStatus(attempts=[over])) == 0.0
+    assert wait(JobStatus(attempts=[ENTRY]), JobStatus(attempts=[over]), others=1000) == 0.0
 
 
-def test_a_new_attempt_may_not_wait() -> None:
-    assert wait(JobStatus(), JobStatus(attempts=[ENTRY])) == 0.0
+def conditions(**statuses: Literal["True", "False"]) -> list[Condition]:
+    """Conditions by type."""
+    since = "2030-01-01T00:00:00Z"
+    return [
+        Condition(type=ConditionType(name), status=status, reason="Why", message="", last_transition_time=since)
+        for name, status in statuses.items()
+    ]
+
+
+NEW = JobStatus()
+STARTING = JobStatus(attempts=[ENTRY], conditions=conditions(Accepted="True", Blocked="False", Queued="True"))
+RUNNING = JobStatus(attempts=[ENTRY], conditions=conditions(Accepted="True", Queued="False", Running="True"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(NEW, STARTING), (STARTING, RUNNING)])
+def test_a_start_waits_for_those_of_other_jobs(before: JobStatus, after: JobStatus) -> None:
+    waits = [wait(before, after, others) for others in (0, 20, 10_000)]
+    assert waits == [0.0, 1.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (NEW, JobStatus(conditions=conditions(Accepted="False"))),
+        (NEW, JobStatus(conditions=conditions(Accepted="True", Blocked="True"))),
+        (JobStatus(conditions=conditions(Blocked="True")), STARTING),
+        (RUNNING, JobStatus(attempts=[ENTRY], conditions=conditions(Accepted="True", Running="False"))),
+        (JobStatus(observed_generation=1), JobStatus(observed_generation=2)),
+    ],
+)
+def test_what_is_no_start_waits_for_nothing(before: JobStatus, after: JobStatus) -> None:
+    assert wait(before, after, others=1000) == 0.0
 
 
 def test_what_is_waited_for_may_wait_a_second() -> None:
