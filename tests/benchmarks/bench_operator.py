@@ -72,6 +72,11 @@ def parts() -> dict[str, float]:
     return taken
 
 
+def since(before: dict[str, float]) -> dict[str, float]:
+    """Seconds of a core that each of the cluster's parts has taken since then."""
+    return {name: seconds - before[name] for name, seconds in parts().items()}
+
+
 @dataclass
 class Bench:
     """One run."""
@@ -91,7 +96,7 @@ class Bench:
         yield
         took = time.monotonic() - started
         after = usage(pid)
-        shares = {name: (seconds - others[name]) / took * 100 for name, seconds in parts().items()}
+        shares = {name: seconds / took * 100 for name, seconds in since(others).items()}
         rounds = {edge: number - counts.get(edge, 0) for edge, number in self.buckets().items()}
         share = (after.cpu - before.cpu) / took * 100
         print(f"{what}: {took:.1f} s")
@@ -129,13 +134,31 @@ def quantile(cumulative: dict[float, float], part: float) -> float:
     return before
 
 
-def floor(api: Api, namespace: str, jobs: int) -> tuple[float, float]:
-    """What a bare client takes for the operator's writes: seconds until all JobSets exist, and until all pods run."""
+@dataclass(frozen=True)
+class Cost:
+    """What it took until jobs run. The seconds of a core say more than times where others use the machine, too."""
+
+    until_job_sets: float
+    """Seconds until all JobSets exist."""
+
+    until_started: float
+    """Seconds until all pods run."""
+
+    cpu: dict[str, float]
+    """Seconds of a core until all pods run, by program."""
+
+    def __str__(self) -> str:
+        return "seconds of a core: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.cpu.items())
+
+
+def floor(api: Api, namespace: str, jobs: int) -> Cost:
+    """What a bare client takes for the operator's writes."""
     with temporary_namespace(api, f"{namespace}-example") as where:
         recorded = record(api, where, lambda namespace, name: fake_job(namespace, name, 4), hosts=4)
     with temporary_namespace(api, f"{namespace}-floor") as where:
         client = BareClient(api, recorded, connections=OperatorSettings().workers)
         wanted = [fake_job(where, f"job-{number}", 4) for number in range(jobs)]
+        before, own = parts(), usage(os.getpid()).cpu
         started = time.monotonic()
         client.create_job_sets(wanted, applying=_USERS)
         until_job_sets = time.monotonic() - started
@@ -143,32 +166,40 @@ def floor(api: Api, namespace: str, jobs: int) -> tuple[float, float]:
         running = "status.phase=Running"
         wait("pods", lambda: count(api, PODS, where, fieldSelector=running) >= 4 * jobs, looks_every(jobs))
         until_started = time.monotonic() - started
+        cpu = {"client and bench": usage(os.getpid()).cpu - own, **since(before)}
+    cost = Cost(until_job_sets, until_started, cpu)
     writes = len(recorded.until_job_set), len(recorded.until_started)
     connections = OperatorSettings().workers
     print(f"{jobs} jobs by a bare client with {connections} connections, {writes[0]} + {writes[1]} writes for each:")
-    print(f"  {until_job_sets:.1f} s until all JobSets exist, {until_started:.1f} s until all pods run", flush=True)
-    return until_job_sets, until_started
+    print(f"  {until_job_sets:.1f} s until all JobSets exist, {until_started:.1f} s until all pods run")
+    print(f"  {cost}", flush=True)
+    return cost
 
 
-def run(bench: Bench, jobs: int, wide: int, idle: float, floors: tuple[float, float]) -> None:
+def run(bench: Bench, jobs: int, wide: int, idle: float, bare: Cost) -> None:
     api, namespace, every = bench.api, bench.namespace, looks_every(jobs)
     names = [f"job-{number}" for number in range(jobs)]
     with ThreadPoolExecutor(_USERS) as pool:
         with bench.measured(f"{jobs} jobs of 4 hosts applied at once, until all JobSets exist", jobs):
+            before, own = parts(), (usage(os.getpid()).cpu, usage(bench.operator.process.pid).cpu)
             started = time.monotonic()
             list(pool.map(lambda name: api.create(JOBS, fake_job(namespace, name, 4)), names))
             print(f"  (applying alone took {time.monotonic() - started:.1f} s)")
             wait("JobSets", lambda: bench.count(JOB_SETS) >= jobs, every)
             until_job_sets = time.monotonic() - started
-        print(f"  {until_job_sets / floors[0]:.2f} of the bare client's time")
+        print(f"  {until_job_sets / bare.until_job_sets:.2f} of the bare client's time")
         with bench.measured("until all pods run", jobs):
             running = "status.phase=Running"
             wait("pods", lambda: bench.count(PODS, fieldSelector=running) >= 4 * jobs, every)
             wait("states", lambda: bench.states().get("Starting", 0) >= jobs, every)
             until_started = time.monotonic() - started
-        print(
-            f"  {until_started / floors[1]:.2f} of the bare client's time: {until_started:.1f} s from the first job on"
-        )
+            taken = [
+                usage(pid).cpu - cpu for pid, cpu in zip((os.getpid(), bench.operator.process.pid), own, strict=True)
+            ]
+            cost = Cost(until_job_sets, until_started, {"bench": taken[0], "operator": taken[1], **since(before)})
+        ratio = until_started / bare.until_started
+        print(f"  {ratio:.2f} of the bare client's time; {until_started:.1f} s since the first job")
+        print(f"  {cost}", flush=True)
         time.sleep(10)
         with bench.measured(f"{jobs} jobs at rest"):
             time.sleep(idle)
@@ -213,12 +244,12 @@ def main() -> None:
     kubeconfig = Path(named) if named else running.kubeconfig  # type: ignore[union-attr]
     api, namespace = Api(kubeconfig), f"bench-{secrets.token_hex(3)}"
     with fleet(api, namespace, pods=max(4 * options.jobs, options.wide)):
-        floors = floor(api, namespace, options.jobs)
+        bare = floor(api, namespace, options.jobs)
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "operator.log"
             operator = OperatorProcess(kubeconfig, namespace, log)
             try:
-                run(Bench(api, namespace, operator), options.jobs, options.wide, options.idle, floors)
+                run(Bench(api, namespace, operator), options.jobs, options.wide, options.idle, bare)
             finally:
                 operator.close()
                 errors = [line for line in log.read_text().splitlines() if " ERROR " in line]

@@ -37,7 +37,8 @@ class CapacityProbes:
             await self.client.delete(PODS, key.namespace, pod.name, pod.uid)
             self.store.drop(key, PODS, pod)
         attempt = seen.attempt
-        if not wanted or attempt is None or resolved is None:
+        missing = missing_probes(objects, wanted)
+        if not missing or attempt is None or resolved is None:
             return
         larger = NewAttempt(
             owner,
@@ -46,7 +47,7 @@ class CapacityProbes:
             self.settings,
             failing_nodes(seen.attempts, now),
         )
-        for number in missing_probes(objects, wanted):
+        for number in missing:
             try:
                 self.store.put(PODS, await self.client.create(PODS, capacity_probe(larger, number)))
             except Conflict:

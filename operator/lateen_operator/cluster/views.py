@@ -6,6 +6,7 @@ A pod as the API server tells it is 10 kB of text and ten times that as Python o
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from lateen_api.status import JobStatus
@@ -57,7 +58,13 @@ class JobView(View):
         Raises:
             ValueError: somebody wrote a status that is none.
         """
-        return JobStatus.model_validate_json(self.status_text)
+        return _read_status(self.status_text)
+
+
+@lru_cache(maxsize=64)
+def _read_status(text: bytes) -> JobStatus:
+    """Read once for the several times that a reconciliation asks for it; kept for the jobs that are worked on alone."""
+    return JobStatus.model_validate_json(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
