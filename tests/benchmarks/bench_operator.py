@@ -247,7 +247,7 @@ def main() -> None:
         bare = floor(api, namespace, options.jobs)
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "operator.log"
-            operator = OperatorProcess(kubeconfig, namespace, log)
+            operator = OperatorProcess(kubeconfig, namespace, log, own_session=True)
             try:
                 run(Bench(api, namespace, operator), options.jobs, options.wide, options.idle, bare)
             finally:

@@ -19,9 +19,11 @@ class OperatorProcess:
         namespace: that it works in.
         log: file that gets what it writes.
         options: further flags.
+        own_session: whether it runs in a session of its own, to which Linux gives a share of the processors as to the
+            others (sched(7), autogroups). A pod has a share of its own, too.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, log: Path, *options: str):
+    def __init__(self, kubeconfig: Path, namespace: str, log: Path, *options: str, own_session: bool = False):
         self._log = log
         self._out = log.open("ab")
         self.process = subprocess.Popen(
@@ -32,6 +34,7 @@ class OperatorProcess:
             ],
             stdout=self._out,
             stderr=subprocess.STDOUT,
+            start_new_session=own_session,
         )
         self.port = self._wait_until_ready()
         self._reaper = threading.Lock()
