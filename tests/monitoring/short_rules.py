@@ -11,8 +11,8 @@ FACTOR = 500
 FACTORS = {
     # Between attempts that fail the operator waits 1 s, 2 s, 4 s, so the hour becomes 30 s.
     "LateenJobCrashLooping": 120,
-    # A day becomes 17 s.
-    "LateenJobQueuedLong": 5000,
+    # A day becomes 4.3 s, since on a busy machine a late scrape makes it begin again.
+    "LateenJobQueuedLong": 20_000,
     # 4 hours become 14.4 s: on a busy machine the state that it is about would not last longer without a late scrape.
     "LateenCheckpointMissing": 1000,
     # 10 minutes become 5 s: several slow steps.
