@@ -11,8 +11,15 @@ from prometheus_client.registry import Collector
 class DataFigures(Protocol):
     """What the cache of a source counts."""
 
-    bytes_read: int
-    read_retries: int
+    @property
+    def bytes_read(self) -> int:
+        """Of the arrays, by this process."""
+        ...
+
+    @property
+    def read_retries(self) -> int:
+        """Reads that were tried again."""
+        ...
 
     @property
     def parts(self) -> Sequence[Any]:
