@@ -301,7 +301,7 @@ def test_a_record_whose_text_is_no_text(tmp_path):
     assert message(path).startswith(f"{path}, line 1, holds a int under 'text': expected the text there.")
 
 
-@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.npz", "a.pdf"])
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.npz", "a.pdf", "a.csv", "a.tsv.zst"])
 def test_files_that_hold_no_text_are_refused(tmp_path, name):
     text = message(write(tmp_path, name, b"PAR1"), UserError)
     assert text.startswith(f"{FIELD} names '{tmp_path}/{name}': files of the kind .")

@@ -41,10 +41,12 @@ WORDS = {
     "de/a.jsonl": lines("eins"),
 }
 OLD = {"data/train.jsonl": lines("old")}
+DELIMITED = {"train.csv": b'text\n"one, two"\n'}
 SCRIPTED = {"README.md": b"# No card data", "scripted.py": b"raise SystemExit('the script was run')"}
 REPOSITORIES = {
     "org/words": {"main": WORDS, "v1": OLD},
     "org/scripted": {"main": SCRIPTED},
+    "org/delimited": {"main": DELIMITED},
     "org/card": {"main": {**OLD, "README.md": b"---\nconfigs: [\n---\n"}},
     "org/private": {"main": OLD},
     "org/gated": {"main": OLD},
@@ -81,6 +83,11 @@ MESSAGES = {
         "the hub has no conversion of them to Parquet (branch refs/convert/parquet): expected files of data. "
         "Convert the data set, and name the files in spec.data.trainUrls."
     ),
+    "delimited": (
+        "UserError: spec.data.id is 'org/delimited', whose files are CSV, which is not read, and the hub has no "
+        "conversion of them to Parquet (branch refs/convert/parquet): expected files of data. Convert the data set, "
+        "and name the files in spec.data.trainUrls."
+    ),
 }
 
 
@@ -113,6 +120,7 @@ def answers(tmp_path_factory) -> dict[str, dict[str, Any]]:
         "gated": {"id": "org/gated"},
         "private": {"id": "org/private"},
         "scripted": {"id": "org/scripted"},
+        "delimited": {"id": "org/delimited"},
         "mixture": {
             "configs": {"en": {"id": "org/words"}, "de": {"id": "org/words", "name": "de"}},
             "train_weights": {"en": 0.5, "de": 0.5},
@@ -132,12 +140,13 @@ def test_sources_of_a_mixture_are_data_sets_by_id_and_name(answers):
     assert answers["mixture"] == {"en": ["one", "two", "three"], "de": ["eins"]}
 
 
-def test_of_a_script_the_hubs_conversion_is_read(tmp_path):
+@pytest.mark.parametrize("main", [SCRIPTED, DELIMITED], ids=["script", "csv"])
+def test_of_a_script_and_of_csv_the_hubs_conversion_is_read(tmp_path, main):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     stream = io.BytesIO()
     pq.write_table(pa.table({"text": ["converted"]}), stream)
     repositories = {
-        "org/scripted": {"main": SCRIPTED, "refs/convert/parquet": {"default/train/0000.parquet": stream.getvalue()}}
+        "org/scripted": {"main": main, "refs/convert/parquet": {"default/train/0000.parquet": stream.getvalue()}}
     }
     with serving(repositories) as hub:
         (found,) = read(tmp_path, {"id": "org/scripted"}, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lateen_trainer.data.hub_layout import CONVERTED, LayoutError, card_configs, choose_files, has_script
+from lateen_trainer.data.hub_layout import CONVERTED, LayoutError, card_configs, choose_files, has_script, is_delimited
 from lateen_trainer.data.source import SourceFile
 from lateen_trainer.errors import TrainerError, UserError
 
@@ -58,9 +58,13 @@ def resolve(
             if not is_converted:
                 configs = card_configs(_card(repository))
                 if not configs and has_script(paths, repository.name):
-                    repository, is_converted = _converted(repository, where), True
+                    why = "whose files are made by a script, which is never run here"
+                    repository, is_converted = _converted(repository, why, where), True
                     paths = list(repository.files)
             chosen = choose_files(paths, configs, name, split, converted=is_converted, where=where)
+            if any(is_delimited(path) for path in chosen):
+                repository = _converted(repository, "whose files are CSV, which is not read", where)
+                chosen = choose_files(list(repository.files), [], name, split, converted=True, where=where)
         except LayoutError as error:
             raise UserError(
                 f"{where}.id is {dataset!r}, which {error} (looked at commit {repository.commit[:12]}). Correct the "
@@ -161,16 +165,20 @@ def _card(repository: _Repository) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def _converted(repository: _Repository, where: str) -> _Repository:
+def _converted(repository: _Repository, why: str, where: str) -> _Repository:
+    """The hub's own conversion to Parquet.
+
+    Args:
+        why: it is needed, for the message where there is none.
+    """
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
         return _find(repository.name, CONVERTED, where)
     except (RevisionNotFoundError, UserError) as error:
         raise UserError(
-            f"{where}.id is {repository.name!r}, whose files are made by a script, which is never run here, and the "
-            f"hub has no conversion of them to Parquet (branch {CONVERTED}): expected files of data. Convert the data "
-            f"set, and name the files in {where}.trainUrls."
+            f"{where}.id is {repository.name!r}, {why}, and the hub has no conversion of them to Parquet (branch "
+            f"{CONVERTED}): expected files of data. Convert the data set, and name the files in {where}.trainUrls."
         ) from error
 
 

@@ -2,8 +2,8 @@
 
 The rules are those of the hub: what the card's `configs` name
 (https://huggingface.co/docs/hub/datasets-manual-configuration), else what folders and files are called
-(https://huggingface.co/docs/hub/datasets-file-names-and-splits), else, where a script makes the data set, the hub's own
-conversion to Parquet (https://huggingface.co/docs/dataset-viewer/parquet). A script is never run.
+(https://huggingface.co/docs/hub/datasets-file-names-and-splits), else, where a script makes the data set or its files are
+CSV, the hub's own conversion to Parquet (https://huggingface.co/docs/dataset-viewer/parquet). A script is never run.
 """
 
 import re
@@ -19,7 +19,8 @@ from lateen_trainer.data.compression import suffixes
 CONVERTED = "refs/convert/parquet"
 """Branch with the hub's own conversion: `CONFIG/SPLIT/0000.parquet`."""
 
-_DATA = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".json", ".txt", ".csv", ".tsv", ".zip", ".npy")
+_DELIMITED = (".csv", ".tsv")
+_DATA = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".json", ".txt", ".zip", ".npy", *_DELIMITED)
 _NO_DATA = ("dataset_infos.json", "dataset_info.json", "state.json", "metadata.json", "requirements.txt")
 _SPLITS = {
     "train": ("train", "training"),
@@ -55,6 +56,11 @@ def card_configs(card: str) -> list[dict[str, Any]]:
 def has_script(paths: Sequence[str], repository: str) -> bool:
     """Whether the files are made by a script, which has the data set's own name."""
     return f"{repository.rpartition('/')[2]}.py" in paths
+
+
+def is_delimited(path: str) -> bool:
+    """Whether a file is a table of values between commas or tabs."""
+    return suffixes(path)[0] in _DELIMITED
 
 
 def choose_files(
