@@ -3,7 +3,7 @@
 The rules are those of the hub: what the card's `configs` name
 (https://huggingface.co/docs/hub/datasets-manual-configuration), else what folders and files are called
 (https://huggingface.co/docs/hub/datasets-file-names-and-splits), else, where a script makes the data set or its files
-are CSV, the hub's own conversion to Parquet (https://huggingface.co/docs/dataset-viewer/parquet). A script is never run.
+are CSV, the hub's own conversion (https://huggingface.co/docs/dataset-viewer/parquet). A script is never run.
 """
 
 import re
