@@ -19,7 +19,7 @@ from lateen_api.spec import JobSpec, LMTrainingJob
 
 from lateen_trainer import storage
 from lateen_trainer.data.job_data import JobSource, cache_dir_of, job_sources, sequences_of_run
-from lateen_trainer.data.prepare import find_cache_of, find_files
+from lateen_trainer.data.prepare import find_cache, find_files
 from lateen_trainer.data.sequence_sources import sequence_source
 from lateen_trainer.data.tokenizer import Tokenizer, load_tokenizer
 from lateen_trainer.errors import TrainerError, of_the_system
@@ -61,8 +61,8 @@ def _look(spec: JobSpec, source: JobSource, tokenizer: Future[Tokenizer], cache_
         _say(name=source.name, unknown=_LATER)
         return
     seed = source.stream_seed(spec.trainer.seed)
-    found = find_cache_of(
-        files, source.data, source.split, tokenizer.result(), cache_dir, where=source.where, seed=seed
+    found = find_cache(
+        source.data, source.split, tokenizer.result(), cache_dir, where=source.where, seed=seed, files=files
     )
     if found.cache.is_whole:
         sequences = sequence_source(found.cache, spec.model.seq_len, spec.data.packing).ready

@@ -112,32 +112,19 @@ def find_cache(
     seed: int | None = None,
     layout: Layout = Layout(),  # noqa: B008  # frozen
     context: ts.Context | None = None,
+    files: Sequence[SourceFile] | None = None,
 ) -> FoundCache:
-    """The cache of a split, built or not. The arguments are those of `open_or_build_cache`.
+    """The cache of a split, built or not. The other arguments are those of `open_or_build_cache`.
+
+    Args:
+        files: of the split, where they are known already.
 
     Raises:
         UserError: a field is wrong, or a source or the cache cannot be used.
         DataError: what the cache says about itself is damaged.
     """
-    files = find_files(spec, split, where)[1]
-    return find_cache_of(
-        files, spec, split, tokenizer, cache_dir, where=where, seed=seed, layout=layout, context=context
-    )
-
-
-def find_cache_of(
-    files: Sequence[SourceFile],
-    spec: DataSpec,
-    split: Literal["train", "validation"],
-    tokenizer: Tokenizer,
-    cache_dir: str,
-    *,
-    where: str = "spec.data",
-    seed: int | None = None,
-    layout: Layout = Layout(),  # noqa: B008  # frozen
-    context: ts.Context | None = None,
-) -> FoundCache:
-    """`find_cache`, where the files of the split are known already."""
+    if files is None:
+        _, files = find_files(spec, split, where)
     chat = None
     if spec.format == "chat":
         messages_key = RecordKey(spec.messages_key, f"{where}.messagesKey")
