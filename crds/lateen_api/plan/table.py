@@ -102,9 +102,8 @@ def _run(job: LMTrainingJob, plan: Plan) -> Iterable[Row]:
 
 
 def _source(source: PlannedSource) -> str:
-    read = f"{_many(source.sequences, 'sequence')}"
-    if source.name:
-        read = f"{percent(source.share)} of the sequences: {source.sequences:,}"
+    share = f"{percent(source.share)} of the sequences: {source.sequences:,}"
+    read = share if source.name else _many(source.sequences, "sequence")
     if source.available is not None and source.epochs is not None:
         return f"{read}; {source.epochs:,.2f} epochs of {source.available:,}"
     files = f" ({_many(source.files, 'file')}, {bytes_(source.bytes or 0)})" if source.files is not None else ""

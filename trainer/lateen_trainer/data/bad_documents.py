@@ -5,11 +5,14 @@ can say what it was made without.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from lateen_api.masking import masked
 
 from lateen_trainer.errors import DataError
+
+Item = TypeVar("Item")
+Document = TypeVar("Document")
 
 _PLACES = 10
 """Places that are listed for each file; all are counted."""
@@ -34,6 +37,19 @@ OnBadDocument = Callable[[BadDocumentError], None]
 def stop(error: BadDocumentError) -> None:
     """Ends the build at the first bad document."""
     raise error
+
+
+def good_documents(
+    items: Iterable[tuple[int, Item]], read: Callable[[int, Item], Document], on_bad: OnBadDocument
+) -> Iterator[Document]:
+    """What is read of each item of a file (and its number); those that raise a BadDocumentError go to `on_bad`."""
+    for number, item in items:
+        try:
+            document = read(number, item)
+        except BadDocumentError as error:
+            on_bad(error)
+            continue
+        yield document
 
 
 class SkippedDocuments:

@@ -15,12 +15,12 @@ import yaml
 from fsspec.utils import glob_translate
 
 from lateen_trainer.data.compression import suffixes
+from lateen_trainer.data.kinds import DELIMITED
 
 CONVERTED = "refs/convert/parquet"
 """Branch with the hub's own conversion: `CONFIG/SPLIT/0000.parquet`."""
 
-_DELIMITED = (".csv", ".tsv")
-_DATA = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".json", ".txt", ".zip", ".npy", *_DELIMITED)
+_DATA = (".parquet", ".arrow", ".feather", ".jsonl", ".ndjson", ".json", ".txt", ".zip", ".npy", *DELIMITED)
 _NO_DATA = ("dataset_infos.json", "dataset_info.json", "state.json", "metadata.json", "requirements.txt")
 _SPLITS = {
     "train": ("train", "training"),
@@ -60,7 +60,7 @@ def has_script(paths: Sequence[str], repository: str) -> bool:
 
 def is_delimited(path: str) -> bool:
     """Whether a file is a table of values between commas or tabs."""
-    return suffixes(path)[0] in _DELIMITED
+    return suffixes(path)[0] in DELIMITED
 
 
 def choose_files(

@@ -40,7 +40,10 @@ _KINDS = {
 }
 """By suffix; all others are text."""
 
-_NOT_TEXT = (".csv", ".tsv", ".tar", ".tgz", ".npz", ".pdf", ".pkl", ".pt")
+DELIMITED = (".csv", ".tsv")
+"""Tables of values between commas or tabs."""
+
+_NOT_TEXT = (*DELIMITED, ".tar", ".tgz", ".npz", ".pdf", ".pkl", ".pt")
 
 _COMPRESSED = "is compressed. Give it the suffix {suffix}, or decompress it."
 _READ = "text, JSON lines (.jsonl), Parquet, Arrow or tokens (.npy, .bin)"

@@ -172,12 +172,10 @@ def find_files(
     Args:
         where: the job's field that has the source.
     """
-    field = files_field(spec, split, where)
-    if field == f"{where}.id":
-        of_hub = spec.split if split == "train" else spec.validation_split
-        assert spec.id is not None and of_hub is not None
+    field, of_hub = files_field(spec, split, where), _split_of_hub(spec, split)
+    if spec.id is not None and of_hub is not None:
         return field, hub.resolve(spec.id, name=spec.name, split=of_hub, revision=spec.revision, where=where)
-    return field, expand_urls(spec.train_urls if split == "train" else spec.validation_urls, field=field)
+    return field, expand_urls(_urls(spec, split), field=field)
 
 
 def files_field(spec: DataSourceSpec, split: Literal["train", "validation"], where: str = "spec.data") -> str:
@@ -186,7 +184,15 @@ def files_field(spec: DataSourceSpec, split: Literal["train", "validation"], whe
     Args:
         where: the job's field that has the source.
     """
-    of_hub = spec.split if split == "train" else spec.validation_split
-    urls = spec.train_urls if split == "train" else spec.validation_urls
-    is_of_hub = spec.id is not None and of_hub is not None and not urls
-    return f"{where}.id" if is_of_hub else f"{where}.{split}Urls"
+    return f"{where}.{split}Urls" if _split_of_hub(spec, split) is None else f"{where}.id"
+
+
+def _split_of_hub(spec: DataSourceSpec, split: Literal["train", "validation"]) -> str | None:
+    """The split of the data set `id` that is read; None: URLs are."""
+    if spec.id is None or _urls(spec, split):
+        return None
+    return spec.split if split == "train" else spec.validation_split
+
+
+def _urls(spec: DataSourceSpec, split: Literal["train", "validation"]) -> list[str]:
+    return spec.train_urls if split == "train" else spec.validation_urls

@@ -1,38 +1,28 @@
 """JSON lines: a text or a conversation per record."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import IO, Any, TypeVar
+from collections.abc import Iterator
+from typing import IO, Any
 
-from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument
+from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument, good_documents
 from lateen_trainer.data.chat import ChatFormat, ConversationError, Rendered
 from lateen_trainer.data.record_key import RecordKey
-
-Document = TypeVar("Document")
 
 
 def text_records(stream: IO[bytes], url: str, key: RecordKey, on_bad: OnBadDocument) -> Iterator[str]:
     """The texts of JSON lines."""
-    for text in _of_records(stream, on_bad, lambda line, number: _text_of(line, number, url, key)):
+    for text in good_documents(_lines(stream), lambda number, line: _text_of(line, number, url, key), on_bad):
         yield without_surrogates(text)
 
 
 def conversation_records(stream: IO[bytes], url: str, chat: ChatFormat, on_bad: OnBadDocument) -> Iterator[Rendered]:
     """The conversations of JSON lines, rendered."""
-    return _of_records(stream, on_bad, lambda line, number: _conversation_of(line, number, url, chat))
+    return good_documents(_lines(stream), lambda number, line: _conversation_of(line, number, url, chat), on_bad)
 
 
-def _of_records(stream: IO[bytes], on_bad: OnBadDocument, read: Callable[[bytes, int], Document]) -> Iterator[Document]:
-    """What is read of each line (and its number) that is not blank."""
-    for number, line in enumerate(stream, start=1):
-        if line.isspace():
-            continue
-        try:
-            document = read(line, number)
-        except BadDocumentError as error:
-            on_bad(error)
-            continue
-        yield document
+def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers from 1 on."""
+    return ((number, line) for number, line in enumerate(stream, start=1) if not line.isspace())
 
 
 def _conversation_of(line: bytes, number: int, url: str, chat: ChatFormat) -> Rendered:

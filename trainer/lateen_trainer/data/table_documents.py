@@ -7,14 +7,12 @@ a conversation then is what it was in JSON. A null among the items of a list, an
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument
+from lateen_trainer.data.bad_documents import BadDocumentError, OnBadDocument, good_documents
 from lateen_trainer.data.chat import ChatFormat, ConversationError, Rendered
 from lateen_trainer.data.columnar import Column
 from lateen_trainer.data.record_key import RecordKey
-
-Document = TypeVar("Document")
 
 ReadValues = Callable[[IO[bytes], str, Column], Iterator[tuple[int, Any]]]
 """`columnar.parquet_values` or `columnar.arrow_values`."""
@@ -35,7 +33,7 @@ def table_texts(read: ReadValues, stream: IO[bytes], url: str, key: RecordKey, o
         UserError: pyarrow is not installed.
     """
     column = Column(key, "text", "string", _text_problem)
-    return _documents(read(stream, url, column), lambda row, scalar: _value(row, scalar, url, column), on_bad)
+    return good_documents(read(stream, url, column), lambda row, scalar: _value(row, scalar, url, column), on_bad)
 
 
 def table_conversations(
@@ -65,19 +63,7 @@ def table_conversations(
                 f"{url}, row {row:,} (from 0 on), {column.key.name!r}: {error}.", f"row {row:,}"
             ) from error
 
-    return _documents(read(stream, url, column), conversation, on_bad)
-
-
-def _documents(
-    values: Iterator[tuple[int, Any]], read: Callable[[int, Any], Document], on_bad: OnBadDocument
-) -> Iterator[Document]:
-    for row, scalar in values:
-        try:
-            document = read(row, scalar)
-        except BadDocumentError as error:
-            on_bad(error)
-            continue
-        yield document
+    return good_documents(read(stream, url, column), conversation, on_bad)
 
 
 def _value(row: int, scalar: Any, url: str, column: Column) -> Any:
