@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from cluster.faulty_proxy import FaultyProxy
-from cluster.object_store import object_store
 from faulty_store import BUCKET, faulty_proxy, needs_server, retries
 from lateen_api.termination import ExitCode
 from lateen_trainer import storage
@@ -17,15 +16,9 @@ STEPS = 20
 SETTINGS = (f"trainer.numTrainSteps={STEPS}", "checkpoint.keep=[{every: 5}]")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with object_store(BUCKET) as address:
-        yield address
-
-
 @pytest.fixture
-def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    with faulty_proxy(server, monkeypatch) as proxy:
+def proxy(fake_gcs: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    with faulty_proxy(fake_gcs, monkeypatch) as proxy:
         monkeypatch.setattr(storage, "RETRIES", retries(2))
         yield proxy
 

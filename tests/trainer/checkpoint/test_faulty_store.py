@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cluster.faulty_proxy import FaultyProxy
-from cluster.object_store import object_store
 from faulty_store import BUCKET, faulty_proxy, needs_server, retries
 from lateen_trainer import storage
 from lateen_trainer.checkpoint.checkpoints import Checkpoints
@@ -23,15 +22,9 @@ FIELD = "spec.checkpoint.path"
 ROOT = f"gs://{BUCKET}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with object_store(BUCKET) as address:
-        yield address
-
-
 @pytest.fixture
-def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    with faulty_proxy(server, monkeypatch) as proxy:
+def proxy(fake_gcs: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    with faulty_proxy(fake_gcs, monkeypatch) as proxy:
         yield proxy
 
 
